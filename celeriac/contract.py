@@ -1,0 +1,224 @@
+"""The node contract: what a node type declares, and what it gets when it is called.
+
+One file that declares one node type is a whole extension. The declaration is the schema: validation, rendering,
+documentation and the editor read it, and nothing else has to be registered anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, WithJsonSchema
+
+from celeriac.outcomes import Json, Route, TryAgain, Wait
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+class Effect(enum.StrEnum):
+    """What a node type does to the world; it decides what is journaled and what may be repeated after a crash."""
+
+    NONE = "none"
+    """Computes only. Runs again freely; shares one journal row with its neighbours."""
+    READ = "read"
+    """Looks, changes nothing. Its outcome is durable before any later effect starts."""
+    KEYED = "keyed"
+    """Changes the world under an idempotency key that the receiver honours; repeated with the same key."""
+    ONCE = "once"
+    """Changes the world and cannot be repeated. Its intent is durable before the call; a lost outcome is *uncertain*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When and how often a failed attempt is made again. Durations are seconds.
+
+    `on` selects errors by code (`http.timeout`, `http.*`), or by exception class; empty means every error that a node
+    declares repeatable with `TryAgain`. `jitter` is the fraction of a delay that is drawn at random (0 to 1).
+    """
+
+    max_attempts: int = 1
+    on: tuple[type[BaseException] | str, ...] = ()
+    excluding: tuple[type[BaseException] | str, ...] = ()
+    delay: float = 1.0
+    backoff: Literal["constant", "linear", "exponential"] = "exponential"
+    factor: float = 2.0
+    max_delay: float = 60.0
+    jitter: float = 0.1
+    max_duration: float | None = None
+    retry_after: bool = True
+
+
+class Link(Protocol):
+    """An opened connection: it carries its credential to the hosts it is bound to, and nowhere else."""
+
+    http: httpx2.AsyncClient
+
+
+class Context(Protocol):
+    """What one call of a node may use. There is no other way out of a node: no database, no engine, no environment."""
+
+    @property
+    def execution_id(self) -> str:
+        """The execution this call belongs to."""
+
+    @property
+    def node_id(self) -> str:
+        """The node's id in its definition."""
+
+    @property
+    def item(self) -> str:
+        """The path of the item inside maps and loops; empty outside."""
+
+    @property
+    def attempt(self) -> int:
+        """The author's attempts so far, this one included, from 1. A crash of the machine does not count."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same text on every try of this call, and on no other call."""
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """An HTTP client behind the egress guard: no private address, no proxy of the environment, bounded answers."""
+
+    async def connect(self, name: str) -> Link:
+        """Open the connection `name` for this call. Raises `Fail` (`connection.*`) when it is unknown or unusable."""
+
+    def log(self, message: str, level: str = "info", **fields: Json) -> None:
+        """Write one line to the execution's history."""
+
+    def now(self) -> datetime:
+        """The time this call is deemed to happen at (UTC): the same on every replay."""
+
+    async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
+        """Do `call(idempotency_key)` at most once per outcome: a later try of the node gets the journaled result.
+
+        `name` is unique within the call. For loops of paid or irreversible calls inside one node.
+        """
+
+
+Result = Json | Route | Wait
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+Inline = Callable[[Any, Context], Result]
+Waiting = Callable[[Any, Context], Awaitable[Result]]
+
+EXPRESSION = "x-celeriac-expression"
+"""Schema keyword: the field holds one expression, with or without braces, and is handed over evaluated."""
+
+LITERAL = "x-celeriac-literal"
+"""Schema keyword: the field is read before anything runs (it names a port, say), so it cannot hold an expression."""
+
+Expr = Annotated[Any, WithJsonSchema({EXPRESSION: True})]
+"""Marks a config field whose string is an expression: `condition: Expr`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeType:
+    """One registered kind of work, `name@version`. Made by `@node`; a published one keeps its meaning for ever."""
+
+    name: str
+    version: int
+    summary: str
+    config: type[BaseModel]
+    run: Inline | Waiting
+    effect: Effect | Callable[[Mapping[str, Json]], Effect]
+    ports: tuple[str, ...] | Callable[[Mapping[str, Json]], tuple[str, ...]]
+    queue: str
+    process: bool
+    waits: bool
+    retry: Retry
+    timeout: float
+    output: dict[str, Json] | None
+
+    @property
+    def key(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+    def effect_of(self, config: Mapping[str, Json]) -> Effect:
+        """Return the effect a node with this (unrendered) config has. A template in a deciding field counts as the worst."""
+        return self.effect if isinstance(self.effect, Effect) else self.effect(config)
+
+    def ports_of(self, config: Mapping[str, Json]) -> tuple[str, ...]:
+        """Return the exits a node with this config has, without `error`, which every node has."""
+        return self.ports if isinstance(self.ports, tuple) else self.ports(config)
+
+    def config_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema 2020-12 of the config, as the model declares it."""
+        return self.config.model_json_schema()
+
+
+def node(  # noqa: PLR0913  one keyword a declared fact; all have defaults
+    name: str,
+    *,
+    version: int = 1,
+    effect: Effect | Callable[[Mapping[str, Json]], Effect] = Effect.NONE,
+    ports: tuple[str, ...] | Callable[[Mapping[str, Json]], tuple[str, ...]] = ("out",),
+    queue: str = "default",
+    process: bool = False,
+    waits: bool = False,
+    retry: Retry | None = None,
+    timeout: float = 300.0,
+    output: dict[str, Json] | None = None,
+) -> Callable[[Inline | Waiting], NodeType]:
+    """Declare a node type from its function `run(config, ctx)`, whose first parameter is annotated with its config model.
+
+    - A plain `def` is called in place: for work of microseconds, without waiting. With `process=True` it runs in a
+      child process that can be killed: for work that computes.
+    - An `async def` is awaited among thousands of others: for work that waits.
+    - `waits` says that it may return `Wait`; such a node ends its segment.
+    - `timeout` is in seconds, for one attempt.
+    """
+
+    def declare(run: Inline | Waiting) -> NodeType:
+        return NodeType(
+            name=name,
+            version=version,
+            summary=(run.__doc__ or "").strip(),
+            config=_config_of(run),
+            run=run,
+            effect=effect,
+            ports=ports,
+            queue=queue,
+            process=process,
+            waits=waits,
+            retry=retry or Retry(),
+            timeout=timeout,
+            output=output,
+        )
+
+    return declare
+
+
+def _config_of(run: Callable[..., object]) -> type[BaseModel]:
+    """Find the config model: the annotation of the first parameter, also when annotations are strings."""
+    annotation = next(iter(run.__annotations__.values()), None)
+    if isinstance(annotation, str):
+        annotation = run.__globals__.get(annotation)
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        message = f"{run.__qualname__}: annotate the first parameter with the node's config, a pydantic model."
+        raise TypeError(message)
+    return annotation
+
+
+def retry_names(selectors: tuple[type[BaseException] | str, ...]) -> tuple[str, ...]:
+    """Return retry selectors as text: a class by its name, a code as it is."""
+    return tuple(each if isinstance(each, str) else each.__name__ for each in selectors)
+
+
+def retry_to_json(retry: Retry) -> dict[str, Json]:
+    """Return a node type's own policy in the words of the definition language."""
+    body: dict[str, Json] = {
+        each.name: getattr(retry, each.name)
+        for each in dataclasses.fields(retry)
+        if each.name not in ("on", "excluding")
+    }
+    body["on"] = list(retry_names(retry.on)) or [TryAgain.__name__]
+    body["except"] = list(retry_names(retry.excluding))
+    return body

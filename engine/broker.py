@@ -1,0 +1,124 @@
+"""The Celery application, and the few questions the engine asks a broker: how long is a queue, were you emptied.
+
+A broker holds hints that may vanish. Nothing here may be needed for correctness.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from kombu.pools import producers
+
+from engine.canvas import TASK, segment
+from engine.settings import Settings
+
+CANARY = "celeriac:canary"
+DOWN: tuple[type[Exception], ...] = (OperationalError, ConnectionError, OSError)
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the application as celeryconfig.py configures it, for the broker of the settings."""
+    app = Celery("celeriac", set_as_current=False)
+    app.config_from_object("celeryconfig")
+    app.conf.broker_url = settings.broker_url
+    app.set_default()
+    return app
+
+
+class Broker:
+    """One thread's conversation with the broker. Not thread safe."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection: Any = None
+        self._channel: Any = None
+
+    def publish(self, messages: Iterable[segment]) -> None:
+        """Send messages in one batch. Raises one of `DOWN` when some may not have been sent; nobody then knows which."""
+        with producers[self._live()].acquire(block=True, timeout=5) as producer, producer.batch(500):
+            for each in messages:
+                task_id = str(uuid.uuid4())
+                producer.publish(
+                    [list(each.args), {}, {}],
+                    serializer="json",
+                    exchange="",
+                    routing_key=each.options["queue"],
+                    correlation_id=task_id,
+                    delivery_mode=1,
+                    headers=_headers(task_id),
+                    retry=False,
+                )
+
+    def lengths(self, queues: Sequence[str]) -> dict[str, int]:
+        """Return how many messages wait in each queue."""
+        channel = self._open_channel()
+        if hasattr(channel, "client"):
+            pipe = channel.client.pipeline(transaction=False)
+            for queue in queues:
+                pipe.llen(queue)
+            return dict(zip(queues, pipe.execute(), strict=True))
+        return {queue: channel.queue_declare(queue, passive=False, durable=True).message_count for queue in queues}
+
+    def emptied(self) -> bool:
+        """Whether the broker has lost what it held since this was last asked by anyone. Only the first to ask hears it."""
+        channel = self._open_channel()
+        if not hasattr(channel, "client"):
+            return False
+        return bool(channel.client.set(CANARY, "1", nx=True))
+
+    def close(self) -> None:
+        """Forget the connection; the next question opens a new one."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            connection.release()
+
+    def _live(self) -> Any:  # noqa: ANN401  kombu is not typed
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
+        return self._connection
+
+    def _open_channel(self) -> Any:  # noqa: ANN401
+        if self._channel is None:
+            self._channel = self._live().default_channel
+        return self._channel
+
+
+def _headers(task_id: str) -> dict[str, Any]:
+    """Return the headers of Celery's message protocol 2, without what would show a payload."""
+    return {
+        "lang": "py",
+        "task": TASK,
+        "id": task_id,
+        "root_id": task_id,
+        "parent_id": None,
+        "group": None,
+        "argsrepr": "",
+        "kwargsrepr": "",
+        "retries": 0,
+        "eta": None,
+        "expires": None,
+        "timelimit": [None, None],
+        "origin": "celeriac",
+        "ignore_result": True,
+    }
+
+
+def references_of(args: Any) -> list[tuple[str, int, str]]:  # noqa: ANN401  the broker is not trusted
+    """Read the references of a message. Raises `ValueError` for anything else; a reference is a hint and never trusted."""
+    if not (isinstance(args, list) and len(args) == 1 and isinstance(args[0], list) and len(args[0]) <= 1000):  # noqa: PLR2004
+        message = f"A message without references: {json.dumps(args)[:80]}"
+        raise ValueError(message)
+    found = []
+    for each in args[0]:
+        match each:
+            case [str(execution), int(number), str(item)] if len(execution) <= 64 and 0 <= number < 1_000_000:  # noqa: PLR2004
+                found.append((execution, number, item))
+            case _:
+                message = f"No reference: {json.dumps(each)[:80]}"
+                raise ValueError(message)
+    return found

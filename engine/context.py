@@ -1,0 +1,113 @@
+"""The engine's side of the node contract: what one call may use."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from celeriac import Effect, Fail, Json, Link
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+def idempotency_key(execution: str, node: str, item: str, step: str = "") -> str:
+    """Return the key of one effect: the same on every try, and on no other effect. No attempt, no fence and no time in it."""
+    text = "\x1f".join((execution, node, item, step))
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
+
+
+class Surroundings(Protocol):
+    """What a call reaches out through; the same for all calls of a process."""
+
+    def client(self) -> httpx2.AsyncClient:
+        """Return the guarded HTTP client."""
+
+    async def connect(self, project: str, name: str) -> Link:
+        """Open a connection of a project."""
+
+
+StepJournal = Callable[[str, Effect, str, Callable[[str], Awaitable[Json]]], Awaitable[Json]]
+"""Runs one memoised sub-step: (name, effect, key, call) to its result."""
+
+
+class NodeContext:
+    """What the engine hands to a node's function."""
+
+    __slots__ = (
+        "_around",
+        "_ready_at",
+        "_step",
+        "attempt",
+        "execution_id",
+        "item",
+        "lines",
+        "log_limit",
+        "node_id",
+        "project",
+    )
+
+    def __init__(  # noqa: PLR0913  plain facts
+        self,
+        execution_id: str,
+        node_id: str,
+        item: str,
+        attempt: int,
+        ready_at: int,
+        project: str,
+        around: Surroundings | None,
+        step: StepJournal | None,
+        log_limit: int,
+    ) -> None:
+        self.execution_id = execution_id
+        self.node_id = node_id
+        self.item = item
+        self.attempt = attempt
+        self.project = project
+        self.lines: list[tuple[str, str, dict[str, Json]]] = []
+        self.log_limit = log_limit
+        self._ready_at = ready_at
+        self._around = around
+        self._step = step
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key of this call's own effect."""
+        return idempotency_key(self.execution_id, self.node_id, self.item)
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """The guarded HTTP client."""
+        return self._outside().client()
+
+    async def connect(self, name: str) -> Link:
+        """Open a connection for this call."""
+        return await self._outside().connect(self.project, name)
+
+    def log(self, message: str, level: str = "info", **fields: Json) -> None:
+        """Keep a line for the execution's history; the last line says so when there are too many."""
+        if len(self.lines) < self.log_limit:
+            self.lines.append((level, message, fields))
+        elif len(self.lines) == self.log_limit:
+            self.lines.append(("warning", f"More than {self.log_limit} lines; the rest is not kept.", {}))
+
+    def now(self) -> datetime:
+        """The time the segment became ready."""
+        return datetime.fromtimestamp(self._ready_at / 1000, UTC)
+
+    async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
+        """Run a memoised sub-step."""
+        if self._step is None:
+            message = "A node that runs in a child process has no steps."
+            raise Fail("node.no_steps", message)
+        key = idempotency_key(self.execution_id, self.node_id, self.item, name)
+        return await self._step(name, effect, key, call)
+
+    def _outside(self) -> Surroundings:
+        if self._around is None:
+            message = "This node is declared without an effect or runs in a child process, so it has no way out."
+            raise Fail("egress.no_way_out", message)
+        return self._around

@@ -1,0 +1,203 @@
+"""A workflow as its author wrote it, frozen. Made from JSON that `problems` has found good; nothing is checked twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from celeriac import Effect, Json
+from celeriac.duration import seconds
+
+TRIGGER = "trigger"
+"""The id of the implicit node that edges start from."""
+
+RESERVED = frozenset({"trigger", "nodes", "vars", "item", "index", "execution", "env"})
+"""Root names of expressions that win over the payload's keys, and that no node may bear."""
+
+SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
+"""`$id` of the definition language; an editor finds completion by it."""
+
+JoinMode = Literal["all", "any", "n"]
+OnUncertain = Literal["ask", "fail", "retry"]
+EdgeKind = Literal["success", "error", "timeout", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A declared way in."""
+
+    id: str
+    type: str
+    config: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`retry` in the author's words; durations in seconds. `on` empty: every error the node type declares repeatable."""
+
+    max_attempts: int = 1
+    on: tuple[str, ...] = ()
+    excluding: tuple[str, ...] = ()
+    delay: float = 1.0
+    backoff: Literal["constant", "linear", "exponential"] = "exponential"
+    factor: float = 2.0
+    max_delay: float = 60.0
+    jitter: float = 0.1
+    max_duration: float | None = None
+    retry_after: bool = True
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> RetryPolicy:
+        """Read the JSON form."""
+        given = dict(body)
+        for name in ("delay", "max_delay", "max_duration"):
+            if given.get(name) is not None:
+                given[name] = seconds(given[name])
+        given["excluding"] = tuple(given.pop("except", ()))
+        given["on"] = tuple(given.get("on", ()))
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Seconds for one attempt, and for all attempts of a node together."""
+
+    attempt: float | None = None
+    total: float | None = None
+
+    @classmethod
+    def parse(cls, value: Any) -> Timeout:  # noqa: ANN401  JSON of three shapes
+        """Read a number, a duration text, or `{attempt, total}`."""
+        if not isinstance(value, Mapping):
+            return cls(attempt=seconds(value))
+        return cls(**{name: seconds(each) for name, each in value.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class OnError:
+    """What follows a failure that no retry saves: `fail` the execution, `continue` with the error as data or with a default."""
+
+    action: Literal["fail", "continue", "branch"] = "fail"
+    has_default: bool = False
+    default: Json = None
+
+    @classmethod
+    def parse(cls, value: Any) -> OnError:  # noqa: ANN401  JSON of two shapes
+        """Read `"fail"`, `"continue"`, `"branch"` or `{"default": value}`."""
+        if isinstance(value, Mapping):
+            return cls("continue", has_default=True, default=value["default"])
+        return cls(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """When a node with several incoming edges starts: after all of them are decided, or as soon as `count` are taken."""
+
+    mode: JoinMode = "all"
+    count: int = 0
+
+    @classmethod
+    def parse(cls, value: Any) -> Join:  # noqa: ANN401  JSON of two shapes
+        """Read a mode, or `{mode, count}`."""
+        if isinstance(value, Mapping):
+            return cls(value.get("mode", "all"), value.get("count", 0))
+        return cls(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A vertex. `None` means: not said, so the workflow's or the node type's own rule holds."""
+
+    id: str
+    type: str
+    config: Mapping[str, Json]
+    retry: RetryPolicy | None
+    timeout: Timeout | None
+    on_error: OnError | None
+    join: Join | None
+    queue: str | None
+    effect: Effect | None
+    on_uncertain: OnUncertain
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A way from a node's exit to another node, taken when its kind and its condition agree."""
+
+    source: str
+    target: str
+    port: str | None
+    on: EdgeKind
+    when: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A whole definition. `inputs` is the JSON Schema of the trigger's payload; `outputs` a template of the result."""
+
+    name: str
+    description: str
+    enabled: bool
+    triggers: tuple[Trigger, ...]
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    inputs: Mapping[str, Any] | None
+    outputs: Json
+    variables: Mapping[str, Json]
+    retry: RetryPolicy | None
+    timeout: float | None
+    on_error: OnError | None
+    queue: str | None
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Workflow:
+        """Read a posted document that has no problems."""
+        body = document["definition"]
+        triggers = body.get("triggers") or ([body["trigger"]] if "trigger" in body else [])
+        return cls(
+            name=document["name"],
+            description=document.get("description", ""),
+            enabled=document.get("enabled", True),
+            triggers=tuple(
+                Trigger(each.get("id", TRIGGER), each["type"], each.get("config", {})) for each in triggers
+            ),
+            nodes=tuple(_node(each) for each in body["nodes"]),
+            edges=tuple(_edge(each) for each in body.get("edges", ())),
+            inputs=body.get("inputs"),
+            outputs=body.get("outputs"),
+            variables=body.get("variables", {}),
+            retry=RetryPolicy.parse(body["retry"]) if "retry" in body else None,
+            timeout=seconds(body["timeout"]) if "timeout" in body else None,
+            on_error=OnError.parse(body["on_error"]) if "on_error" in body else None,
+            queue=body.get("queue"),
+        )
+
+
+def _node(body: Mapping[str, Any]) -> Node:
+    return Node(
+        id=body["id"],
+        type=body["type"],
+        config=body.get("config", {}),
+        retry=RetryPolicy.parse(body["retry"]) if "retry" in body else None,
+        timeout=Timeout.parse(body["timeout"]) if "timeout" in body else None,
+        on_error=OnError.parse(body["on_error"]) if "on_error" in body else None,
+        join=Join.parse(body["join"]) if "join" in body else None,
+        queue=body.get("queue"),
+        effect=Effect(body["effect"]) if "effect" in body else None,
+        on_uncertain=body.get("on_uncertain", "ask"),
+    )
+
+
+def _edge(body: Mapping[str, Any]) -> Edge:
+    return Edge(body["from"], body["to"], body.get("port"), body.get("on", "success"), body.get("when"))
+
+
+def content_hash(document: Mapping[str, Any]) -> str:
+    """Return the identity of a definition's content: SHA-256 over `definition` in canonical form (sorted keys, no spaces)."""
+    canonical = json.dumps(
+        document["definition"], sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()

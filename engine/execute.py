@@ -1,0 +1,681 @@
+"""THE HEART: claim, render, call, classify, record, advance, dispatch.
+
+One segment is carried from its message to its commit, and on through successors that the commit handed over. A pure
+segment is not claimed: it may run twice, and one of the two commits wins. Around an effect the journal is written as its
+class demands, so that after a crash at any point the next holder knows what has happened, or knows that nobody knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from celeriac import Effect, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from engine import operations as op
+from engine import retry
+from engine.clock import Clock
+from engine.context import NodeContext, Surroundings
+from engine.encoding import encode, place
+from engine.errors import CeleriacError, Unavailable
+from engine.expressions import ExpressionError, Scope, derived_entropy
+from engine.failpoints import failpoint
+from engine.failure import TIMED_OUT, error_of, knows_outcome
+from engine.leases import Hold, Leases, Stop
+from engine.ledger import LedgerThread
+from engine.plan import OUTPUT, Exit
+from engine.programs import Programs, Step
+from engine.reader import Reader
+from engine.settings import Settings
+from engine.snapshots import Past, Reference, Work, context_of, load, read_outputs
+
+log = logging.getLogger(__name__)
+
+UNCERTAIN = "effect.uncertain"
+TRIGGER = "trigger"
+
+
+class Children(Protocol):
+    """Processes that can be killed, for nodes that compute."""
+
+    async def call(self, step: Step, config: Json, context: NodeContext, timeout: float) -> Any:  # noqa: ANN401, ASYNC109
+        """Return what the node returns; raise what it raises. The child is killed at `timeout` seconds."""
+
+
+class Outlet(Protocol):
+    """Where what follows a commit goes."""
+
+    def send(self, execution: str, ready: Sequence[op.Sendable]) -> None:
+        """Send segments that became ready."""
+
+    def finished(self, execution: str, reply_to: str | None) -> None:
+        """Tell whoever waits for the end of an execution."""
+
+
+class _Lost(Exception):
+    """The fence did not hold: someone else has the segment."""
+
+
+class _Ended(Exception):
+    """The segment rests or is in doubt; nothing more is to be done now."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One performance of a segment, with what is not written yet."""
+
+    work: Work
+    pure: bool
+    epoch: int
+    hold: Hold | None
+    values: dict[str, Json]
+    nodes: dict[str, Json]
+    entries: list[op.Entry] = field(default_factory=list)
+    pack: list[str] = field(default_factory=list)
+    pack_node: str = ""
+    pack_from: int = 0
+    events: list[op.EventBody] = field(default_factory=list)
+    blobs: list[op.Blob] = field(default_factory=list)
+    output: op.Payload = op.Payload()
+    head: int = 0
+    ports: tuple[str, ...] = ("out",)
+    failed: NodeError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a performance needs from its process."""
+
+    ledger: LedgerThread
+    reader: Reader
+    programs: Programs
+    leases: Leases
+    clock: Clock
+    settings: Settings
+    outlet: Outlet
+    children: Children
+    around: Surroundings
+    owner: str
+    secret: bytes
+
+
+class Executor:
+    """Carries segments."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._stopping = False
+
+    async def perform(self, references: Sequence[Reference]) -> None:
+        """Carry the segments a message refers to, as far as they are still to be carried. Never raises for a node."""
+        failpoint("claim.before")
+        at = self._services
+        try:
+            works = await at.reader.read(lambda connection: load(connection, at.programs, references))
+        except CeleriacError as error:
+            log.warning("A message could not be worked on and will come again: %s", error)
+            return
+        if len(works) == 1:
+            await self._carry(works[0])
+        else:
+            await asyncio.gather(*(self._carry(work) for work in works))
+
+    async def drain(self, patience: float) -> None:
+        """Take nothing new, wait for what runs, then hand the rest back."""
+        self._stopping = True
+        deadline = self._services.clock.monotonic() + patience
+        while self._services.leases.held() and self._services.clock.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        tasks = [hold.task for hold in self._services.leases.held() if hold.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _carry(self, work: Work) -> None:
+        """Perform a segment, and then whatever its commit handed over, within a budget that keeps others from starving."""
+        at = self._services
+        begun, count = at.clock.monotonic(), 0
+        following: Work | None = work
+        claimed: Hold | None = None
+        while following is not None:
+            count += 1
+            spent = (at.clock.monotonic() - begun) * 1000
+            inline = count < at.settings.limits.inline_segments and spent < at.settings.limits.inline_ms
+            try:
+                following, claimed = await self._perform(following, claimed, inline=inline and not self._stopping)
+            except (_Lost, _Ended):
+                return
+            except Unavailable as error:
+                log.warning("A segment was left, to be taken up again: %s", error)
+                return
+            except Exception:
+                log.exception("A segment of %s failed inside the engine; its lease will lapse.", work.facts.execution)
+                return
+
+    async def _perform(
+        self, work: Work, hold: Hold | None, *, inline: bool
+    ) -> tuple[Work | None, Hold | None]:
+        pure = work.segment.pure and work.deliveries < 2  # noqa: PLR2004  the third delivery is claimed: it may kill
+        if hold is None and not pure:
+            if self._stopping:
+                return None, None
+            hold = await self._claim(work)
+        run = self._begin(work, hold, pure=pure)
+        try:
+            if hold is not None:
+                hold.task = asyncio.current_task()
+                failpoint("claim.after")
+            await self._run_nodes(run)
+            return await self._settle(run, inline=inline)
+        except asyncio.CancelledError:
+            await self._withdraw(run)
+            raise _Ended from None
+        finally:
+            if hold is not None:
+                self._services.leases.drop(hold)
+
+    async def _claim(self, work: Work) -> Hold:
+        at = self._services
+        now = at.clock.now()
+        horizon = at.leases.horizon()
+        claim = op.Claim(
+            work.facts.execution, work.segment.id, work.item, at.owner, now, now + at.settings.timing.lease
+        )
+        claimed: op.Claimed | None = await at.ledger.submit(claim)
+        if claimed is None:
+            raise _Lost
+        return await self._take(work, claimed, horizon)
+
+    async def _take(self, work: Work, claimed: op.Claimed, horizon: float) -> Hold:
+        """Register a claim, and read again what an earlier holder may have journaled since the first look."""
+        at = self._services
+        hold = at.leases.hold(
+            Hold(work.facts.execution, work.segment.id, work.item, claimed.epoch, horizon, asyncio.current_task())
+        )
+        work.epoch, work.deliveries = claimed.epoch, claimed.deliveries
+        work.head, work.tries = claimed.head, claimed.tries
+        work.ready_at, work.first_try_at = claimed.ready_at, claimed.first_try_at
+        if claimed.epoch > 1 or claimed.deliveries or claimed.head:
+            try:
+                await at.reader.read(lambda connection: read_outputs(connection, [work]))
+            except BaseException:
+                at.leases.drop(hold)
+                raise
+        return hold
+
+    def _begin(self, work: Work, hold: Hold | None, *, pure: bool) -> Run:
+        facts = work.facts
+        payload = facts.payload
+        nodes: dict[str, Json] = dict(work.outputs)
+        values: dict[str, Json] = dict(payload) if isinstance(payload, dict) else {}
+        values["trigger"] = {**facts.trigger, "payload": payload}
+        values["nodes"] = nodes
+        values["vars"] = dict(facts.program.plan.variables)
+        values["execution"] = {
+            "id": facts.execution,
+            "workflow_id": facts.workflow,
+            "version": facts.version,
+            "started_at": facts.created_at,
+        }
+        return Run(work, pure, work.epoch, hold, values, nodes)
+
+    async def _run_nodes(self, run: Run) -> None:
+        """Go through the nodes of a segment until its end, a rest, or the failure that ends it."""
+        steps = run.work.facts.program.steps(run.work.segment.id)
+        for index, step in enumerate(steps):
+            run.head = index
+            if step.node.id == TRIGGER:
+                continue
+            if index % 64 == 63:  # noqa: PLR2004  a long run of computing must not hold the loop
+                await asyncio.sleep(0)
+            past = run.work.past.get((step.node.id, ""))
+            if past is None or not self._take_over(run, step, past):
+                await self._attempt(run, step, past)
+            if run.failed is not None and not self._failure_is_data(run, step, run.failed):
+                return
+            if index < len(steps) - 1 and "out" not in run.ports:
+                run.ports = ()
+                return
+
+    def _take_over(self, run: Run, step: Step, past: Past) -> bool:
+        """Use an outcome that is in the journal already. Returns whether there was one."""
+        if past.status == "waiting":
+            self._succeed(run, step, past.output, started_at=run.work.ready_at)
+            return True
+        context = context_of(past)
+        if context is None:
+            return False
+        if past.status == "failed":
+            error = past.error if isinstance(past.error, dict) else {}
+            run.failed = NodeError(str(error.get("code")), str(error.get("message")))
+        run.nodes[step.node.id] = context
+        run.ports = ("out",)
+        return True
+
+    async def _attempt(self, run: Run, step: Step, past: Past | None) -> None:
+        """Make one attempt at a node and classify what it came to."""
+        node = step.node
+        now = self._services.clock.now()
+        tries = run.work.tries + 1 if run.head == run.work.head else 1
+        lines: list[tuple[str, str, dict[str, Json]]] = []
+        if past is not None and past.status == "intent" and node.on_uncertain != "retry":
+            doubt = Uncertain(UNCERTAIN, "The process that made this call died before its outcome was known.")
+            await self._doubtful(run, step, doubt, tries, now)
+            return
+        try:
+            result = await self._call(run, step, tries, lines)
+        except (_Lost, _Ended, asyncio.CancelledError):
+            raise
+        except Exception as error:  # anything a node may raise is that node's failure
+            self._keep_lines(run, step, lines, now)
+            if node.effect is Effect.ONCE and not knows_outcome(error):
+                await self._doubtful(run, step, error, tries, now)
+            else:
+                await self._fail(run, step, error_of(error), tries, now)
+            return
+        self._keep_lines(run, step, lines, now)
+        try:
+            await self._accept(run, step, result, tries, now)
+        except Fail as error:
+            await self._fail(run, step, error_of(error), tries, now)
+
+    async def _call(
+        self, run: Run, step: Step, tries: int, lines: list[tuple[str, str, dict[str, Json]]]
+    ) -> Any:  # noqa: ANN401  what a node returns is looked at by the caller
+        """Render the config and call the node's function, in the way its declaration asks for."""
+        at, node = self._services, step.node
+        scope = self._scope(run, node.id)
+        if node.id == OUTPUT:
+            return self._render_output(run, scope)
+        if step.type is None:
+            message = f"The plan names {node.type}, which has no node type."
+            raise Fail("node.unknown_type", message)
+        model = step.bind(scope)
+        if node.effect is not Effect.NONE:
+            await self._before_effect(run, step, tries)
+        context = NodeContext(
+            run.work.facts.execution,
+            node.id,
+            run.work.item,
+            tries,
+            run.work.ready_at,
+            run.work.facts.project,
+            None if node.effect is Effect.NONE else at.around,
+            self._journal_of_steps(run, step),
+            at.settings.limits.log_lines,
+        )
+        context.lines = lines
+        seconds = _seconds_left(step, run, at.clock.now())
+        if run.hold is not None:
+            run.hold.attempt_until = at.clock.monotonic() + seconds + 2
+        if node.process or run.work.deliveries >= 2 and node.effect is Effect.NONE:  # noqa: PLR2004
+            return await at.children.call(step, model.model_dump(mode="json"), context, seconds)
+        returned = step.type.run(model, context)
+        if not isinstance(returned, Awaitable):
+            return returned
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                result = await returned
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            message = f"The attempt took longer than {seconds:g} s."
+            raise NodeTimeout(message) from error
+        if node.effect is not Effect.NONE:
+            failpoint("effect.after")
+        return result
+
+    def _render_output(self, run: Run, scope: Scope) -> Json:
+        """Return the execution's result: as the author says, or the outputs of the leaves that ran."""
+        program = run.work.facts.program
+        if program.outputs is not None:
+            return program.outputs.render(scope)
+        return {
+            name: run.nodes[name].get("output")  # type: ignore[union-attr]  # node contexts are objects
+            for name in program.plan.leaves
+            if name in run.nodes and name != TRIGGER
+        }
+
+    async def _before_effect(self, run: Run, step: Step, tries: int) -> None:
+        """Make durable what must be before this effect starts, and make sure that we may still start it."""
+        effect = step.node.effect
+        if effect is Effect.ONCE:
+            now = self._services.clock.now()
+            run.entries.append(op.Entry(step.node.id, "intent", str(effect), tries=tries, started_at=now))
+            run.events.append(("node.started", step.node.id, now, {"attempt": tries}))
+        if effect is Effect.ONCE or any(entry.effect != "none" for entry in run.entries):
+            await self._record(run)
+        if run.hold is None or not self._services.leases.safe(run.hold):
+            raise _Lost
+        failpoint("effect.before")
+
+    async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
+        """Take what a node returned: JSON, a route, or a wait."""
+        ports: tuple[str, ...] = ("out",)
+        if isinstance(result, Route):
+            ports, result = result.ports, result.value
+        if isinstance(result, Wait):
+            now = self._services.clock.now()
+            if result.until > now:
+                await self._rest(run, step, result, started_at)
+            result = result.value
+        self._succeed(run, step, result, started_at, tries)
+        run.ports = ports
+
+    def _succeed(self, run: Run, step: Step, value: object, started_at: int, tries: int = 1) -> None:
+        limits = self._services.settings.limits
+        text = encode(value, limits.output_bytes)
+        now = self._services.clock.now()
+        run.nodes[step.node.id] = {"output": value}  # type: ignore[dict-item]  # encode has found it to be JSON
+        run.ports = ("out",)
+        run.failed = None
+        payload, blob = place(text, limits.blob_from_bytes)
+        if blob is not None:
+            run.blobs.append(blob)
+        if step.node.id == OUTPUT:
+            run.output = payload
+        elif step.node.effect is Effect.NONE and blob is None and tries == 1 and step.node.id not in _own(run):
+            if not run.pack:
+                run.pack_node, run.pack_from = step.node.id, started_at
+            run.pack.append(f'["{step.node.id}",{text}]')
+        else:
+            run.entries.append(
+                op.Entry(
+                    step.node.id,
+                    "succeeded",
+                    str(step.node.effect),
+                    output=payload,
+                    tries=tries,
+                    started_at=started_at,
+                    ended_at=now,
+                )
+            )
+        if step.node.id != OUTPUT:
+            run.events.append(("node.succeeded", step.node.id, now, {"ms": now - started_at}))
+
+    async def _fail(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
+        """Follow the order of errors: next attempt, then the node's `on_error`, then the end of the execution."""
+        at, node = self._services, step.node
+        now = at.clock.now()
+        first = run.work.first_try_at if tries > 1 and run.work.first_try_at is not None else started_at
+        draw = int.from_bytes(at.clock.entropy(4), "big") / 2**32
+        pause = retry.delay(node.retry, tries, error, (now - first) / 1000, draw)
+        if pause is not None and node.total_timeout is not None and (now - first) / 1000 + pause > node.total_timeout:
+            pause = None
+        if pause is not None:
+            event = {"attempt": tries, "error": error.to_json(), "delay": round(pause, 3)}
+            run.events.append(("node.retrying", node.id, now, event))
+            await self._back_off(run, now + round(pause * 1000), tries, first)
+        run.failed = error
+        text = json.dumps(error.to_json())
+        run.events.append(("node.failed", node.id, now, {"attempt": tries, "error": error.to_json()}))
+        status, payload = "failed", op.Payload()
+        if node.on_error.action == "continue":
+            status = "continued"
+            payload, blob = place(json.dumps(node.on_error.default), at.settings.limits.blob_from_bytes)
+            run.blobs.extend([blob] if blob else [])
+        run.entries.append(
+            op.Entry(
+                node.id,
+                status,
+                str(node.effect),
+                output=payload,
+                error=text,
+                tries=tries,
+                started_at=started_at,
+                ended_at=now,
+            )
+        )
+
+    def _failure_is_data(self, run: Run, step: Step, error: NodeError) -> bool:
+        """Whether the segment goes on after a failure that no retry saved."""
+        action = step.node.on_error
+        if action.action == "continue":
+            run.nodes[step.node.id] = {"output": action.default, "error": error.to_json()}
+            run.ports, run.failed = ("out",), None
+            return True
+        if action.action == "branch" and step.node.branches:
+            run.nodes[step.node.id] = {"error": error.to_json()}
+            run.ports = ("timeout" if error.code == TIMED_OUT else "error",)
+        return False
+
+    async def _doubtful(self, run: Run, step: Step, error: BaseException, tries: int, started_at: int) -> None:
+        """Nobody knows whether the effect happened: ask a person, fail, or repeat, as the author said."""
+        node = step.node
+        if node.on_uncertain == "fail":
+            known = error_of(error)
+            await self._fail_for_good(run, step, NodeError(UNCERTAIN, known.message, known.details), tries, started_at)
+            return
+        now = self._services.clock.now()
+        if node.on_uncertain == "retry":
+            run.entries.append(op.Entry(node.id, "waived", "once", tries=tries, started_at=started_at))
+            known = error_of(error)
+            repeatable = NodeError(UNCERTAIN, known.message, known.details, (*known.kinds, TryAgain.__name__))
+            await self._fail(run, step, repeatable, tries, started_at)
+            return
+        reason = json.dumps({"node": node.id, "code": UNCERTAIN, "message": error_of(error).message})
+        run.events.append(("node.uncertain", node.id, now, {"message": error_of(error).message}))
+        await self._hand_in(op.Doubt(**self._held(run), head=run.head, reason=reason))
+        raise _Ended
+
+    async def _fail_for_good(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
+        spent = NodeError(error.code, error.message, error.details, ("Uncertain",))
+        await self._fail(run, step, spent, max(tries, step.node.retry.max_attempts), started_at)
+
+    async def _back_off(self, run: Run, due: int, tries: int, first: int) -> None:
+        suspend = op.Suspend(
+            **self._held(run), due=due, head=run.head, tries=tries, backing_off=True, first_try_at=first
+        )
+        await self._hand_in(suspend)
+        raise _Ended
+
+    async def _rest(self, run: Run, step: Step, wait: Wait, started_at: int) -> None:
+        """Put the segment to rest; its outcome is written already and counts when the time has come."""
+        limits = self._services.settings.limits
+        payload, blob = place(encode(wait.value, limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend([blob] if blob else [])
+        run.entries.append(op.Entry(step.node.id, "waiting", output=payload, started_at=started_at))
+        run.events.append(("node.waiting", step.node.id, self._services.clock.now(), {"until": wait.until}))
+        await self._hand_in(op.Suspend(**self._held(run), due=wait.until, head=run.head))
+        raise _Ended
+
+    async def _settle(self, run: Run, *, inline: bool) -> tuple[Work | None, Hold | None]:
+        """Commit the segment's end and what follows from it; pass on what became ready."""
+        at, work = self._services, run.work
+        failed = run.failed if run.failed is not None and not run.work.segment.nodes[run.head].branches else None
+        taken: tuple[bool, ...] = ()
+        if failed is None:
+            try:
+                taken = self._exits(run)
+            except (ExpressionError, Fail) as error:
+                failed = error_of(error)
+        error = None
+        if failed is not None:
+            error = json.dumps({**failed.to_json(), "node": work.segment.nodes[run.head].id})
+        settle = op.Settle(
+            **self._held(run),
+            taken=taken,
+            error=error,
+            output=run.output,
+            owner=at.owner,
+            lease=at.settings.timing.lease,
+            inline=inline,
+        )
+        horizon = at.leases.horizon()
+        failpoint("settle.before")
+        settled: op.Settled | None = await at.ledger.submit(settle)
+        if settled is None:
+            raise _Lost
+        failpoint("dispatch.before")
+        if settled.ready:
+            at.outlet.send(work.facts.execution, settled.ready)
+        if settled.finished is not None:
+            at.outlet.finished(work.facts.execution, settled.reply_to)
+        if settled.successor is None:
+            return None, None
+        return await self._succeeding(run, settled.successor, horizon)
+
+    async def _succeeding(
+        self, run: Run, successor: tuple[int, str, op.Claimed], horizon: float
+    ) -> tuple[Work, Hold | None]:
+        """Make the work of a successor that the commit handed over, reading only what is not at hand."""
+        at, facts = self._services, run.work.facts
+        number, item, claimed = successor
+        segment = facts.program.plan.segments[number]
+        outputs = {name: run.nodes[name] for name in segment.needs if name in run.nodes}
+        work = Work(
+            facts, segment, item, claimed.epoch, 0, 0, 0, claimed.ready_at, None, outputs  # type: ignore[arg-type]
+        )
+        hold = None
+        if not segment.pure:
+            hold = at.leases.hold(Hold(facts.execution, number, item, claimed.epoch, horizon, asyncio.current_task()))
+        if len(outputs) < len(segment.needs):
+            work.epoch = 0
+            await at.reader.read(lambda connection: read_outputs(connection, [work]))
+            work.epoch = claimed.epoch
+        return work, hold
+
+    def _exits(self, run: Run) -> tuple[bool, ...]:
+        """Decide each edge out of the segment. Raises an expression's error, or `Fail` for a condition that is no boolean."""
+        work = run.work
+        conditions = work.facts.program.conditions(work.segment.id)
+        node = work.segment.nodes[run.head].id
+        decided = []
+        for exit_, condition in zip(work.segment.exits, conditions, strict=True):
+            taken = _leaves_by(exit_, run.ports, work.segment.exits, failed=run.failed is not None)
+            if taken and condition is not None:
+                value = condition.evaluate(self._scope(run, node))
+                if not isinstance(value, bool):
+                    message = f"The condition of an edge from {node} is {type(value).__name__}, not true or false."
+                    raise Fail("expression.not_boolean", message)
+                taken = value
+            decided.append(taken)
+        return tuple(decided)
+
+    async def _withdraw(self, run: Run) -> None:
+        """A held segment was told to stop: lost, cancelled, or the process is stopping."""
+        if run.hold is None or run.hold.stop is Stop.LOST:
+            return
+        if run.hold.stop is Stop.CANCELLED:
+            error = json.dumps({"code": "execution.cancelled", "message": "The execution was cancelled."})
+            await self._services.ledger.submit(op.Settle(**self._held(run), error=error))
+        elif any(entry.status == "intent" for entry in run.entries) or _in_flight(run):
+            reason = json.dumps({"node": run.work.segment.nodes[run.head].id, "code": UNCERTAIN})
+            await self._services.ledger.submit(op.Doubt(**self._held(run), head=run.head, reason=reason))
+        else:
+            await self._services.ledger.submit(op.Release(**self._held(run)))
+
+    async def _record(self, run: Run) -> None:
+        await self._hand_in(op.Record(**self._held(run)))
+        run.entries, run.events, run.blobs, run.pack = [], [], [], []
+
+    async def _hand_in(self, operation: op.Operation) -> None:
+        if not await self._services.ledger.submit(operation):
+            raise _Lost
+
+    def _held(self, run: Run) -> dict[str, Any]:
+        """Return the fields every request of a holder has, with all that is unwritten."""
+        entries = run.entries
+        if run.pack:
+            text = f"[{','.join(run.pack)}]"
+            packed = op.Entry(
+                run.pack_node,
+                "pack",
+                output=op.Payload(text=text),
+                started_at=run.pack_from,
+                ended_at=self._services.clock.now(),
+            )
+            entries = [packed, *entries]
+        return {
+            "execution": run.work.facts.execution,
+            "segment": run.work.segment.id,
+            "item": run.work.item,
+            "epoch": run.epoch,
+            "pure": run.pure,
+            "now": self._services.clock.now(),
+            "entries": tuple(entries),
+            "events": tuple(run.events),
+            "blobs": tuple(run.blobs),
+        }
+
+    def _scope(self, run: Run, node: str) -> Scope:
+        work = run.work
+        key = b"\x1f".join((self._services.secret, work.facts.execution.encode(), node.encode(), work.item.encode()))
+        return Scope(run.values, derived_entropy(key, work.ready_at))
+
+    def _keep_lines(
+        self, run: Run, step: Step, lines: list[tuple[str, str, dict[str, Json]]], now: int
+    ) -> None:
+        for level, message, fields in lines:
+            run.events.append(("node.log", step.node.id, now, {"level": level, "message": message, **fields}))
+
+    def _journal_of_steps(self, run: Run, step: Step) -> Callable[..., Awaitable[Json]]:
+        """Return the memory of a node's own sub-steps."""
+
+        async def do(name: str, effect: Effect, key: str, call: Callable[[str], Awaitable[Json]]) -> Json:
+            past = run.work.past.get((step.node.id, name))
+            if past is not None and past.status == "succeeded":
+                return past.output
+            if past is not None and past.status == "intent" and node.on_uncertain != "retry":
+                message = f"The process that made the step {name!r} died before its outcome was known."
+                raise Uncertain(UNCERTAIN, message)
+            now = self._services.clock.now()
+            if effect is Effect.ONCE:
+                run.entries.append(op.Entry(step.node.id, "intent", str(effect), name, started_at=now))
+            await self._record(run)
+            if run.hold is None or not self._services.leases.safe(run.hold):
+                raise _Lost
+            value = await call(key)
+            limits = self._services.settings.limits
+            payload, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
+            run.blobs.extend([blob] if blob else [])
+            done = self._services.clock.now()
+            run.entries.append(
+                op.Entry(step.node.id, "succeeded", str(effect), name, payload, started_at=now, ended_at=done)
+            )
+            run.events.append(("step.succeeded", step.node.id, done, {"step": name, "ms": done - now}))
+            await self._record(run)
+            return value
+
+        return do
+
+
+class NodeTimeout(CeleriacError):
+    """The attempt took longer than its limit."""
+
+    code = TIMED_OUT
+
+
+def _seconds_left(step: Step, run: Run, now: int) -> float:
+    """Return how long this attempt may take: its own limit, and what is left of the limit on all attempts."""
+    if step.node.total_timeout is None:
+        return step.node.attempt_timeout
+    first = run.work.first_try_at if run.head == run.work.head and run.work.tries else now
+    return max(0.0, min(step.node.attempt_timeout, step.node.total_timeout - (now - (first or now)) / 1000))
+
+
+def _leaves_by(exit_: Exit, ports: tuple[str, ...], exits: Sequence[Exit], *, failed: bool) -> bool:
+    """Whether an edge is taken, before its condition is looked at."""
+    if not failed:
+        return exit_.on in ("success", "any") and exit_.port != "error" and bool(ports) and exit_.port in (None, *ports)
+    if exit_.on == "any":
+        return True
+    timed_out = "timeout" in ports
+    if exit_.on == "timeout":
+        return timed_out
+    caught = timed_out and any(each.on == "timeout" for each in exits)
+    return (exit_.on == "error" or exit_.port == "error") and not caught
+
+
+def _own(run: Run) -> set[str]:
+    """Nodes with a journal row of their own from before: their outcome goes there and not into the pack."""
+    return {node for node, step in run.work.past if not step}
+
+
+def _in_flight(run: Run) -> bool:
+    """Whether an effect that cannot be repeated may have begun."""
+    node = run.work.segment.nodes[run.head]
+    return node.effect is Effect.ONCE and run.hold is not None and run.hold.attempt_until is not None

@@ -1,0 +1,156 @@
+"""The shape of a graph: cycles, what can be reached, what comes before what. Pure, iterative and linear.
+
+A recursive walk would end at Python's recursion limit on a chain of a thousand nodes; every walk here keeps its own
+stack. What comes before what is kept as one bit a node, so that ten thousand nodes cost megabytes and milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+
+class Graph:
+    """Nodes and the edges between them, by name. Edges with an end that is no node are left out."""
+
+    def __init__(self, nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> None:
+        self.nodes = tuple(dict.fromkeys(nodes))
+        self.successors: dict[str, list[str]] = {each: [] for each in self.nodes}
+        self.predecessors: dict[str, list[str]] = {each: [] for each in self.nodes}
+        for source, target in edges:
+            if source in self.successors and target in self.successors:
+                self.successors[source].append(target)
+                self.predecessors[target].append(source)
+
+    def reachable(self, starts: Iterable[str]) -> set[str]:
+        """Return the nodes that can be reached from `starts`, these included."""
+        found = {each for each in starts if each in self.successors}
+        waiting = list(found)
+        while waiting:
+            fresh = [each for each in self.successors[waiting.pop()] if each not in found]
+            found.update(fresh)
+            waiting.extend(fresh)
+        return found
+
+    def precedes(self, first: str, second: str) -> bool:
+        """Whether a way leads from `first` to `second`. Nodes of one cycle precede each other, and themselves."""
+        return bool(self._ancestors[self._component[second]] >> self._bit[first] & 1)
+
+    def cycles(self, limit: int = 100) -> list[list[str]]:
+        """Return at most `limit` cycles, each as its path with the first node again at the end.
+
+        One cycle for every edge that has to go before the graph is free of them. A walk starts where the trigger would
+        enter, so the last step of a path is the edge that leads back.
+        """
+        found: list[list[str]] = []
+        for back in self._leading_back():
+            if len(found) == limit:
+                break
+            found.append(back)
+        return found
+
+    @cached_property
+    def components(self) -> list[list[str]]:
+        """The strongly connected components, each after all those it leads to (Tarjan 1972)."""
+        index: dict[str, int] = {}
+        low: dict[str, int] = {}
+        stack: list[str] = []
+        on_stack: set[str] = set()
+        found: list[list[str]] = []
+        for root in self.nodes:
+            if root in index:
+                continue
+            index[root] = low[root] = len(index)
+            stack.append(root)
+            on_stack.add(root)
+            walk = [(root, iter(self.successors[root]))]
+            while walk:
+                node, following = walk[-1]
+                for target in following:
+                    if target not in index:
+                        index[target] = low[target] = len(index)
+                        stack.append(target)
+                        on_stack.add(target)
+                        walk.append((target, iter(self.successors[target])))
+                        break
+                    if target in on_stack:
+                        low[node] = min(low[node], index[target])
+                else:
+                    walk.pop()
+                    if walk:
+                        parent = walk[-1][0]
+                        low[parent] = min(low[parent], low[node])
+                    if low[node] == index[node]:
+                        component: list[str] = []
+                        while not component or component[-1] != node:
+                            component.append(stack.pop())
+                        on_stack.difference_update(component)
+                        found.append(component)
+        return found
+
+    @cached_property
+    def cyclic(self) -> set[str]:
+        """The nodes that lie on a cycle."""
+        return {
+            node
+            for component in self.components
+            for node in component
+            if len(component) > 1 or node in self.successors[node]
+        }
+
+    @cached_property
+    def _bit(self) -> dict[str, int]:
+        return {node: position for position, node in enumerate(self.nodes)}
+
+    @cached_property
+    def _component(self) -> dict[str, int]:
+        return {node: number for number, component in enumerate(self.components) for node in component}
+
+    @cached_property
+    def _ancestors(self) -> list[int]:
+        """For each component the nodes before it, as bits."""
+        before = [0] * len(self.components)
+        inside = [sum(1 << self._bit[node] for node in component) for component in self.components]
+        for number in reversed(range(len(self.components))):
+            if self.components[number][0] in self.cyclic:
+                before[number] |= inside[number]
+            for node in self.components[number]:
+                for target in self.successors[node]:
+                    following = self._component[target]
+                    if following != number:
+                        before[following] |= before[number] | inside[number]
+        return before
+
+    def _leading_back(self) -> Iterator[list[str]]:
+        """Walk the cyclic part depth first; an edge to a node of the path walked so far closes a cycle."""
+        done: set[str] = set()
+        position: dict[str, int] = {}
+        path: list[str] = []
+        for entry in self._entries():
+            if entry in done or entry in position:
+                continue
+            position[entry] = 0
+            path.append(entry)
+            walk = [iter(self.successors[entry])]
+            while walk:
+                for target in walk[-1]:
+                    if target in position:
+                        yield [*path[position[target] :], target]
+                    elif target in self.cyclic and target not in done:
+                        position[target] = len(path)
+                        path.append(target)
+                        walk.append(iter(self.successors[target]))
+                        break
+                else:
+                    walk.pop()
+                    left = path.pop()
+                    del position[left]
+                    done.add(left)
+
+    def _entries(self) -> Iterator[str]:
+        """Yield the cyclic nodes, those that are entered from outside their cycle first."""
+        for node in self.nodes:
+            here = self._component[node]
+            if node in self.cyclic and any(self._component[each] != here for each in self.predecessors[node]):
+                yield node
+        yield from (node for node in self.nodes if node in self.cyclic)

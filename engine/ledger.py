@@ -1,0 +1,237 @@
+"""Group commit: one writer a process, and whatever waits goes into one transaction.
+
+A single operation pays one commit; a thousand at once pay one commit together, so the cost of durability falls as the
+load rises. `Ledger.step` does one batch and is all there is to simulate; `LedgerThread` is the rim that feeds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine import transitions
+from engine.clock import Clock
+from engine.errors import Unavailable
+from engine.failpoints import failpoint
+from engine.operations import Operation
+from engine.store.database import Connection, Database
+from engine.store.statements import MARK, READ_MARK
+
+log = logging.getLogger(__name__)
+
+Work = Operation | Callable[[Connection], Any]
+"""An operation of the pen, or a function of the connection for rows that are no execution's (catalogue, retention)."""
+
+_REPEATABLE = {"40001", "40P01", "55P03"}
+"""PostgreSQL's serialization failure, deadlock, lock timeout: the same batch again may well succeed."""
+
+MAX_BATCH = 400
+_PATIENCE = 8
+
+
+class Ledger:
+    """The one writer. Not thread safe: one thread steps it."""
+
+    def __init__(
+        self,
+        database: Database,
+        rules: transitions.Rules,
+        writer: str,
+        clock: Clock,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._rules = rules
+        self._writer = writer
+        self._clock = clock
+        self._pause = pause
+        self._connection: Connection | None = None
+        self._number = 0
+
+    def step(self, work: Sequence[Work]) -> list[Any]:
+        """Do a batch in one transaction. Returns an answer, or the exception that befell it, for each.
+
+        When the batch fails it is halved until the guilty stand alone, so that one bad operation costs the others
+        nothing but a repetition.
+        """
+        try:
+            return self._commit(work)
+        except Exception as error:  # any: a bad operation must not end the writer
+            if len(work) == 1 or isinstance(error, Unavailable):
+                log.warning("A batch of %d failed: %s", len(work), error)
+                return [error] * len(work)
+            middle = len(work) // 2
+            return [*self.step(work[:middle]), *self.step(work[middle:])]
+
+    def close(self) -> None:
+        """End the conversation with the database."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _commit(self, work: Sequence[Work]) -> list[Any]:
+        self._number += 1
+        for attempt in range(_PATIENCE):
+            asked = False
+            try:
+                connection = self._connected()
+                connection.begin()
+                answers = self._apply(connection, work)
+                connection.run(MARK, (self._writer, self._number, self._clock.now()))
+                failpoint("commit.before")
+                asked = True
+                connection.commit()
+                failpoint("commit.after")
+            except self._database.lost as error:
+                if getattr(error, "sqlstate", None) in _REPEATABLE:
+                    self._undo()
+                    continue
+                self._forget()
+                if asked and self._was_committed():
+                    return answers
+                self._pause(min(0.05 * 2**attempt, 2.0))
+            except BaseException:
+                self._undo()
+                raise
+            else:
+                return answers
+        message = "The database cannot be reached."
+        raise Unavailable(message, hint="Nothing was written. Look at the database server; celeriac doctor tests it.")
+
+    def _apply(self, connection: Connection, work: Sequence[Work]) -> list[Any]:
+        answers: list[Any] = [None] * len(work)
+        operations = [(index, each) for index, each in enumerate(work) if not callable(each)]
+        done = transitions.apply(connection, [each for _, each in operations], self._rules)
+        for (index, _), answer in zip(operations, done, strict=True):
+            answers[index] = answer
+        for index, each in enumerate(work):
+            if callable(each):
+                answers[index] = each(connection)
+        return answers
+
+    def _was_committed(self) -> bool:
+        """Answer a lost acknowledgement by reading what this writer last committed."""
+        try:
+            found = self._connected().run(READ_MARK, (self._writer,))
+        except self._database.lost:
+            self._forget()
+            return False
+        return bool(found) and found[0][0] == self._number
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._database.connect()
+        return self._connection
+
+    def _undo(self) -> None:
+        if self._connection is not None:
+            self._connection.rollback()
+
+    def _forget(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.rollback()
+            connection.close()
+
+
+class LedgerThread:
+    """Feeds a ledger from any number of coroutines and threads, and hands each its answer."""
+
+    def __init__(self, ledger: Ledger, *, name: str = "ledger") -> None:
+        self._ledger = ledger
+        self._waiting: deque[tuple[Work, asyncio.Future[Any] | _Box]] = deque()
+        self._some = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work) -> asyncio.Future[Any]:
+        """Hand in work from a coroutine; the future brings its answer after the commit."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._put(work, future)
+        return future
+
+    def ask(self, work: Work, patience: float = 30.0) -> Any:  # noqa: ANN401  each operation has its own answer
+        """Hand in work from a thread and wait for the answer. Raises `Unavailable` after `patience` seconds."""
+        box = _Box()
+        self._put(work, box)
+        return box.wait(patience)
+
+    def close(self) -> None:
+        """Commit what waits, then stop."""
+        with self._some:
+            self._closing = True
+            self._some.notify()
+        self._thread.join(timeout=30)
+
+    def _put(self, work: Work, answer: asyncio.Future[Any] | _Box) -> None:
+        with self._some:
+            if self._closing:
+                message = "This process is stopping."
+                raise Unavailable(message)
+            self._waiting.append((work, answer))
+            self._some.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._some:
+                while not self._waiting and not self._closing:
+                    self._some.wait()
+                if not self._waiting:
+                    break
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+            answers = self._ledger.step([work for work, _ in batch])
+            self._deliver(batch, answers)
+        self._ledger.close()
+
+    @staticmethod
+    def _deliver(batch: list[tuple[Work, asyncio.Future[Any] | _Box]], answers: list[Any]) -> None:
+        """Wake each event loop once, however many of its coroutines have an answer."""
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+        for (_, waiter), answer in zip(batch, answers, strict=True):
+            if isinstance(waiter, _Box):
+                waiter.put(answer)
+            else:
+                loops.setdefault(waiter.get_loop(), []).append((waiter, answer))
+        for loop, pairs in loops.items():
+            try:
+                loop.call_soon_threadsafe(_resolve, pairs)
+            except RuntimeError:
+                log.debug("An event loop ended before its answers came.")
+
+
+class _Box:
+    """An answer that a thread waits for."""
+
+    def __init__(self) -> None:
+        self._there = threading.Event()
+        self._answer: Any = None
+
+    def put(self, answer: Any) -> None:  # noqa: ANN401
+        self._answer = answer
+        self._there.set()
+
+    def wait(self, patience: float) -> Any:  # noqa: ANN401
+        if not self._there.wait(patience):
+            message = "The ledger has not answered in time; the request may still be carried out."
+            raise Unavailable(message)
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+
+def _resolve(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, answer in pairs:
+        if future.done():
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+

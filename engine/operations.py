@@ -1,0 +1,272 @@
+"""What may be asked of the pen: one frozen value for each kind of state change. `transitions` carries them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.advance import Address
+
+
+Sendable = tuple[int, str, str]
+"""A ready segment to be sent: (segment, item, queue)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A stored JSON text: in place, or in the blob table under its content hash."""
+
+    text: str | None = None
+    blob: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A text too large for its row."""
+
+    hash: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the journal. `node` of a packed row is its first node; its `output` then lists the nodes of the pack."""
+
+    node: str
+    status: str
+    effect: str = "none"
+    step: str = ""
+    output: Payload = Payload()
+    error: str | None = None
+    tries: int = 1
+    started_at: int = 0
+    ended_at: int | None = None
+
+
+EventBody = tuple[object, ...]
+"""`(type, node or segment, at, more)`, as JSON can hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before."""
+
+    execution: str
+    project: str
+    workflow: str
+    version: str
+    queue: str
+    now: int
+    input: Payload
+    trigger: str
+    blobs: tuple[Blob, ...] = ()
+    principal: str = ""
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    priority: int = 0
+    parent: tuple[str, int, str] | None = None
+    base: str | None = None
+    deadline: int | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`new` is false when the key was known; then `same` says whether the request was the same too.
+
+    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will.
+    """
+
+    execution: str
+    new: bool
+    same: bool = True
+    send: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had."""
+
+    execution: str
+    segment: int
+    item: str
+    owner: str
+    now: int
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The fence, and where the work stands."""
+
+    epoch: int
+    deliveries: int
+    head: int
+    tries: int
+    ready_at: int
+    first_try_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Common to what a holder of a claim may ask. `epoch` is the fence; a pure segment holds no claim but its epoch."""
+
+    execution: str
+    segment: int
+    item: str
+    epoch: int
+    pure: bool
+    now: int
+    entries: tuple[Entry, ...] = ()
+    events: tuple[EventBody, ...] = ()
+    blobs: tuple[Blob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Held):
+    """Journal what has happened so far, before going on. Answers whether the fence held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settle(Held):
+    """End a segment: with the exits taken, or with the error that ends the execution.
+
+    Answers `Settled`, or None when the fence did not hold. `owner` and `lease` let the pen claim one successor for the
+    caller in the same transaction.
+    """
+
+    taken: tuple[bool, ...] = ()
+    error: str | None = None
+    output: Payload = Payload()
+    owner: str = ""
+    lease: int = 0
+    inline: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What followed: `ready` to be sent, one `successor` for the caller, `finished` with a status."""
+
+    ready: tuple[Sendable, ...] = ()
+    successor: tuple[int, str, Claimed] | None = None
+    finished: str | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend(Held):
+    """Put a segment to rest until `due`, at node `head`, after `tries` attempts. Answers whether the fence held."""
+
+    due: int = 0
+    head: int = 0
+    tries: int = 0
+    backing_off: bool = False
+    first_try_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt(Held):
+    """An effect that cannot be repeated has an unknown fate: a person decides. Answers whether the fence held."""
+
+    head: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Held):
+    """Hand a claim back unfinished (a worker that stops). It costs neither a try nor a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Prolong claims of one execution (segment, item, epoch). Answers `Renewed`."""
+
+    execution: str
+    claims: tuple[tuple[int, str, int], ...]
+    now: int
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Claims that are still held, and whether the execution is to stop."""
+
+    held: frozenset[Address]
+    cancelling: bool
+    pausing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Make rested segments ready whose time has come. Answers those that now are, with their queues."""
+
+    execution: str
+    addresses: tuple[Address, ...]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Mark ready segments (segment, item, due as read) as sent once more. Answers those whose mark was still the same."""
+
+    execution: str
+    marks: tuple[tuple[int, str, int], ...]
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """Take claims (segment, item, epoch) from owners that are dead or late. Answers those that are ready again."""
+
+    execution: str
+    claims: tuple[tuple[int, str, int], ...]
+    now: int
+    reason: str
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Ask an execution to stop; with `timed_out` because its own deadline passed. Answers its status afterwards."""
+
+    execution: str
+    now: int
+    reason: str = ""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Hold an execution (`resume`: let it go on). Answers the segments to be sent, or None when it has ended."""
+
+    execution: str
+    now: int
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """A person's word on an uncertain or quarantined segment. Answers `Resolved`, or None when it is neither.
+
+    `decision`: `retry` (again, under the same key), `done` (it happened; `output` is its result), `fail`.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    decision: str
+    now: int
+    principal: str
+    output: Payload = Payload()
+    node: str = ""
+    error: str | None = None
+
+
+Operation = Start | Claim | Record | Settle | Suspend | Doubt | Release | Renew | Wake | Resend | Lose | Cancel | Pause | Resolve
+
+
+def executions_of(operations: Sequence[Operation]) -> list[str]:
+    """Return the executions whose rows a batch touches, in the order everyone locks them."""
+    return sorted({each.execution for each in operations if not isinstance(each, Start)})
+
+

@@ -1,0 +1,72 @@
+"""Node types by name and version. Loaded by module name, so that the engine imports no node and built-ins use the same door.
+
+A module offers its node types as `NODE_TYPES`; installed packages offer modules through the entry point group
+`celeriac.nodes`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+
+from celeriac import NodeType
+from engine.errors import CeleriacError
+
+ENTRY_POINTS = "celeriac.nodes"
+
+
+class UnknownNodeType(CeleriacError):
+    """No node type of this name is installed here."""
+
+    code = "node.unknown_type"
+
+
+class Registry:
+    """An immutable table of node types."""
+
+    def __init__(self, node_types: Iterable[NodeType]) -> None:
+        self._versions: dict[str, dict[int, NodeType]] = {}
+        for each in node_types:
+            versions = self._versions.setdefault(each.name, {})
+            if versions.setdefault(each.version, each) is not each:
+                message = f"The node type {each.key} is offered twice."
+                raise CeleriacError(message, hint="Remove one of the modules that offer it.")
+
+    def get(self, name: str, version: int | None = None) -> NodeType:
+        """Return a node type; without a version the newest. Raises `UnknownNodeType`."""
+        versions = self._versions.get(name, {})
+        found = versions.get(max(versions) if versions and version is None else version or 0)
+        if found is None:
+            wanted = name if version is None else f"{name}@{version}"
+            message = f"The node type {wanted} is not installed here."
+            raise UnknownNodeType(message, hint="Install the package that offers it on every worker and API process.")
+        return found
+
+    def resolve(self, reference: str) -> NodeType:
+        """Return the node type a definition names as `name` or `name@version`."""
+        name, _, version = reference.partition("@")
+        if version and not version.isdecimal():
+            message = f"{reference!r} is no node type: after @ comes a whole number."
+            raise UnknownNodeType(message, hint=f"Write {name} for the newest version, or {name}@1.")
+        return self.get(name, int(version) if version else None)
+
+    def names(self) -> list[str]:
+        """Return the names, sorted."""
+        return sorted(self._versions)
+
+    def __iter__(self) -> Iterator[NodeType]:
+        """Iterate over the newest version of each name, sorted by name."""
+        return (self.get(name) for name in self.names())
+
+    def everything(self) -> Iterator[NodeType]:
+        """Iterate over every version of every node type."""
+        return (each for versions in self._versions.values() for each in versions.values())
+
+    @classmethod
+    def load(cls, modules: Iterable[str]) -> Registry:
+        """Import the named modules and every installed entry point, and collect what they offer."""
+        found: list[NodeType] = []
+        for name in [*modules, *sorted(each.value for each in entry_points(group=ENTRY_POINTS))]:
+            found.extend(importlib.import_module(name).NODE_TYPES)
+        return cls(found)

@@ -1,0 +1,103 @@
+"""Removal of secrets by value from what leaves a node: outputs, errors, log lines. Pure.
+
+A secret is looked for in every form an honest server or a stack trace may echo it in. Structure is no help
+here: a server may return a key under any name, in the middle of any text.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection
+from functools import partial
+from urllib.parse import quote, quote_plus
+
+from celeriac import Json
+
+MARK = "***"
+"""What stands in a secret's place."""
+
+SHORTEST = 6
+"""Secrets shorter than this are left: they would be found everywhere, and tell by their absence what they
+are.
+"""
+
+_WIDEST = 4096
+"""Bits of a number that is compared with secrets made of digits; Python refuses to print much larger ones."""
+
+
+def scrub(value: Json, secrets: Collection[str]) -> Json:
+    """Return the value without any form of the secrets; the same object when none is there to look for."""
+    forms = forms_of(secrets)
+    return _without(value, forms) if forms else value
+
+
+def forms_of(secrets: Collection[str]) -> tuple[str, ...]:
+    """Return every text that gives a secret away, the longest first: raw, URL-encoded, JSON-escaped, base64
+    and hex.
+    """
+    found: set[str] = set()
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            found |= _forms(secret)
+    return tuple(sorted(found, key=lambda form: (-len(form), form)))
+
+
+def _forms(secret: str) -> set[str]:
+    data = secret.encode("utf-8", "surrogatepass")
+    encoded = {
+        encode(data)
+        for encode in (quote, partial(quote, safe=""), quote_plus, partial(quote, safe="!'()*~/"))
+    }
+    encoded |= {_lower_escapes(each) for each in encoded}
+    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    escaped |= {each.replace("/", "\\/") for each in escaped}
+    escaped |= {json.dumps(each)[1:-1] for each in escaped}
+    return {secret, data.hex(), data.hex().upper()} | encoded | escaped | _base64_forms(data)
+
+
+def _lower_escapes(text: str) -> str:
+    first, *others = text.split("%")
+    return first + "".join(f"%{each[:2].lower()}{each[2:]}" for each in others)
+
+
+def _base64_forms(data: bytes) -> set[str]:
+    """Return base64 of the secret alone, and its inner part at each of the three places it can begin in a
+    longer text.
+    """
+    found: set[str] = set()
+    for shift in range(3):
+        encoded = base64.b64encode(bytes(shift) + data).decode()
+        # The first characters depend on what stands before, the last ones on what follows.
+        first = (shift * 8 + 5) // 6
+        last = (shift + len(data)) * 8 // 6
+        found.add(encoded[first:last])
+    found.add(base64.b64encode(data).decode())
+    return found | {each.replace("+", "-").replace("/", "_") for each in found}
+
+
+def _without(value: Json, forms: tuple[str, ...]) -> Json:
+    if isinstance(value, str):
+        return _clean(value, forms)
+    if isinstance(value, dict):
+        cleaned: dict[str, Json] = {}
+        for key, each in value.items():
+            cleaned[_clean(key, forms)] = _without(each, forms)
+        return cleaned
+    if isinstance(value, list):
+        items: list[Json] = []
+        for each in value:
+            items.append(_without(each, forms))  # noqa: PERF401  a comprehension would halve the depth that is possible
+        return items
+    if isinstance(value, int) and value.bit_length() < _WIDEST and str(value) in forms:
+        return MARK
+    return value
+
+
+def _clean(text: str, forms: tuple[str, ...]) -> str:
+    # Substring search runs at memory speed; one alternation of all forms would look at each character many
+    # times.
+    for form in forms:
+        if form in text:
+            text = text.replace(form, MARK)
+    return text

@@ -1,0 +1,131 @@
+"""The environment as one frozen value. Read once at the rim; nothing below looks at the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import Misconfigured
+
+DEFAULT_PROJECT = "proj_default"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every limit of section "limits" in docs/limits.md. Sizes are bytes, times milliseconds."""
+
+    definition_bytes: int = 8 * 1024 * 1024
+    nodes: int = 10_000
+    edges: int = 50_000
+    output_bytes: int = 50_000_000
+    blob_from_bytes: int = 32 * 1024
+    input_bytes: int = 8 * 1024 * 1024
+    log_lines: int = 1_000
+    deliveries: int = 3
+    inline_segments: int = 64
+    inline_ms: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The rhythm of repair, in milliseconds. Bound on a takeover from another host: `lease + 2 s`."""
+
+    lease: int = 15_000
+    heartbeat: int = 5_000
+    poll: int = 250
+    grace: int = 2_000
+    canary: int = 200
+    loop_lag: int = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are and how much is allowed."""
+
+    database_url: str
+    broker_url: str
+    data: Path
+    node_modules: tuple[str, ...] = ("nodes",)
+    egress_allow: str = ""
+    secret_key: str = ""
+    queues: tuple[str, ...] = ("default", "cpu")
+    children: int = 0
+    window: int = 64
+    monitor: bool = False
+    api_host: str = "127.0.0.1"
+    api_port: int = 8321
+    limits: Limits = field(default_factory=Limits)
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether the ledger is a SQLite file."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.database_url.removeprefix("sqlite:///"))
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Raises `Misconfigured` with the variable's name and what it accepts.
+
+    Without `DATABASE_URL` and `BROKER_URL` the embedded stack in the data directory is meant.
+    """
+    data = Path(environment.get("CELERIAC_DATA") or _default_data(environment)).absolute()
+    return Settings(
+        database_url=_database_url(environment.get("DATABASE_URL") or f"sqlite:///{data / 'celeriac.db'}"),
+        broker_url=environment.get("BROKER_URL") or f"redis+socket://{data / 'valkey.sock'}",
+        data=data,
+        node_modules=_words(environment.get("CELERIAC_NODES", "nodes")),
+        egress_allow=environment.get("CELERIAC_EGRESS_ALLOW", ""),
+        secret_key=environment.get("CELERIAC_SECRET_KEY", ""),
+        queues=_words(environment.get("CELERIAC_QUEUES", "default,cpu")),
+        children=_number(environment, "CELERIAC_CHILDREN", 0),
+        window=_number(environment, "CELERIAC_WINDOW", 64),
+        monitor=environment.get("CELERIAC_MONITOR", "") == "1",
+        api_host=environment.get("CELERIAC_API_HOST", "127.0.0.1"),
+        api_port=_number(environment, "CELERIAC_API_PORT", 8321),
+        limits=_overridden(Limits(), "CELERIAC_LIMIT_", environment),
+        timing=_overridden(Timing(), "CELERIAC_TIMING_", environment),
+    )
+
+
+def _default_data(environment: Mapping[str, str]) -> Path:
+    base = environment.get("XDG_DATA_HOME") or str(Path(environment.get("HOME") or "/tmp") / ".local/share")  # noqa: S108
+    return Path(base) / "celeriac"
+
+
+def _database_url(url: str) -> str:
+    if url.startswith("postgres://"):
+        return "postgresql://" + url.removeprefix("postgres://")
+    if url.startswith(("postgresql://", "sqlite:///")):
+        return url
+    message = f"DATABASE_URL names {url.partition(':')[0]!r}, which is no database Celeriac knows."
+    raise Misconfigured(message, hint="Use postgresql://user:password@host/name or sqlite:////path/to/file.")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        message = f"{name} is {text!r}, and has to be a whole number."
+        raise Misconfigured(message, hint=f"Unset {name} for the default, {default}.")
+    return int(text)
+
+
+def _overridden(defaults, prefix: str, environment: Mapping[str, str]):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    changes = {
+        each.name: _number(environment, prefix + each.name.upper(), getattr(defaults, each.name))
+        for each in dataclasses.fields(defaults)
+    }
+    return dataclasses.replace(defaults, **changes)

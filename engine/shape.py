@@ -1,0 +1,379 @@
+"""What does not fit the schema, in words for the author.
+
+A validator knows keywords; an author knows keys and values. Each keyword has its sentence here. Of alternatives that
+all fail, only the one is explained that the author was most likely writing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from jsonschema_rs import ValidationError, ValidationErrorKind
+
+from celeriac import Json
+from engine import schema
+from engine.finding import Finding, did_you_mean, listed
+from engine.nearest import nearest
+from engine.registry import Registry
+from engine.source import Path
+
+_KINDS: Final = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_CODES: Final = {
+    ("$defs", "id", "not"): "definition.reserved_id",
+    ("$defs", "id", "pattern"): "definition.bad_id",
+    ("$defs", "name", "pattern"): "definition.bad_id",
+    ("$defs", "node_type", "enum"): "definition.unknown_node_type",
+    ("$defs", "trigger_type", "enum"): "definition.unknown_trigger_type",
+}
+_SHOWN: Final = 40
+"""The characters of a value that a message repeats."""
+
+_Schema = Mapping[str, Any]
+
+
+def misfits(document: Json, registry: Registry) -> list[Finding]:
+    """Return everything in a document that its schema does not allow; nothing, when it fits."""
+    validator = schema.validator(registry)
+    if validator.is_valid(document):
+        return []
+    reader = _Reader(document, registry)
+    found = [each for error in validator.iter_errors(document) for each in reader.read(error)]
+    misspelt = {(each.finding.path[:-1], each.meant) for each in found if each.meant is not None}
+    kept = [each.finding for each in found if (each.finding.path, each.missing) not in misspelt]
+    return list(dict.fromkeys(kept))
+
+
+class _Read(NamedTuple):
+    """A finding, and what makes two of them one mistake: a key that is missing, and the one it was misspelt as."""
+
+    finding: Finding
+    missing: str | None = None
+    meant: str | None = None
+
+
+class _Place(NamedTuple):
+    """Where in the schema an error comes from: the object that holds the keyword, and the nearest description."""
+
+    holder: _Schema
+    about: str | None
+
+
+class _Reader:
+    """Reads the validator's errors on one document."""
+
+    def __init__(self, document: Json, registry: Registry) -> None:
+        self._document = document
+        self._registry = registry
+        self._root = _published(registry)
+
+    def read(self, error: ValidationError) -> Iterator[_Read]:
+        """Yield what one error means."""
+        path: Path = tuple(error.instance_path)
+        place = self._place(tuple(error.evaluation_path))
+        match error.kind:
+            case ValidationErrorKind.AdditionalProperties(unexpected=names):
+                for name in names:
+                    yield self._unknown_key(path, name, place)
+            case ValidationErrorKind.Required(property=name):
+                yield self._missing_key(path, name, place)
+            case ValidationErrorKind.AnyOf(context=branches):
+                yield from self._alternatives(path, branches, place)
+            case ValidationErrorKind.OneOfNotValid() | ValidationErrorKind.OneOfMultipleValid():
+                yield self._exactly_one(path, place)
+            case ValidationErrorKind.PropertyNames(error=inner):
+                yield self._bad_key(path, inner)
+            case _:
+                yield self._bad_value(path, error, place)
+
+    def _unknown_key(self, path: Path, name: str, place: _Place) -> _Read:
+        known = sorted(place.holder.get("properties", ()))
+        meant = nearest(name, known)
+        elsewhere = self._belongs_elsewhere(path, name)
+        otherwise = f"It can have {listed(known, 20)}." if known else "It has no keys at all."
+        message = f"{self._subject(path)} has no key {_quoted(name)}."
+        finding = Finding(
+            (*path, name),
+            _config_code(path) or "definition.unknown_key",
+            message,
+            elsewhere or did_you_mean(meant and _quoted(meant), otherwise),
+            key=True,
+        )
+        return _Read(finding, meant=None if elsewhere else meant)
+
+    def _belongs_elsewhere(self, path: Path, name: str) -> str | None:
+        """Say where a key belongs that stands one level too high or too low, as keys often do."""
+        root = self._root
+        if path == () and name in root["$defs"]["definition"]["properties"]:
+            return "Move it into `definition`."
+        if path == ("definition",) and name in root["properties"]:
+            return "Move it out of `definition`, to stand beside it."
+        if _is_item(path, "nodes"):
+            reference = self._at(path).get("type")
+            names = self._registry.names()
+            config = root["$defs"].get(f"node.{self._registry.get(reference).key}", {}) if reference in names else {}
+            if name in config.get("properties", {}):
+                return "Move it into `config`."
+        return None
+
+    def _missing_key(self, path: Path, name: str, place: _Place) -> _Read:
+        wanted = self._resolved(place.holder.get("properties", {}).get(name, {}))
+        hint = f"It has to hold {listed(wanted['required'])}." if wanted.get("required") else wanted.get("description")
+        message = f"{self._subject(path)} needs the key {_quoted(name)}."
+        finding = Finding(path, _config_code(path) or "definition.missing_key", message, hint)
+        return _Read(finding, missing=name)
+
+    def _bad_key(self, path: Path, inner: ValidationError) -> _Read:
+        name = str(inner.instance)
+        about = self._place(tuple(inner.evaluation_path)).about
+        message = f"{_quoted(name)} cannot be a key of {self._subject(path, start=False)}."
+        code = _config_code(path) or _CODES.get(tuple(inner.schema_path)[:3], "definition.bad_value")
+        return _Read(Finding((*path, name), code, message, about, key=True))
+
+    def _exactly_one(self, path: Path, place: _Place) -> _Read:
+        choices = [each.get("required", []) for each in place.holder["oneOf"]]
+        names = [_quoted(name) for each in choices for name in each]
+        given = self._at(path)
+        both = isinstance(given, dict) and sum(name in given for each in choices for name in each) > 1
+        verb = "can have only one of" if both else "needs one of"
+        message = f"{self._subject(path)} {verb} {' and '.join(names)}."
+        return _Read(Finding(path, _config_code(path) or "definition.bad_value", message, place.about))
+
+    def _alternatives(
+        self, path: Path, branches: Sequence[Sequence[ValidationError]], place: _Place
+    ) -> Iterator[_Read]:
+        """Explain the branch that came nearest: one of the value's own type, with the fewest mistakes."""
+        written = [each for each in branches if not _is_template(each)]
+        near = [each for each in written if not any(_refuses_type(error, path) for error in each)]
+        if near:
+            for error in min(near, key=lambda each: (sum(_refuses_choice(error) for error in each), len(each))):
+                yield from self.read(error)
+            return
+        wanted = [_wanted(error) for each in written for error in each if _refuses_type(error, path)]
+        message = f"{self._subject(path)} has to be {listed(list(dict.fromkeys(wanted)))}, not {_kind(self._at(path))}."
+        yield _Read(Finding(path, _config_code(path) or "definition.wrong_type", message, place.about))
+
+    def _bad_value(self, path: Path, error: ValidationError, place: _Place) -> _Read:
+        value = self._at(path)
+        subject = self._subject(path)
+        code = _config_code(path) or _CODES.get(tuple(error.schema_path)[:3], "definition.bad_value")
+        hint = place.about
+        match error.kind:
+            case ValidationErrorKind.Type():
+                code = _config_code(path) or "definition.wrong_type"
+                message = f"{subject} has to be {_wanted(error)}, not {_kind(value)}."
+                hint = _without_quotes(value, error) or hint
+            case ValidationErrorKind.Enum(options=options) if isinstance(value, str):
+                message, hint = self._no_option(subject, value, [str(each) for each in options], code)
+            case ValidationErrorKind.Enum(options=options):
+                code = _config_code(path) or "definition.wrong_type"
+                message = f"{subject} has to be {listed([_shown(each) for each in options])}, not {_kind(value)}."
+            case ValidationErrorKind.Constant(expected_value=expected):
+                message = f"{subject} has to be {_shown(expected)}."
+            case ValidationErrorKind.Not() if code == "definition.reserved_id":
+                message = f"{_shown(value)} is a name that expressions use; a node cannot have it."
+                hint = f"Call it {value}_1, or by what it does."
+            case ValidationErrorKind.FalseSchema():
+                message = f"{subject} cannot stand beside {_quoted(str(error.evaluation_path[-4]))}." if (
+                    "dependentSchemas" in error.evaluation_path
+                ) else f"{subject} cannot stand here."
+                hint = "Keep one of the two."
+            case _:
+                message = f"{subject} {_complaint(error.kind, value)}."
+        return _Read(Finding(path, code, message, hint))
+
+    def _no_option(self, subject: str, value: str, options: list[str], code: str) -> tuple[str, str | None]:
+        if code == "definition.unknown_node_type":
+            return self._no_node_type(value)
+        meant = nearest(value, options)
+        hint = did_you_mean(meant and _shown(meant), f"It can be {listed(options, 20)}.")
+        return f"{subject} is {_shown(value)}; that is none of {listed(options, 20)}.", hint
+
+    def _no_node_type(self, reference: str) -> tuple[str, str | None]:
+        name, _, version = reference.partition("@")
+        names = self._registry.names()
+        if name in names:
+            versions = [str(each.version) for each in self._registry.everything() if each.name == name]
+            return (
+                f"The node type {name} has no version {version or 'of no name'}.",
+                f"Installed: {listed(versions)}. Write {name} for the newest.",
+            )
+        hint = did_you_mean(nearest(name, names), f"Installed: {listed(names)}.")
+        return f"There is no node type {_shown(reference)} here.", hint
+
+    def _subject(self, path: Path, *, start: bool = True) -> str:
+        """Name a place as a person would: its keys from the node, edge or trigger on, and that one's id."""
+        for length in range(len(path), 1, -1):
+            if length < len(path) or isinstance(path[-1], int):
+                owner = self._owner(path[:length])
+                if owner:
+                    return f"{_dotted(path[length:])} of {owner}" if path[length:] else _begun(owner, start=start)
+        if not path:
+            return "The document" if start else "the document"
+        return _dotted(path[1:] if path[0] == "definition" and len(path) > 1 else path)
+
+    def _owner(self, path: Path) -> str | None:
+        for plural, word in (("nodes", "node"), ("triggers", "trigger")):
+            if _is_item(path, plural):
+                item = self._at(path)
+                name = item.get("id") if isinstance(item, dict) else None
+                return f"the {word} {_shown(name)}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
+        if _is_item(path, "edges"):
+            item = self._at(path)
+            ends = (item.get("from"), item.get("to")) if isinstance(item, dict) else (None, None)
+            if all(isinstance(each, str) for each in ends):
+                return f"the edge {ends[0]} -> {ends[1]}"
+            return f"edge {int(path[-1]) + 1}"
+        return None
+
+    def _at(self, path: Path) -> Any:  # noqa: ANN401  JSON
+        value: Any = self._document
+        for key in path:
+            value = value[key]
+        return value
+
+    def _place(self, evaluation: tuple[str | int, ...]) -> _Place:
+        here: Any = self._root
+        about = None
+        for step in evaluation[:-1]:
+            here = self._resolved(here) if step == "$ref" else here[step]
+            if isinstance(here, dict) and isinstance(here.get("description"), str):
+                about = here["description"]
+        return _Place(here if isinstance(here, dict) else {}, about)
+
+    def _resolved(self, holder: _Schema) -> _Schema:
+        reference = holder.get("$ref")
+        if reference is None:
+            return holder
+        found: _Schema = self._root["$defs"][reference.removeprefix("#/$defs/")]
+        return found
+
+
+@lru_cache(maxsize=8)
+def _published(registry: Registry) -> dict[str, Any]:
+    return schema.document(registry)
+
+
+def _config_code(path: Path) -> str | None:
+    """Return the code of a mistake in a node's or a trigger's config; None for a place elsewhere."""
+    inside = path[2:] if path[1:2] == ("trigger",) else path[3:] if path[1:2] in (("nodes",), ("triggers",)) else ()
+    return "definition.bad_config" if path[:1] == ("definition",) and inside[:1] == ("config",) else None
+
+
+def _is_item(path: Path, plural: str) -> bool:
+    return len(path) == 3 and path[:2] == ("definition", plural)  # noqa: PLR2004
+
+
+def _is_template(branch: Sequence[ValidationError]) -> bool:
+    return all(error.schema_path[:2] == ["$defs", "template"] for error in branch)
+
+
+def _refuses_type(error: ValidationError, path: Path) -> bool:
+    """Whether the branch was not meant: the value as a whole is of another type."""
+    if tuple(error.instance_path) != path:
+        return False
+    match error.kind:
+        case ValidationErrorKind.Type():
+            return True
+        case ValidationErrorKind.Enum(options=options):
+            return not any(type(each) is type(error.instance) for each in options)
+        case _:
+            return False
+
+
+def _refuses_choice(error: ValidationError) -> bool:
+    return isinstance(error.kind, ValidationErrorKind.Constant | ValidationErrorKind.Enum)
+
+
+def _wanted(error: ValidationError) -> str:
+    match error.kind:
+        case ValidationErrorKind.Type(types=types):
+            names = [each for each in types if not (each == "null" and len(types) > 1)]
+            return listed([_KINDS[each] for each in names])
+        case ValidationErrorKind.Enum(options=options):
+            return listed([_shown(each) for each in options])
+        case _:
+            raise AssertionError(error.kind)
+
+
+def _complaint(kind: ValidationErrorKind, value: Any) -> str:  # noqa: ANN401, PLR0911, PLR0912, C901  one line a keyword
+    """Finish the sentence about a value that has the right type and is still wrong."""
+    match kind:
+        case ValidationErrorKind.Pattern():
+            return "is not written as it has to be"
+        case ValidationErrorKind.MinLength(limit=1):
+            return "is empty"
+        case ValidationErrorKind.MinLength(limit=limit):
+            return f"has {len(value)} characters, and needs {limit} at least"
+        case ValidationErrorKind.MaxLength(limit=limit):
+            return f"has {len(value)} characters, and can have {limit:,} at most"
+        case ValidationErrorKind.Minimum(limit=limit):
+            return f"is {_shown(value)}, and has to be {_shown(limit)} at least"
+        case ValidationErrorKind.Maximum(limit=limit):
+            return f"is {_shown(value)}, and can be {_shown(limit)} at most"
+        case ValidationErrorKind.ExclusiveMinimum(limit=limit):
+            return f"is {_shown(value)}, and has to be more than {_shown(limit)}"
+        case ValidationErrorKind.ExclusiveMaximum(limit=limit):
+            return f"is {_shown(value)}, and has to be less than {_shown(limit)}"
+        case ValidationErrorKind.MultipleOf(multiple_of=step):
+            return f"is {_shown(value)}, and has to be a multiple of {step}"
+        case ValidationErrorKind.MinItems(limit=1) | ValidationErrorKind.MinProperties(limit=1):
+            return "is empty, and needs something in it"
+        case ValidationErrorKind.MinItems(limit=limit) | ValidationErrorKind.MinProperties(limit=limit):
+            return f"has {len(value)} entries, and needs {limit} at least"
+        case ValidationErrorKind.MaxItems(limit=limit) | ValidationErrorKind.MaxProperties(limit=limit):
+            return f"has {len(value)} entries, and can have {limit} at most"
+        case ValidationErrorKind.UniqueItems():
+            return "has the same entry twice"
+        case _:
+            return f"breaks the rule {_quoted(kind.name)} of its schema"
+
+
+def _without_quotes(value: Any, error: ValidationError) -> str | None:  # noqa: ANN401  JSON
+    if not isinstance(value, str) or len(value) > _SHOWN:
+        return None
+    try:
+        meant = json.loads(value)
+    except ValueError:
+        return None
+    wanted = _wanted(error)
+    fits = (isinstance(meant, bool) and "true" in wanted) or (type(meant) in (int, float) and "number" in wanted)
+    return f"Write {value} without quotes." if fits else None
+
+
+def _dotted(path: Path) -> str:
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return _quoted(text)
+
+
+def _begun(words: str, *, start: bool) -> str:
+    return words[0].upper() + words[1:] if start else words
+
+
+def _quoted(name: str) -> str:
+    return f"`{name if len(name) <= _SHOWN * 2 else name[: _SHOWN * 2] + '...'}`"
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401  JSON
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401  JSON
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | float):
+        return f"the number {_shown(value)}"
+    return {str: "text", list: "a list", dict: "an object"}[type(value)]

@@ -1,0 +1,238 @@
+"""Connections to the two databases behind one face: blocking, one per thread, SQL as text.
+
+The drivers are the synchronous ones, used inside the ledger's and the readers' threads: a thread hop costs less than an
+asynchronous driver does per statement, and the ledger needs exactly one connection.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.errors import Misconfigured
+from engine.settings import Settings
+from engine.store.sql import Batched, Insert, Row, as_arrays, as_document
+
+if TYPE_CHECKING:
+    import psycopg
+
+OLDEST_SQLITE = (3, 38, 0)
+
+
+class Connection(Protocol):
+    """One conversation with a database."""
+
+    dialect: str
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement with `?` marks; return its rows."""
+
+    def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
+        """Run one statement over a batch; return its rows."""
+
+    def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
+        """Insert a batch."""
+
+    def begin(self) -> None:
+        """Open a write transaction; other writers wait."""
+
+    def commit(self) -> None:
+        """Make it durable. An exception leaves its fate unknown: see the ledger's marks."""
+
+    def rollback(self) -> None:
+        """Undo it; harmless when there is none or the connection is gone."""
+
+    def now(self) -> int:
+        """Return the database's time in milliseconds."""
+
+    def close(self) -> None:
+        """End the conversation."""
+
+
+class Database(Protocol):
+    """Where to connect."""
+
+    dialect: str
+    lost: tuple[type[Exception], ...]
+    """Exceptions after which a connection is of no further use."""
+
+    def connect(self) -> Connection:
+        """Open a connection for the calling thread."""
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the database the settings name."""
+    return SqliteDatabase(settings.sqlite_path) if settings.sqlite else PostgresDatabase(settings.database_url)
+
+
+class SqliteDatabase:
+    """A file in WAL mode, fully synchronous: what is committed survives the power failing."""
+
+    dialect = "sqlite"
+    lost: tuple[type[Exception], ...] = ()
+
+    def __init__(self, path: Path) -> None:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            message = f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed."
+            raise Misconfigured(message, hint="Use a newer Python build, or PostgreSQL through DATABASE_URL.")
+        self.path = path
+
+    def connect(self) -> SqliteConnection:
+        """Open the file."""
+        return SqliteConnection(self.path)
+
+
+class SqliteConnection:
+    """One connection to the file, and the file lock that lets writers of several processes wait in line.
+
+    SQLite's own waiting for the write lock is a poll with back-off; a lock of the system wakes the next writer at once.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self._raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=10000",
+            "wal_autocheckpoint=4000",
+            "cache_size=-16000",
+        ):
+            self._raw.execute(f"PRAGMA {pragma}")
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement."""
+        return self._raw.execute(sql, parameters).fetchall()
+
+    def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
+        """Run one statement over a batch."""
+        return self._raw.execute(statement.for_sqlite, (as_document(rows),)).fetchall()
+
+    def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
+        """Insert a batch."""
+        self._raw.executemany(statement.for_sqlite, rows)
+
+    def begin(self) -> None:
+        """Wait in line, then take the write lock at once (a deferred one could not be upgraded)."""
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            raise
+
+    def commit(self) -> None:
+        """Commit and let the next writer in."""
+        self._raw.execute("COMMIT")
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def rollback(self) -> None:
+        """Roll back and let the next writer in."""
+        with suppress(sqlite3.OperationalError):
+            self._raw.execute("ROLLBACK")
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def now(self) -> int:
+        """Return the machine's time: the file has no other."""
+        return int(self.run("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")[0][0])
+
+    def backup(self, target: Path) -> None:
+        """Copy the whole file as it is at one instant, while others go on writing."""
+        copy = sqlite3.connect(target)
+        try:
+            self._raw.backup(copy)
+        finally:
+            copy.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+        os.close(self._lock)
+
+
+class PostgresDatabase:
+    """A PostgreSQL server."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        import psycopg  # noqa: PLC0415  not needed, and not loaded, on SQLite
+
+        self.url = url
+        self.lost: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError)
+
+    def connect(self) -> PostgresConnection:
+        """Connect, with limits that keep a stuck statement or a dead peer from holding a lock for ever."""
+        import psycopg  # noqa: PLC0415
+
+        raw = psycopg.connect(
+            self.url,
+            autocommit=True,
+            prepare_threshold=1,
+            connect_timeout=5,
+            keepalives_idle=10,
+            keepalives_interval=3,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+            application_name="celeriac",
+            options="-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=30s",
+        )
+        return PostgresConnection(raw)
+
+
+class PostgresConnection:
+    """One connection to the server."""
+
+    dialect = "postgresql"
+
+    def __init__(self, raw: psycopg.Connection[Row]) -> None:
+        self._raw = raw
+        self._cursor = raw.cursor()
+        self._texts: dict[str, str] = {}
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement."""
+        text = self._texts.get(sql)
+        if text is None:
+            text = self._texts[sql] = sql.replace("%", "%%").replace("?", "%s")
+        return self._execute(text, parameters)
+
+    def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
+        """Run one statement over a batch."""
+        return self._execute(statement.for_postgres.replace("{lock}", "FOR UPDATE"), as_arrays(rows))
+
+    def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
+        """Insert a batch."""
+        self._execute(statement.for_postgres, as_arrays(rows))
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._cursor.execute("BEGIN")
+
+    def commit(self) -> None:
+        """Commit."""
+        self._cursor.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back, if there is still someone to tell."""
+        with suppress(Exception):
+            self._cursor.execute("ROLLBACK")
+
+    def now(self) -> int:
+        """Return the server's time."""
+        return int(self.run("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")[0][0])
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._raw.close()
+
+    def _execute(self, text: str, parameters: Sequence[Any]) -> list[Row]:
+        self._cursor.execute(text, parameters)
+        return self._cursor.fetchall() if self._cursor.description else []

@@ -1,0 +1,77 @@
+"""One text of SQL for both databases. A statement works on a whole batch of rows, which it knows as `r`.
+
+PostgreSQL gets the batch as arrays (`unnest`), SQLite as one JSON document (`json_each`), so that a batch of one and a
+batch of a thousand are the same prepared statement and one round trip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+Row = tuple[Any, ...]
+ColumnType = Literal["text", "bigint", "double precision", "bytea"]
+
+
+@dataclass(frozen=True)
+class Batched:
+    """A statement with `{rows}` where the batch stands as a table `r`; `columns` are names and types in order."""
+
+    text: str
+    columns: tuple[tuple[str, ColumnType], ...]
+
+    @cached_property
+    def for_sqlite(self) -> str:
+        """The text with the batch as one JSON parameter."""
+        fields = ", ".join(
+            f"json_extract(value, '$[{index}]') AS {name}" for index, (name, _) in enumerate(self.columns)
+        )
+        return self.text.replace("{rows}", f"(SELECT {fields} FROM json_each(?)) AS r").replace("{lock}", "")
+
+    @cached_property
+    def for_postgres(self) -> str:
+        """The text with the batch as one array a column."""
+        arrays = ", ".join(f"%s::{type_}[]" for _, type_ in self.columns)
+        names = ", ".join(name for name, _ in self.columns)
+        return self.text.replace("{rows}", f"unnest({arrays}) AS r({names})")
+
+
+@dataclass(frozen=True)
+class Insert:
+    """Plain insertion of a batch, with what follows the values (`ON CONFLICT ...`)."""
+
+    table: str
+    columns: tuple[tuple[str, ColumnType], ...]
+    suffix: str = ""
+
+    @cached_property
+    def for_sqlite(self) -> str:
+        """The text for one row of many."""
+        names = ", ".join(name for name, _ in self.columns)
+        marks = ", ".join("?" for _ in self.columns)
+        return f"INSERT INTO {self.table} ({names}) VALUES ({marks}) {self.suffix}"  # noqa: S608  own names
+
+    @cached_property
+    def for_postgres(self) -> str:
+        """The text for the whole batch."""
+        names = ", ".join(name for name, _ in self.columns)
+        arrays = ", ".join(f"%s::{type_}[]" for _, type_ in self.columns)
+        return f"INSERT INTO {self.table} ({names}) SELECT * FROM unnest({arrays}) {self.suffix}"  # noqa: S608
+
+
+def columns(text: str, **types: ColumnType) -> tuple[tuple[str, ColumnType], ...]:
+    """Return columns named in `text`: text unless `types` says otherwise."""
+    return tuple((name, types.get(name, "text")) for name in text.split())
+
+
+def as_document(rows: Sequence[Row]) -> str:
+    """Return a batch as SQLite gets it."""
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def as_arrays(rows: Sequence[Row]) -> list[list[Any]]:
+    """Return a batch as PostgreSQL gets it."""
+    return [list(column) for column in zip(*rows, strict=True)]

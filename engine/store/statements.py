@@ -1,0 +1,221 @@
+"""The SQL of the hot path, as text, one statement per change. Only `transitions` runs what writes."""
+
+from __future__ import annotations
+
+from engine.failpoints import planted
+from engine.store.sql import Batched, Insert, columns
+
+EXECUTION = columns(
+    "id project_id workflow_id version_id status input input_blob trigger_event idempotency_key request_hash principal "
+    "priority parent_execution parent_segment parent_item base open seq created_at deadline reply_to",
+    priority="bigint",
+    parent_segment="bigint",
+    open="bigint",
+    seq="bigint",
+    created_at="bigint",
+    deadline="bigint",
+)
+INSERT_EXECUTION = Insert("execution", EXECUTION)
+INSERT_KEYED_EXECUTION = Batched(
+    f"INSERT INTO execution ({', '.join(name for name, _ in EXECUTION)}) "  # noqa: S608  own names
+    f"SELECT {', '.join(f'r.{name}' for name, _ in EXECUTION)} FROM {{rows}} WHERE true "
+    "ON CONFLICT (project_id, idempotency_key) DO NOTHING RETURNING id",
+    EXECUTION,
+)
+KNOWN_KEYS = Batched(
+    "SELECT e.project_id, e.idempotency_key, e.id, e.request_hash FROM {rows} JOIN execution e "
+    "ON e.project_id = r.project_id AND e.idempotency_key = r.idempotency_key",
+    columns("project_id idempotency_key"),
+)
+
+LOCK_EXECUTIONS = Batched(
+    "SELECT e.id, e.project_id, e.version_id, e.status, e.open, e.seq, e.cancel_at, e.pause_at, e.cancel_reason, "
+    "e.reply_to "
+    "FROM execution e WHERE e.id IN (SELECT r.id FROM {rows}) ORDER BY e.id {lock}",
+    columns("id"),
+)
+UPDATE_EXECUTIONS = Batched(
+    "UPDATE execution SET status = r.status, open = r.open, seq = r.seq, cancel_at = r.cancel_at, "
+    "pause_at = r.pause_at, cancel_reason = r.cancel_reason, "
+    "started_at = coalesce(execution.started_at, r.started_at), finished_at = r.finished_at, "
+    "output = r.output, output_blob = r.output_blob, error = r.error "
+    "FROM {rows} WHERE execution.id = r.id",
+    columns(
+        "id status open seq cancel_at pause_at cancel_reason started_at finished_at output output_blob error",
+        open="bigint",
+        seq="bigint",
+        cancel_at="bigint",
+        pause_at="bigint",
+        started_at="bigint",
+        finished_at="bigint",
+    ),
+)
+
+INSERT_SEGMENT = Insert(
+    "segment",
+    columns(
+        "execution_id segment item status queue pending taken epoch ready_at due owner",
+        segment="bigint",
+        pending="bigint",
+        taken="bigint",
+        epoch="bigint",
+        ready_at="bigint",
+        due="bigint",
+    ),
+    "ON CONFLICT (execution_id, segment, item) DO UPDATE SET status = excluded.status, pending = excluded.pending, "
+    "taken = excluded.taken, epoch = excluded.epoch, ready_at = excluded.ready_at, due = excluded.due, "
+    "owner = excluded.owner",
+)
+JOINS = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.status, s.pending, s.taken FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
+    columns("execution_id segment item", segment="bigint"),
+)
+COUNT_JOINS = Batched(
+    "UPDATE segment SET pending = r.pending, taken = r.taken FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item pending taken", segment="bigint", pending="bigint", taken="bigint"),
+)
+
+_MINE = "segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item"
+if not planted("no_fence"):
+    _MINE += " AND segment.epoch = r.epoch AND segment.status = r.held"
+_RETURN = " RETURNING segment.execution_id, segment.segment, segment.item"
+
+CLAIM = Batched(
+    "UPDATE segment SET status = 'running', epoch = segment.epoch + 1, owner = r.owner, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'ready'" + _RETURN + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
+    "segment.ready_at, segment.first_try_at",
+    columns("execution_id segment item owner due", segment="bigint", due="bigint"),
+)
+FENCE = Batched(
+    "SELECT segment.execution_id, segment.segment, segment.item FROM {rows} JOIN segment ON " + _MINE,
+    columns("execution_id segment item epoch held", segment="bigint", epoch="bigint"),
+)
+SETTLE = Batched(
+    "UPDATE segment SET status = r.status, exits = r.exits, due = NULL, owner = NULL FROM {rows} WHERE "
+    + _MINE
+    + _RETURN,
+    columns("execution_id segment item epoch held status exits", segment="bigint", epoch="bigint"),
+)
+SUSPEND = Batched(
+    "UPDATE segment SET status = r.status, due = r.due, head = r.head, tries = r.tries, "
+    "first_try_at = r.first_try_at, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN,
+    columns(
+        "execution_id segment item epoch held status due head tries first_try_at",
+        segment="bigint",
+        epoch="bigint",
+        due="bigint",
+        head="bigint",
+        tries="bigint",
+        first_try_at="bigint",
+    ),
+)
+DOUBT = Batched(
+    "UPDATE segment SET status = 'uncertain', due = NULL, head = r.head, reason = r.reason, owner = NULL "
+    "FROM {rows} WHERE " + _MINE + _RETURN,
+    columns("execution_id segment item epoch held head reason", segment="bigint", epoch="bigint", head="bigint"),
+)
+RELEASE = Batched(
+    "UPDATE segment SET status = 'ready', due = r.due, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN + ", segment.queue",
+    columns("execution_id segment item epoch held due", segment="bigint", epoch="bigint", due="bigint"),
+)
+RENEW = Batched(
+    "UPDATE segment SET due = r.due FROM {rows} WHERE " + _MINE + _RETURN,
+    columns("execution_id segment item epoch held due", segment="bigint", epoch="bigint", due="bigint"),
+)
+LOSE = Batched(
+    "UPDATE segment SET deliveries = segment.deliveries + 1, owner = NULL, "
+    "status = CASE WHEN segment.deliveries >= r.deliveries THEN 'quarantined' ELSE 'ready' END, "
+    "reason = CASE WHEN segment.deliveries >= r.deliveries THEN r.reason ELSE NULL END, "
+    "due = CASE WHEN segment.deliveries >= r.deliveries THEN NULL ELSE r.due END FROM {rows} WHERE "
+    + _MINE
+    + _RETURN
+    + ", segment.status, segment.queue, segment.deliveries",
+    columns(
+        "execution_id segment item epoch held due reason deliveries",
+        segment="bigint",
+        epoch="bigint",
+        due="bigint",
+        deliveries="bigint",
+    ),
+)
+WAKE = Batched(
+    "UPDATE segment SET status = 'ready', ready_at = r.now, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
+    columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
+)
+RESEND = Batched(
+    "UPDATE segment SET due = r.due, "
+    "deliveries = CASE WHEN segment.due > segment.ready_at AND segment.deliveries < 2 "
+    "THEN segment.deliveries + 1 ELSE segment.deliveries END FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'ready' AND segment.due = r.mark" + _RETURN + ", segment.queue",
+    columns("execution_id segment item mark due", segment="bigint", mark="bigint", due="bigint"),
+)
+STOP_UNSTARTED = Batched(
+    "UPDATE segment SET status = 'cancelled', due = NULL FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.status IN ('blocked', 'ready', 'waiting', 'backing_off', 'uncertain', 'quarantined')" + _RETURN,
+    columns("execution_id"),
+)
+COUNT_RUNNING = Batched(
+    "SELECT s.execution_id, count(*) FROM {rows} JOIN segment s ON s.execution_id = r.execution_id "
+    "WHERE s.status = 'running' GROUP BY s.execution_id",
+    columns("execution_id"),
+)
+RESOLVE = Batched(
+    "UPDATE segment SET status = 'ready', ready_at = r.now, due = r.due, deliveries = 0, reason = NULL FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status IN ('uncertain', 'quarantined')" + _RETURN + ", segment.queue",
+    columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
+)
+HOLD_READY = Batched(
+    "UPDATE segment SET due = r.due FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.status = 'ready'" + _RETURN + ", segment.queue",
+    columns("execution_id due", due="bigint"),
+)
+
+WRITE_JOURNAL = Insert(
+    "journal",
+    columns(
+        "execution_id node item step status effect output blob error epoch tries started_at ended_at",
+        epoch="bigint",
+        tries="bigint",
+        started_at="bigint",
+        ended_at="bigint",
+    ),
+    "ON CONFLICT (execution_id, node, item, step) DO UPDATE SET status = excluded.status, output = excluded.output, "
+    "blob = excluded.blob, error = excluded.error, epoch = excluded.epoch, tries = excluded.tries, "
+    "started_at = excluded.started_at, ended_at = excluded.ended_at",
+)
+WRITE_EVENTS = Insert(
+    "event",
+    columns("execution_id project_id seq count epoch at body", seq="bigint", count="bigint", epoch="bigint", at="bigint"),
+)
+WRITE_BLOBS = Insert(
+    "blob", columns("hash body size created_at", size="bigint", created_at="bigint"), "ON CONFLICT (hash) DO NOTHING"
+)
+
+MARK = (
+    "INSERT INTO ledger_mark (writer, number, at) VALUES (?, ?, ?) "
+    "ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at"
+)
+READ_MARK = "SELECT number FROM ledger_mark WHERE writer = ?"
+
+LOAD = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
+    "s.first_try_at, e.version_id, e.status, e.cancel_at, e.pause_at, e.input, e.input_blob, e.trigger_event, "
+    "e.workflow_id, e.project_id, e.created_at "
+    "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
+    "JOIN execution e ON e.id = s.execution_id",
+    columns("execution_id segment item", segment="bigint"),
+)
+OUTPUTS = Batched(
+    "SELECT j.execution_id, j.node, j.item, j.step, j.status, j.output, j.blob, j.error, j.tries, j.effect "
+    "FROM {rows} JOIN journal j ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item",
+    columns("execution_id node item"),
+)
+BLOBS = Batched("SELECT b.hash, b.body FROM {rows} JOIN blob b ON b.hash = r.hash", columns("hash"))
+VERSION = "SELECT plan FROM workflow_version WHERE id = ?"

@@ -1,0 +1,205 @@
+"""The tables. Hot rows are lean; what is wide or read by people lies apart. Times are milliseconds since the epoch.
+
+Segments are the only table the poller scans: one partial index over the ones that have a time to look at.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+metadata = MetaData()
+
+_BARE = {"sqlite_with_rowid": False}
+_HOT = {"postgresql_with": {"fillfactor": "70"}}
+
+project = Table(
+    "project",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("data_key", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    **_BARE,
+)
+
+workflow = Table(
+    "workflow",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("version_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("workflow_name", "project_id", "name", unique=True),
+    **_BARE,
+)
+
+workflow_version = Table(
+    "workflow_version",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("workflow_version_number", "workflow_id", "number", unique=True),
+    Index("workflow_version_hash", "workflow_id", "hash", unique=True),
+)
+
+execution = Table(
+    "execution",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("version_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("input", Text),
+    Column("input_blob", Text),
+    Column("output", Text),
+    Column("output_blob", Text),
+    Column("error", Text),
+    Column("trigger_event", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("request_hash", Text),
+    Column("principal", Text, nullable=False, server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("parent_execution", Text),
+    Column("parent_segment", Integer),
+    Column("parent_item", Text),
+    Column("base", Text),
+    Column("open", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("cancel_at", BigInteger),
+    Column("cancel_reason", Text),
+    Column("pause_at", BigInteger),
+    Column("deadline", BigInteger),
+    Column("reply_to", Text),
+    Index("execution_key", "project_id", "idempotency_key", unique=True),
+    Index("execution_workflow", "workflow_id", "created_at"),
+    Index(
+        "execution_deadline",
+        "deadline",
+        sqlite_where=text("deadline IS NOT NULL AND finished_at IS NULL"),
+        postgresql_where=text("deadline IS NOT NULL AND finished_at IS NULL"),
+    ),
+    Index(
+        "execution_finished",
+        "finished_at",
+        sqlite_where=text("finished_at IS NOT NULL"),
+        postgresql_where=text("finished_at IS NOT NULL"),
+    ),
+    **_BARE,
+    **_HOT,
+)
+
+_TIMED = "status IN ('ready', 'running', 'waiting', 'backing_off')"
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("hi", Integer),
+    Column("status", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("pending", Integer, nullable=False, server_default="0"),
+    Column("taken", Integer, nullable=False, server_default="0"),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("deliveries", Integer, nullable=False, server_default="0"),
+    Column("head", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("first_try_at", BigInteger),
+    Column("ready_at", BigInteger),
+    Column("due", BigInteger),
+    Column("owner", Text),
+    Column("exits", Text),
+    Column("reason", Text),
+    Index("segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)),
+    Index(
+        "segment_attention",
+        "status",
+        sqlite_where=text("status IN ('uncertain', 'quarantined')"),
+        postgresql_where=text("status IN ('uncertain', 'quarantined')"),
+    ),
+    **_BARE,
+    **_HOT,
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("node", Text, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("output", Text),
+    Column("blob", Text),
+    Column("error", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Index("journal_blob", "blob", sqlite_where=text("blob IS NOT NULL"), postgresql_where=text("blob IS NOT NULL")),
+    **_BARE,
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("execution_id", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("event_seq", "execution_id", "seq", unique=True),
+)
+"""On PostgreSQL the migration adds `xid`, the writing transaction's id: a stream over a project resumes by it."""
+
+blob = Table(
+    "blob",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+connection = Table(
+    "connection",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("hosts", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("connection_name", "project_id", "name", unique=True),
+    **_BARE,
+)
+
+ledger_mark = Table(
+    "ledger_mark",
+    metadata,
+    Column("writer", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    **_BARE,
+)

@@ -1,0 +1,24 @@
+"""The built-in node types. A new one is a file in a folder here, and a line in this list."""
+
+from celeriac import NodeType
+from nodes.flow.fail import fail
+from nodes.flow.if_condition import if_condition
+from nodes.flow.log import log
+from nodes.flow.merge import merge
+from nodes.flow.noop import noop
+from nodes.flow.set_values import set_values
+from nodes.flow.switch import switch
+from nodes.flow.transform import transform
+from nodes.flow.wait import wait
+
+NODE_TYPES: tuple[NodeType, ...] = (
+    fail,
+    if_condition,
+    log,
+    merge,
+    noop,
+    set_values,
+    switch,
+    transform,
+    wait,
+)
