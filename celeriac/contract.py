@@ -154,7 +154,7 @@ class NodeType:
         return self.config.model_json_schema()
 
 
-def node(  # noqa: PLR0913  one keyword a declared fact; all have defaults
+def node(
     name: str,
     *,
     version: int = 1,
@@ -202,7 +202,9 @@ def _config_of(run: Callable[..., object]) -> type[BaseModel]:
     if isinstance(annotation, str):
         annotation = run.__globals__.get(annotation)
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        message = f"{run.__qualname__}: annotate the first parameter with the node's config, a pydantic model."
+        message = (
+            f"{run.__qualname__}: annotate the first parameter with the node's config, a pydantic model."
+        )
         raise TypeError(message)
     return annotation
 

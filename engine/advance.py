@@ -80,7 +80,9 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
             target, taken = edges.popleft()
             segment = plan.segments[target]
             address = (target, completed.item)
-            runs = _arrive(segment, address, joins, decision.joins, taken=taken) if is_join(segment) else taken
+            runs = (
+                _arrive(segment, address, joins, decision.joins, taken=taken) if is_join(segment) else taken
+            )
             if runs:
                 decision.ready.append(address)
             elif runs is False:
@@ -107,7 +109,9 @@ def _arrive(
     arrivals = changed.get(address)
     if arrivals is None:
         before = stored.get(address)
-        arrivals = Arrivals(before.pending, before.taken, before.decided) if before else Arrivals(segment.entries)
+        arrivals = (
+            Arrivals(before.pending, before.taken, before.decided) if before else Arrivals(segment.entries)
+        )
         changed[address] = arrivals
     arrivals.pending -= 1
     arrivals.taken += taken

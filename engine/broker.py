@@ -21,11 +21,14 @@ CANARY = "celeriac:canary"
 DOWN: tuple[type[Exception], ...] = (OperationalError, ConnectionError, OSError)
 
 
-def make_app(settings: Settings) -> Celery:
+App = Celery
+
+
+def make_app(settings: Settings) -> App:
     """Return the application as celeryconfig.py configures it, for the broker of the settings."""
     app = Celery("celeriac", set_as_current=False)
     app.config_from_object("celeryconfig")
-    app.conf.broker_url = settings.broker_url
+    app.conf.update(broker_url=settings.broker_url)
     app.set_default()
     return app
 
@@ -62,7 +65,9 @@ class Broker:
             for queue in queues:
                 pipe.llen(queue)
             return dict(zip(queues, pipe.execute(), strict=True))
-        return {queue: channel.queue_declare(queue, passive=False, durable=True).message_count for queue in queues}
+        return {
+            queue: channel.queue_declare(queue, passive=False, durable=True).message_count for queue in queues
+        }
 
     def emptied(self) -> bool:
         """Whether the broker has lost what it held since this was last asked by anyone. Only the first to ask hears it."""
@@ -77,12 +82,12 @@ class Broker:
         if connection is not None:
             connection.release()
 
-    def _live(self) -> Any:  # noqa: ANN401  kombu is not typed
+    def _live(self) -> Any:
         if self._connection is None:
             self._connection = self._app.connection_for_write()
         return self._connection
 
-    def _open_channel(self) -> Any:  # noqa: ANN401
+    def _open_channel(self) -> Any:
         if self._channel is None:
             self._channel = self._live().default_channel
         return self._channel
@@ -108,15 +113,15 @@ def _headers(task_id: str) -> dict[str, Any]:
     }
 
 
-def references_of(args: Any) -> list[tuple[str, int, str]]:  # noqa: ANN401  the broker is not trusted
+def references_of(args: Any) -> list[tuple[str, int, str]]:
     """Read the references of a message. Raises `ValueError` for anything else; a reference is a hint and never trusted."""
-    if not (isinstance(args, list) and len(args) == 1 and isinstance(args[0], list) and len(args[0]) <= 1000):  # noqa: PLR2004
+    if not (isinstance(args, list) and len(args) == 1 and isinstance(args[0], list) and len(args[0]) <= 1000):
         message = f"A message without references: {json.dumps(args)[:80]}"
         raise ValueError(message)
     found = []
     for each in args[0]:
         match each:
-            case [str(execution), int(number), str(item)] if len(execution) <= 64 and 0 <= number < 1_000_000:  # noqa: PLR2004
+            case [str(execution), int(number), str(item)] if len(execution) <= 64 and 0 <= number < 1_000_000:
                 found.append((execution, number, item))
             case _:
                 message = f"No reference: {json.dumps(each)[:80]}"

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from celery import chain, group
-from celery.canvas import Signature, _chord
+from celery.canvas import Signature, _chord  # type: ignore[attr-defined]  # what chord() makes
 
 from engine.advance import is_join
 from engine.plan import Plan
@@ -27,11 +27,11 @@ Done = Mapping[int, tuple[bool, ...]]
 
 
 @Signature.register_type("celeriac.segment")
-class segment(Signature):  # noqa: N801  beside chain, group and chord
+class segment(Signature):
     """Perform segments by reference. All it carries is references; results never travel."""
 
     @classmethod
-    def of(cls, references: Iterable[Sequence[Any]], queue: str, **show: Any) -> segment:  # noqa: ANN401
+    def of(cls, references: Iterable[Sequence[Any]], queue: str, **show: Any) -> segment:
         """Return the signature of one message: references of one queue. `show` is for people who look at a canvas."""
         made = cls(TASK, args=([list(each) for each in references],), options={"queue": queue})
         made["subtask_type"] = "celeriac.segment"
@@ -40,40 +40,40 @@ class segment(Signature):  # noqa: N801  beside chain, group and chord
         return made
 
     @classmethod
-    def from_dict(cls, d: Mapping[str, Any], app: Any = None) -> segment:  # noqa: ANN401
+    def from_dict(cls, d: Mapping[str, Any], app: Any = None) -> segment:
         """Read the JSON form back."""
-        return cls(dict(d), app=app)
+        return cls(dict(d), app=app)  # type: ignore[arg-type]  # Celery's own way of reading one
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # noqa: ANN401
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Send the one message. What Celery would chain behind it is dropped: the commit sends what follows."""
         options.pop("chain", None)
         return super().apply_async(args, kwargs, **{**options, "chain": None})
 
 
 @Signature.register_type("celeriac.join")
-class join(_chord):  # type: ignore[misc]  # noqa: N801  Celery is not typed
+class join(_chord):  # type: ignore[misc]
     """Predecessors and what follows when enough of them are done. Sending it sends the predecessors only."""
 
     @classmethod
     def of(cls, header: Sequence[Signature], body: Signature) -> join:
         """Return the join of predecessors before a body."""
-        made = cls(list(header), body)
+        made: join = cls(list(header), body)
         made["subtask_type"] = "celeriac.join"
         return made
 
     @classmethod
-    def from_dict(cls, d: Mapping[str, Any], app: Any = None) -> join:  # noqa: ANN401
+    def from_dict(cls, d: Mapping[str, Any], app: Any = None) -> join:
         """Read the JSON form back."""
-        made = super().from_dict(dict(d), app=app)
+        made: join = super().from_dict(dict(d), app=app)
         made["subtask_type"] = "celeriac.join"
         return made
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # noqa: ANN401, ARG002
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Send the header; the row that counts it sends the body."""
         return [each.apply_async(**options) for each in self.tasks]
 
 
-def compile(plan: Plan, done: Done | None = None, *, execution: str = "", item: str = "") -> Signature | None:  # noqa: A001
+def compile(plan: Plan, done: Done | None = None, *, execution: str = "", item: str = "") -> Signature | None:
     """Return the canvas of what remains after `done`; None when nothing does.
 
     With nothing done it is the whole DAG. The same function serves start, continuation, wake-up and repair, which differ
@@ -131,7 +131,12 @@ def _from(plan: Plan, first: int, execution: str, item: str, met: set[int]) -> S
         met.add(number)
         here = plan.segments[number]
         links.append(
-            segment.of([(execution, number, item)], here.queue, segment=number, nodes=[each.id for each in here.nodes])
+            segment.of(
+                [(execution, number, item)],
+                here.queue,
+                segment=number,
+                nodes=[each.id for each in here.nodes],
+            )
         )
         targets = list(dict.fromkeys(exit_.target for exit_ in here.exits))
         if len(targets) > 1:

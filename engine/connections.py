@@ -8,7 +8,6 @@ cannot send a credential to a host of his own.
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from celeriac import Fail, Json
 from engine.credentials import Binding, Credential
 from engine.errors import Invalid
+from engine.nearest import nearest
 from engine.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed, seal
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -120,8 +120,8 @@ def open_connection(connection: SealedConnection, key: SealingKey) -> Credential
 
 def unknown(name: str, known: Iterable[str]) -> Fail:
     """Return the error of a node that names a connection which is not there; it names the nearest."""
-    near = difflib.get_close_matches(name, known, n=1)
-    remedy = f"Did you mean {near[0]!r}?" if near else "Store it with: celeriac connections add."
+    near = nearest(name, known)
+    remedy = f"Did you mean {near!r}?" if near else "Store it with: celeriac connections add."
     return Fail("connection.unknown", f"There is no connection {name!r} here. {remedy}", {"connection": name})
 
 

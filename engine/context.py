@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def idempotency_key(execution: str, node: str, item: str, step: str = "") -> str:
     """Return the key of one effect: the same on every try, and on no other effect. No attempt, no fence and no time in it."""
-    text = "\x1f".join((execution, node, item, step))
+    text = f"{execution}\x1f{node}\x1f{item}\x1f{step}"
     return base64.b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
 
 
@@ -26,8 +26,8 @@ class Surroundings(Protocol):
     def client(self) -> httpx2.AsyncClient:
         """Return the guarded HTTP client."""
 
-    async def connect(self, project: str, name: str) -> Link:
-        """Open a connection of a project."""
+    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
+        """Open a connection of a project; also return the texts that must not appear in any output."""
 
 
 StepJournal = Callable[[str, Effect, str, Callable[[str], Awaitable[Json]]], Awaitable[Json]]
@@ -48,9 +48,10 @@ class NodeContext:
         "log_limit",
         "node_id",
         "project",
+        "secrets",
     )
 
-    def __init__(  # noqa: PLR0913  plain facts
+    def __init__(
         self,
         execution_id: str,
         node_id: str,
@@ -67,6 +68,7 @@ class NodeContext:
         self.item = item
         self.attempt = attempt
         self.project = project
+        self.secrets: frozenset[str] = frozenset()
         self.lines: list[tuple[str, str, dict[str, Json]]] = []
         self.log_limit = log_limit
         self._ready_at = ready_at
@@ -85,7 +87,9 @@ class NodeContext:
 
     async def connect(self, name: str) -> Link:
         """Open a connection for this call."""
-        return await self._outside().connect(self.project, name)
+        link, secrets = await self._outside().connect(self.project, name)
+        self.secrets |= secrets
+        return link
 
     def log(self, message: str, level: str = "info", **fields: Json) -> None:
         """Keep a line for the execution's history; the last line says so when there are too many."""
@@ -108,6 +112,8 @@ class NodeContext:
 
     def _outside(self) -> Surroundings:
         if self._around is None:
-            message = "This node is declared without an effect or runs in a child process, so it has no way out."
+            message = (
+                "This node is declared without an effect or runs in a child process, so it has no way out."
+            )
             raise Fail("egress.no_way_out", message)
         return self._around

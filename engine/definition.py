@@ -69,7 +69,7 @@ class Timeout:
     total: float | None = None
 
     @classmethod
-    def parse(cls, value: Any) -> Timeout:  # noqa: ANN401  JSON of three shapes
+    def parse(cls, value: Any) -> Timeout:
         """Read a number, a duration text, or `{attempt, total}`."""
         if not isinstance(value, Mapping):
             return cls(attempt=seconds(value))
@@ -85,7 +85,7 @@ class OnError:
     default: Json = None
 
     @classmethod
-    def parse(cls, value: Any) -> OnError:  # noqa: ANN401  JSON of two shapes
+    def parse(cls, value: Any) -> OnError:
         """Read `"fail"`, `"continue"`, `"branch"` or `{"default": value}`."""
         if isinstance(value, Mapping):
             return cls("continue", has_default=True, default=value["default"])
@@ -100,7 +100,7 @@ class Join:
     count: int = 0
 
     @classmethod
-    def parse(cls, value: Any) -> Join:  # noqa: ANN401  JSON of two shapes
+    def parse(cls, value: Any) -> Join:
         """Read a mode, or `{mode, count}`."""
         if isinstance(value, Mapping):
             return cls(value.get("mode", "all"), value.get("count", 0))

@@ -53,7 +53,9 @@ class Room:
 class Dispatcher:
     """Sends references. `send` may be called from any thread and returns at once."""
 
-    def __init__(self, broker: Broker, finished: Callable[[list[tuple[str, str]]], None] | None = None) -> None:
+    def __init__(
+        self, broker: Broker, finished: Callable[[list[tuple[str, str]]], None] | None = None
+    ) -> None:
         self._broker = broker
         self._finished = finished
         self._waiting: dict[str, list[Reference]] = defaultdict(list)
@@ -116,8 +118,7 @@ class Dispatcher:
 
 def coalesce(queue: str, references: list[Reference]) -> list[segment]:
     """Return messages for references: even shares that keep several workers busy, none longer than `COALESCED`."""
-    if queue in _ALONE:
-        share = 1
-    else:
-        share = min(COALESCED, max(1, len(references) // 4))
-    return [segment.of(references[index : index + share], queue) for index in range(0, len(references), share)]
+    share = 1 if queue in _ALONE else min(COALESCED, max(1, len(references) // 4))
+    return [
+        segment.of(references[index : index + share], queue) for index in range(0, len(references), share)
+    ]

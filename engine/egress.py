@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Any
@@ -68,11 +68,12 @@ class Target:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenLink:
-    """An opened connection, as `Context.connect` hands it to a node."""
+    """An opened connection, as `Context.connect` hands it out. `secrets` must not get into any output."""
 
     http: httpx2.AsyncClient
+    secrets: frozenset[str] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -130,7 +131,7 @@ class Egress:
 
     def link(self, credential: Credential) -> OpenLink:
         """Return an opened connection: a client that carries the credential to the hosts it is bound to."""
-        return OpenLink(self.client(credential=credential))
+        return OpenLink(self.client(credential=credential), credential.secrets)
 
     def pool_for(self, request: httpx2.Request) -> httpcore2.AsyncConnectionPool:
         """Return the connections for a request.
@@ -330,7 +331,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  the interface is httpcore's
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:

@@ -8,11 +8,12 @@ class demands, so that after a crash at any point the next holder knows what has
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from celeriac import Effect, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine import operations as op
@@ -29,6 +30,7 @@ from engine.ledger import LedgerThread
 from engine.plan import OUTPUT, Exit
 from engine.programs import Programs, Step
 from engine.reader import Reader
+from engine.scrub import scrub
 from engine.settings import Settings
 from engine.snapshots import Past, Reference, Work, context_of, load, read_outputs
 
@@ -41,7 +43,7 @@ TRIGGER = "trigger"
 class Children(Protocol):
     """Processes that can be killed, for nodes that compute."""
 
-    async def call(self, step: Step, config: Json, context: NodeContext, timeout: float) -> Any:  # noqa: ANN401, ASYNC109
+    async def call(self, step: Step, config: Json, context: NodeContext, timeout: float) -> Any:
         """Return what the node returns; raise what it raises. The child is killed at `timeout` seconds."""
 
 
@@ -145,20 +147,24 @@ class Executor:
             spent = (at.clock.monotonic() - begun) * 1000
             inline = count < at.settings.limits.inline_segments and spent < at.settings.limits.inline_ms
             try:
-                following, claimed = await self._perform(following, claimed, inline=inline and not self._stopping)
+                following, claimed = await self._perform(
+                    following, claimed, inline=inline and not self._stopping
+                )
             except (_Lost, _Ended):
                 return
             except Unavailable as error:
                 log.warning("A segment was left, to be taken up again: %s", error)
                 return
             except Exception:
-                log.exception("A segment of %s failed inside the engine; its lease will lapse.", work.facts.execution)
+                log.exception(
+                    "A segment of %s failed inside the engine; its lease will lapse.", work.facts.execution
+                )
                 return
 
     async def _perform(
         self, work: Work, hold: Hold | None, *, inline: bool
     ) -> tuple[Work | None, Hold | None]:
-        pure = work.segment.pure and work.deliveries < 2  # noqa: PLR2004  the third delivery is claimed: it may kill
+        pure = work.segment.pure and work.deliveries < 2
         if hold is None and not pure:
             if self._stopping:
                 return None, None
@@ -193,7 +199,14 @@ class Executor:
         """Register a claim, and read again what an earlier holder may have journaled since the first look."""
         at = self._services
         hold = at.leases.hold(
-            Hold(work.facts.execution, work.segment.id, work.item, claimed.epoch, horizon, asyncio.current_task())
+            Hold(
+                work.facts.execution,
+                work.segment.id,
+                work.item,
+                claimed.epoch,
+                horizon,
+                asyncio.current_task(),
+            )
         )
         work.epoch, work.deliveries = claimed.epoch, claimed.deliveries
         work.head, work.tries = claimed.head, claimed.tries
@@ -229,7 +242,7 @@ class Executor:
             run.head = index
             if step.node.id == TRIGGER:
                 continue
-            if index % 64 == 63:  # noqa: PLR2004  a long run of computing must not hold the loop
+            if index % 64 == 63:
                 await asyncio.sleep(0)
             past = run.work.past.get((step.node.id, ""))
             if past is None or not self._take_over(run, step, past):
@@ -260,31 +273,45 @@ class Executor:
         node = step.node
         now = self._services.clock.now()
         tries = run.work.tries + 1 if run.head == run.work.head else 1
-        lines: list[tuple[str, str, dict[str, Json]]] = []
         if past is not None and past.status == "intent" and node.on_uncertain != "retry":
             doubt = Uncertain(UNCERTAIN, "The process that made this call died before its outcome was known.")
             await self._doubtful(run, step, doubt, tries, now)
             return
+        context = self._context(run, step, tries)
         try:
-            result = await self._call(run, step, tries, lines)
+            result = await self._call(run, step, context)
         except (_Lost, _Ended, asyncio.CancelledError):
             raise
+        except ChildDied as error:
+            await self._give_up(run, error)
         except Exception as error:  # anything a node may raise is that node's failure
-            self._keep_lines(run, step, lines, now)
+            self._keep_lines(run, context, now)
             if node.effect is Effect.ONCE and not knows_outcome(error):
                 await self._doubtful(run, step, error, tries, now)
             else:
-                await self._fail(run, step, error_of(error), tries, now)
+                await self._fail(run, step, _without_secrets(error_of(error), context), tries, now)
             return
-        self._keep_lines(run, step, lines, now)
+        self._keep_lines(run, context, now)
         try:
             await self._accept(run, step, result, tries, now)
         except Fail as error:
             await self._fail(run, step, error_of(error), tries, now)
 
-    async def _call(
-        self, run: Run, step: Step, tries: int, lines: list[tuple[str, str, dict[str, Json]]]
-    ) -> Any:  # noqa: ANN401  what a node returns is looked at by the caller
+    def _context(self, run: Run, step: Step, tries: int) -> NodeContext:
+        at = self._services
+        return NodeContext(
+            run.work.facts.execution,
+            step.node.id,
+            run.work.item,
+            tries,
+            run.work.ready_at,
+            run.work.facts.project,
+            None if step.node.effect is Effect.NONE else at.around,
+            None if step.node.effect is Effect.NONE else self._journal_of_steps(run, step),
+            at.settings.limits.log_lines,
+        )
+
+    async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:
         """Render the config and call the node's function, in the way its declaration asks for."""
         at, node = self._services, step.node
         scope = self._scope(run, node.id)
@@ -295,38 +322,26 @@ class Executor:
             raise Fail("node.unknown_type", message)
         model = step.bind(scope)
         if node.effect is not Effect.NONE:
-            await self._before_effect(run, step, tries)
-        context = NodeContext(
-            run.work.facts.execution,
-            node.id,
-            run.work.item,
-            tries,
-            run.work.ready_at,
-            run.work.facts.project,
-            None if node.effect is Effect.NONE else at.around,
-            self._journal_of_steps(run, step),
-            at.settings.limits.log_lines,
-        )
-        context.lines = lines
+            await self._before_effect(run, step, context.attempt)
         seconds = _seconds_left(step, run, at.clock.now())
         if run.hold is not None:
             run.hold.attempt_until = at.clock.monotonic() + seconds + 2
-        if node.process or run.work.deliveries >= 2 and node.effect is Effect.NONE:  # noqa: PLR2004
+        if node.process or (run.work.deliveries >= 2 and node.effect is Effect.NONE):
             return await at.children.call(step, model.model_dump(mode="json"), context, seconds)
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 result = await returned
         except TimeoutError as error:
             if not limit.expired():
                 raise
             message = f"The attempt took longer than {seconds:g} s."
             raise NodeTimeout(message) from error
-        if node.effect is not Effect.NONE:
-            failpoint("effect.after")
-        return result
+        failpoint("effect.after")
+        return _clean(result, context.secrets) if context.secrets else result
 
     def _render_output(self, run: Run, scope: Scope) -> Json:
         """Return the execution's result: as the author says, or the outputs of the leaves that ran."""
@@ -334,9 +349,9 @@ class Executor:
         if program.outputs is not None:
             return program.outputs.render(scope)
         return {
-            name: run.nodes[name].get("output")  # type: ignore[union-attr]  # node contexts are objects
+            name: context.get("output")
             for name in program.plan.leaves
-            if name in run.nodes and name != TRIGGER
+            if isinstance(context := run.nodes.get(name), dict) and name != TRIGGER
         }
 
     async def _before_effect(self, run: Run, step: Step, tries: int) -> None:
@@ -377,7 +392,9 @@ class Executor:
             run.blobs.append(blob)
         if step.node.id == OUTPUT:
             run.output = payload
-        elif step.node.effect is Effect.NONE and blob is None and tries == 1 and step.node.id not in _own(run):
+        elif (
+            step.node.effect is Effect.NONE and blob is None and tries == 1 and step.node.id not in _own(run)
+        ):
             if not run.pack:
                 run.pack_node, run.pack_from = step.node.id, started_at
             run.pack.append(f'["{step.node.id}",{text}]')
@@ -403,7 +420,11 @@ class Executor:
         first = run.work.first_try_at if tries > 1 and run.work.first_try_at is not None else started_at
         draw = int.from_bytes(at.clock.entropy(4), "big") / 2**32
         pause = retry.delay(node.retry, tries, error, (now - first) / 1000, draw)
-        if pause is not None and node.total_timeout is not None and (now - first) / 1000 + pause > node.total_timeout:
+        if (
+            pause is not None
+            and node.total_timeout is not None
+            and (now - first) / 1000 + pause > node.total_timeout
+        ):
             pause = None
         if pause is not None:
             event = {"attempt": tries, "error": error.to_json(), "delay": round(pause, 3)}
@@ -442,12 +463,16 @@ class Executor:
             run.ports = ("timeout" if error.code == TIMED_OUT else "error",)
         return False
 
-    async def _doubtful(self, run: Run, step: Step, error: BaseException, tries: int, started_at: int) -> None:
+    async def _doubtful(
+        self, run: Run, step: Step, error: BaseException, tries: int, started_at: int
+    ) -> None:
         """Nobody knows whether the effect happened: ask a person, fail, or repeat, as the author said."""
         node = step.node
         if node.on_uncertain == "fail":
             known = error_of(error)
-            await self._fail_for_good(run, step, NodeError(UNCERTAIN, known.message, known.details), tries, started_at)
+            await self._fail_for_good(
+                run, step, NodeError(UNCERTAIN, known.message, known.details), tries, started_at
+            )
             return
         now = self._services.clock.now()
         if node.on_uncertain == "retry":
@@ -461,9 +486,21 @@ class Executor:
         await self._hand_in(op.Doubt(**self._held(run), head=run.head, reason=reason))
         raise _Ended
 
-    async def _fail_for_good(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
+    async def _fail_for_good(
+        self, run: Run, step: Step, error: NodeError, tries: int, started_at: int
+    ) -> None:
         spent = NodeError(error.code, error.message, error.details, ("Uncertain",))
         await self._fail(run, step, spent, max(tries, step.node.retry.max_attempts), started_at)
+
+    async def _give_up(self, run: Run, error: ChildDied) -> NoReturn:
+        """The machine failed and not the node: another delivery, until there were too many."""
+        at, work = self._services, run.work
+        claim = (work.segment.id, work.item, run.epoch)
+        lose = op.Lose(
+            work.facts.execution, (claim,), at.clock.now(), error.message, at.settings.limits.deliveries
+        )
+        at.outlet.send(work.facts.execution, await at.ledger.submit(lose))
+        raise _Ended
 
     async def _back_off(self, run: Run, due: int, tries: int, first: int) -> None:
         suspend = op.Suspend(
@@ -485,20 +522,22 @@ class Executor:
     async def _settle(self, run: Run, *, inline: bool) -> tuple[Work | None, Hold | None]:
         """Commit the segment's end and what follows from it; pass on what became ready."""
         at, work = self._services, run.work
-        failed = run.failed if run.failed is not None and not run.work.segment.nodes[run.head].branches else None
+        failed = (
+            run.failed if run.failed is not None and not run.work.segment.nodes[run.head].branches else None
+        )
         taken: tuple[bool, ...] = ()
         if failed is None:
             try:
                 taken = self._exits(run)
             except (ExpressionError, Fail) as error:
                 failed = error_of(error)
-        error = None
+        error_text = None
         if failed is not None:
-            error = json.dumps({**failed.to_json(), "node": work.segment.nodes[run.head].id})
+            error_text = json.dumps({**failed.to_json(), "node": work.segment.nodes[run.head].id})
         settle = op.Settle(
             **self._held(run),
             taken=taken,
-            error=error,
+            error=error_text,
             output=run.output,
             owner=at.owner,
             lease=at.settings.timing.lease,
@@ -527,11 +566,22 @@ class Executor:
         segment = facts.program.plan.segments[number]
         outputs = {name: run.nodes[name] for name in segment.needs if name in run.nodes}
         work = Work(
-            facts, segment, item, claimed.epoch, 0, 0, 0, claimed.ready_at, None, outputs  # type: ignore[arg-type]
+            facts,
+            segment,
+            item,
+            claimed.epoch,
+            0,
+            0,
+            0,
+            claimed.ready_at,
+            None,
+            outputs,  # type: ignore[arg-type]
         )
         hold = None
         if not segment.pure:
-            hold = at.leases.hold(Hold(facts.execution, number, item, claimed.epoch, horizon, asyncio.current_task()))
+            hold = at.leases.hold(
+                Hold(facts.execution, number, item, claimed.epoch, horizon, asyncio.current_task())
+            )
         if len(outputs) < len(segment.needs):
             work.epoch = 0
             await at.reader.read(lambda connection: read_outputs(connection, [work]))
@@ -549,7 +599,9 @@ class Executor:
             if taken and condition is not None:
                 value = condition.evaluate(self._scope(run, node))
                 if not isinstance(value, bool):
-                    message = f"The condition of an edge from {node} is {type(value).__name__}, not true or false."
+                    message = (
+                        f"The condition of an edge from {node} is {type(value).__name__}, not true or false."
+                    )
                     raise Fail("expression.not_boolean", message)
                 taken = value
             decided.append(taken)
@@ -603,14 +655,17 @@ class Executor:
 
     def _scope(self, run: Run, node: str) -> Scope:
         work = run.work
-        key = b"\x1f".join((self._services.secret, work.facts.execution.encode(), node.encode(), work.item.encode()))
+        key = b"\x1f".join(
+            (self._services.secret, work.facts.execution.encode(), node.encode(), work.item.encode())
+        )
         return Scope(run.values, derived_entropy(key, work.ready_at))
 
-    def _keep_lines(
-        self, run: Run, step: Step, lines: list[tuple[str, str, dict[str, Json]]], now: int
-    ) -> None:
-        for level, message, fields in lines:
-            run.events.append(("node.log", step.node.id, now, {"level": level, "message": message, **fields}))
+    @staticmethod
+    def _keep_lines(run: Run, context: NodeContext, now: int) -> None:
+        for level, message, fields in context.lines:
+            line: dict[str, Json] = {"level": level, "message": message, **fields}
+            kept = scrub(line, context.secrets) if context.secrets else line
+            run.events.append(("node.log", context.node_id, now, kept))
 
     def _journal_of_steps(self, run: Run, step: Step) -> Callable[..., Awaitable[Json]]:
         """Return the memory of a node's own sub-steps."""
@@ -619,7 +674,7 @@ class Executor:
             past = run.work.past.get((step.node.id, name))
             if past is not None and past.status == "succeeded":
                 return past.output
-            if past is not None and past.status == "intent" and node.on_uncertain != "retry":
+            if past is not None and past.status == "intent" and step.node.on_uncertain != "retry":
                 message = f"The process that made the step {name!r} died before its outcome was known."
                 raise Uncertain(UNCERTAIN, message)
             now = self._services.clock.now()
@@ -643,10 +698,31 @@ class Executor:
         return do
 
 
+class ChildDied(CeleriacError):
+    """The process a node ran in died."""
+
+    code = "node.child_died"
+
+
 class NodeTimeout(CeleriacError):
     """The attempt took longer than its limit."""
 
     code = TIMED_OUT
+
+
+def _clean(result: object, secrets: frozenset[str]) -> object:
+    """Return a node's result without the credentials it was given."""
+    if isinstance(result, (Route, Wait)):
+        return dataclasses.replace(result, value=scrub(result.value, secrets))
+    return scrub(result, secrets)  # type: ignore[arg-type]  # what is no JSON is refused when it is encoded
+
+
+def _without_secrets(error: NodeError, context: NodeContext) -> NodeError:
+    if not context.secrets:
+        return error
+    message = str(scrub(error.message, context.secrets))
+    details = scrub(error.details, context.secrets)
+    return dataclasses.replace(error, message=message, details=details if isinstance(details, dict) else {})
 
 
 def _seconds_left(step: Step, run: Run, now: int) -> float:
@@ -660,7 +736,12 @@ def _seconds_left(step: Step, run: Run, now: int) -> float:
 def _leaves_by(exit_: Exit, ports: tuple[str, ...], exits: Sequence[Exit], *, failed: bool) -> bool:
     """Whether an edge is taken, before its condition is looked at."""
     if not failed:
-        return exit_.on in ("success", "any") and exit_.port != "error" and bool(ports) and exit_.port in (None, *ports)
+        return (
+            exit_.on in ("success", "any")
+            and exit_.port != "error"
+            and bool(ports)
+            and exit_.port in (None, *ports)
+        )
     if exit_.on == "any":
         return True
     timed_out = "timeout" in ports

@@ -13,7 +13,9 @@ TIMED_OUT = "node.timeout"
 def error_of(exception: BaseException) -> NodeError:
     """Return the failure as it is recorded."""
     kinds = tuple(
-        each.__name__ for each in type(exception).__mro__ if issubclass(each, Exception) and each is not Exception
+        each.__name__
+        for each in type(exception).__mro__
+        if issubclass(each, Exception) and each is not Exception
     )
     if isinstance(exception, (Fail, Uncertain)):
         return NodeError(exception.code, exception.message, exception.details, kinds)

@@ -1,12 +1,13 @@
 """The shape of a graph: cycles, what can be reached, what comes before what. Pure, iterative and linear.
 
-A recursive walk would end at Python's recursion limit on a chain of a thousand nodes; every walk here keeps its own
-stack. What comes before what is kept as one bit a node, so that ten thousand nodes cost megabytes and milliseconds.
+A recursive walk would end at Python's recursion limit on a chain of a thousand nodes; every walk here keeps
+its own stack. What comes before what is kept as one bit a node, so that ten thousand nodes cost megabytes and
+milliseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 
@@ -24,23 +25,23 @@ class Graph:
 
     def reachable(self, starts: Iterable[str]) -> set[str]:
         """Return the nodes that can be reached from `starts`, these included."""
-        found = {each for each in starts if each in self.successors}
-        waiting = list(found)
-        while waiting:
-            fresh = [each for each in self.successors[waiting.pop()] if each not in found]
-            found.update(fresh)
-            waiting.extend(fresh)
-        return found
+        return _reached(starts, self.successors)
+
+    def leading_to(self, ends: Iterable[str]) -> set[str]:
+        """Return the nodes from which one of `ends` can be reached, these included."""
+        return _reached(ends, self.predecessors)
 
     def precedes(self, first: str, second: str) -> bool:
-        """Whether a way leads from `first` to `second`. Nodes of one cycle precede each other, and themselves."""
+        """Whether a way leads from `first` to `second`. Nodes of one cycle precede each other, and
+        themselves.
+        """
         return bool(self._ancestors[self._component[second]] >> self._bit[first] & 1)
 
     def cycles(self, limit: int = 100) -> list[list[str]]:
         """Return at most `limit` cycles, each as its path with the first node again at the end.
 
-        One cycle for every edge that has to go before the graph is free of them. A walk starts where the trigger would
-        enter, so the last step of a path is the edge that leads back.
+        One cycle for every edge that has to go before the graph is free of them. A walk starts where the
+        trigger would enter, so the last step of a path is the edge that leads back.
         """
         found: list[list[str]] = []
         for back in self._leading_back():
@@ -154,3 +155,13 @@ class Graph:
             if node in self.cyclic and any(self._component[each] != here for each in self.predecessors[node]):
                 yield node
         yield from (node for node in self.nodes if node in self.cyclic)
+
+
+def _reached(starts: Iterable[str], following: Mapping[str, list[str]]) -> set[str]:
+    found = {each for each in starts if each in following}
+    waiting = list(found)
+    while waiting:
+        fresh = [each for each in following[waiting.pop()] if each not in found]
+        found.update(fresh)
+        waiting.extend(fresh)
+    return found

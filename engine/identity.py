@@ -20,7 +20,9 @@ def host() -> str:
     parts = [socket.gethostname()]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
-            parts.append(str(Path(path).readlink()) if path.endswith("pid") else Path(path).read_text().strip())
+            parts.append(
+                str(Path(path).readlink()) if path.endswith("pid") else Path(path).read_text().strip()
+            )
         except OSError:
             parts.append(sys.platform)
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]

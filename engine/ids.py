@@ -16,7 +16,13 @@ Mint = Callable[[str], str]
 def encode(prefix: str, now: int, entropy: bytes) -> str:
     """Return an id born at `now` (milliseconds) from 10 bytes of entropy: `prefix_` and 26 characters."""
     random = int.from_bytes(entropy[:10], "big")
-    number = (now & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & (1 << 62) - 1)
+    number = (
+        (now & 0xFFFFFFFFFFFF) << 80
+        | 0x7 << 76
+        | (random >> 68) << 64
+        | 0b10 << 62
+        | (random & (1 << 62) - 1)
+    )
     text = []
     for _ in range(26):
         text.append(_ALPHABET[number & 31])

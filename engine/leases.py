@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -21,7 +20,6 @@ from engine.ledger import LedgerThread
 from engine.operations import Renew, Renewed
 from engine.reader import Reader
 from engine.settings import Timing
-from engine.store.database import Connection
 from engine.store.sql import Batched, columns
 
 log = logging.getLogger(__name__)
@@ -150,10 +148,8 @@ class Leases:
         if not holds:
             return
         ids = sorted({hold.execution for hold in holds})
-        query: Callable[[Connection], list[tuple[str]]] = lambda connection: connection.batch(  # noqa: E731
-            _STOPPING, [(each,) for each in ids]
-        )
-        stopping = {fields[0] for fields in self._reader.ask(query)}
+        rows = self._reader.ask(lambda connection: connection.batch(_STOPPING, [(each,) for each in ids]))
+        stopping = {fields[0] for fields in rows}
         for hold in holds:
             if hold.execution in stopping:
                 self._stop(hold, Stop.CANCELLED)

@@ -77,7 +77,7 @@ class Ledger:
     def _commit(self, work: Sequence[Work]) -> list[Any]:
         self._number += 1
         for attempt in range(_PATIENCE):
-            asked = False
+            asked, answers = False, []
             try:
                 connection = self._connected()
                 connection.begin()
@@ -101,7 +101,9 @@ class Ledger:
             else:
                 return answers
         message = "The database cannot be reached."
-        raise Unavailable(message, hint="Nothing was written. Look at the database server; celeriac doctor tests it.")
+        raise Unavailable(
+            message, hint="Nothing was written. Look at the database server; celeriac doctor tests it."
+        )
 
     def _apply(self, connection: Connection, work: Sequence[Work]) -> list[Any]:
         answers: list[Any] = [None] * len(work)
@@ -156,7 +158,7 @@ class LedgerThread:
         self._put(work, future)
         return future
 
-    def ask(self, work: Work, patience: float = 30.0) -> Any:  # noqa: ANN401  each operation has its own answer
+    def ask(self, work: Work, patience: float = 30.0) -> Any:
         """Hand in work from a thread and wait for the answer. Raises `Unavailable` after `patience` seconds."""
         box = _Box()
         self._put(work, box)
@@ -212,11 +214,11 @@ class _Box:
         self._there = threading.Event()
         self._answer: Any = None
 
-    def put(self, answer: Any) -> None:  # noqa: ANN401
+    def put(self, answer: Any) -> None:
         self._answer = answer
         self._there.set()
 
-    def wait(self, patience: float) -> Any:  # noqa: ANN401
+    def wait(self, patience: float) -> Any:
         if not self._there.wait(patience):
             message = "The ledger has not answered in time; the request may still be carried out."
             raise Unavailable(message)
@@ -233,5 +235,3 @@ def _resolve(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_exception(answer)
         else:
             future.set_result(answer)
-
-

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from engine.advance import Address
 
-
 Sendable = tuple[int, str, str]
 """A ready segment to be sent: (segment, item, queue)."""
 
@@ -262,11 +261,24 @@ class Resolve:
     error: str | None = None
 
 
-Operation = Start | Claim | Record | Settle | Suspend | Doubt | Release | Renew | Wake | Resend | Lose | Cancel | Pause | Resolve
+Operation = (
+    Start
+    | Claim
+    | Record
+    | Settle
+    | Suspend
+    | Doubt
+    | Release
+    | Renew
+    | Wake
+    | Resend
+    | Lose
+    | Cancel
+    | Pause
+    | Resolve
+)
 
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
     """Return the executions whose rows a batch touches, in the order everyone locks them."""
     return sorted({each.execution for each in operations if not isinstance(each, Start)})
-
-

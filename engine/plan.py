@@ -200,7 +200,9 @@ def _with_implied(workflow: Workflow) -> list[Edge]:
     """Add the edges nobody writes: from the trigger to every root, and from every leaf to the output."""
     entered = {each.target for each in workflow.edges}
     left = {each.source for each in workflow.edges if each.on in ("success", "any") and each.port != "error"}
-    implied = [Edge(TRIGGER, node.id, None, "success", None) for node in workflow.nodes if node.id not in entered]
+    implied = [
+        Edge(TRIGGER, node.id, None, "success", None) for node in workflow.nodes if node.id not in entered
+    ]
     final = [Edge(node.id, OUTPUT, None, "any", None) for node in workflow.nodes if node.id not in left]
     if not workflow.nodes:
         final = [Edge(TRIGGER, OUTPUT, None, "any", None)]
@@ -247,7 +249,7 @@ def _fusible(
     return edge.target if unconditional and same_queue and alone and not source.node.waits else None
 
 
-def _segment(  # noqa: PLR0913  the seven things a segment is made from
+def _segment(
     index: int,
     run: list[str],
     vertices: Mapping[str, _Vertex],
@@ -328,7 +330,7 @@ def _neutral(node_type: NodeType, effect: Effect) -> bool:
     return effect is Effect.NONE and not node_type.process and node_type.queue == DEFAULT_QUEUE
 
 
-def _needs(value: Any, everything: Iterable[str]) -> tuple[str, ...]:  # noqa: ANN401  JSON
+def _needs(value: Any, everything: Iterable[str]) -> tuple[str, ...]:
     """Return the nodes a value's templates read; all of them when one is chosen at run time."""
     return _template_needs(expressions.compile_value(value), everything)
 

@@ -43,9 +43,7 @@ _OWNERS = (
     "SELECT s.owner, s.execution_id, s.segment, s.item, s.epoch FROM segment s "
     "WHERE s.queue = ? AND s.status = 'running' AND s.due IS NOT NULL"
 )
-_DEADLINES = (
-    "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL AND e.cancel_at IS NULL LIMIT 500"
-)
+_DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL AND e.cancel_at IS NULL LIMIT 500"
 _NEXT = "SELECT min(due) FROM segment WHERE queue = ? AND status = ?"
 _TIMED = ("waiting", "backing_off")
 
@@ -53,7 +51,7 @@ _TIMED = ("waiting", "backing_off")
 class Asks(Protocol):
     """The ledger, from a thread."""
 
-    def ask(self, work: Any) -> Any:  # noqa: ANN401
+    def ask(self, work: Any) -> Any:
         """Hand in work and wait for its answer."""
 
 
@@ -73,7 +71,7 @@ class Gauge(Protocol):
 class Poller:
     """One process's poller."""
 
-    def __init__(  # noqa: PLR0913  its process
+    def __init__(
         self,
         settings: Settings,
         clock: Clock,
@@ -115,7 +113,7 @@ class Poller:
         return pause
 
     def _learn_queues(self) -> None:
-        if self._given is None and self._clock.monotonic() - self._queues_at > 5:  # noqa: PLR2004  seconds
+        if self._given is None and self._clock.monotonic() - self._queues_at > 5:
             self._queues_at = self._clock.monotonic()
             found = {row[0] for row in self._read(lambda connection: connection.run(_QUEUES))}
             self._queues = sorted(found | set(self._settings.queues))
@@ -170,7 +168,7 @@ class Poller:
 
     def _take_from_the_dead(self, now: int) -> None:
         """Look for owners on this host that are not there any more: no need to wait for their leases."""
-        if self._clock.monotonic() - self._owners_at < 0.5:  # noqa: PLR2004  seconds
+        if self._clock.monotonic() - self._owners_at < 0.5:
             return
         self._owners_at = self._clock.monotonic()
         rows = [row for queue in self._queues for row in self._rows(_OWNERS, queue)]
@@ -182,7 +180,9 @@ class Poller:
         for execution, segment, item, epoch in rows:
             claims[execution].append((segment, item, epoch))
         limit = self._settings.limits.deliveries
-        self._forward([op.Lose(execution, tuple(each), now, reason, limit) for execution, each in claims.items()])
+        self._forward(
+            [op.Lose(execution, tuple(each), now, reason, limit) for execution, each in claims.items()]
+        )
 
     def _end_overdue(self, now: int) -> None:
         for (execution,) in self._rows(_DEADLINES, now):
@@ -196,7 +196,9 @@ class Poller:
 
     def _soonest(self) -> int | None:
         """Return when the next timer of a known queue is due."""
-        times = [row[0] for queue in self._queues for status in _TIMED for row in self._rows(_NEXT, queue, status)]
+        times = [
+            row[0] for queue in self._queues for status in _TIMED for row in self._rows(_NEXT, queue, status)
+        ]
         return min((each for each in times if each is not None), default=None)
 
     def _rows(self, sql: str, *parameters: object) -> list[Row]:

@@ -38,8 +38,8 @@ class Step:
         return _validated(self.node, self.type, self.config.render(scope))
 
 
-def _validated(node: PlanNode, node_type: NodeType | None, config: Any) -> BaseModel:  # noqa: ANN401  JSON
-    assert node_type is not None  # noqa: S101  only nodes of a type have a config
+def _validated(node: PlanNode, node_type: NodeType | None, config: Any) -> BaseModel:
+    assert node_type is not None
     try:
         return node_type.config.model_validate(config)
     except ValidationError as error:

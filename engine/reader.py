@@ -34,7 +34,7 @@ class Reader:
                 return query(self._connection())
             except self._database.lost as error:
                 self._forget()
-                if attempt == 2:  # noqa: PLR2004  the second and last
+                if attempt == 2:
                     message = "The database cannot be reached."
                     raise Unavailable(message, hint="celeriac doctor tests it.") from error
         raise AssertionError  # pragma: no cover  the loop returns or raises

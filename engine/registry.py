@@ -40,7 +40,9 @@ class Registry:
         if found is None:
             wanted = name if version is None else f"{name}@{version}"
             message = f"The node type {wanted} is not installed here."
-            raise UnknownNodeType(message, hint="Install the package that offers it on every worker and API process.")
+            raise UnknownNodeType(
+                message, hint="Install the package that offers it on every worker and API process."
+            )
         return found
 
     def resolve(self, reference: str) -> NodeType:

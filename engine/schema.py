@@ -1,7 +1,7 @@
 """The published JSON Schema: a skeleton by hand, and the configs of the node types a registry knows.
 
-An editor that is given the document completes and checks a whole definition, configs included. The engine accepts by
-the same document, so what an editor calls good is never refused here for its shape.
+An editor that is given the document completes and checks a whole definition, configs included. The engine
+accepts by the same document, so what an editor calls good is never refused here for its shape.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ _SILENT: Final = frozenset({*_ANNOTATIONS, "title", "type", "$comment"})
 Schema = dict[str, Any]
 
 
+@lru_cache(maxsize=8)
 def document(registry: Registry) -> Schema:
-    """Return the schema of whole definitions over the node types of `registry`."""
+    """Return the schema of whole definitions over the node types of `registry`. It is shared: read it
+    only.
+    """
     published: Schema = json.loads(_skeleton())
     definitions = published["$defs"]
     conditions = []
@@ -69,8 +72,8 @@ def validator(registry: Registry) -> jsonschema_rs.Draft202012Validator:
 def compiled(schema: Schema) -> jsonschema_rs.Draft202012Validator:
     """Compile a schema that refers to nothing outside itself.
 
-    Raises `jsonschema_rs.ValidationError` or `ValueError` when it is none. Patterns are matched in linear time, and no
-    reference is ever fetched, from the network or from a file: schemas come from authors.
+    Raises `jsonschema_rs.ValidationError` or `ValueError` when it is none. Patterns are matched in linear
+    time, and no reference is ever fetched, from the network or from a file: schemas come from authors.
     """
     return jsonschema_rs.Draft202012Validator(
         schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()
@@ -78,10 +81,11 @@ def compiled(schema: Schema) -> jsonschema_rs.Draft202012Validator:
 
 
 def or_template(schema: Schema) -> Schema:
-    """Return a config's schema in which every value below the config may also be text that holds an expression.
+    """Return a config's schema in which every value below the config may also be text that holds an
+    expression.
 
-    A choice (`oneOf`) becomes an `anyOf`: an expression fits several alternatives at once, and which one is meant shows
-    when it is evaluated.
+    A choice (`oneOf`) becomes an `anyOf`: an expression fits several alternatives at once, and which one is
+    meant shows when it is evaluated.
     """
     return _inside(schema)
 
@@ -113,8 +117,10 @@ def _config(node_type: NodeType, definitions: Schema) -> Schema:
     return {**or_template(_moved(schema, place, free)), "description": node_type.summary}
 
 
-def _moved(schema: Any, place: str, free: set[str]) -> Any:  # noqa: ANN401  JSON
-    """Lead references to where the definitions go; drop those that allow everything, and titles made of field names."""
+def _moved(schema: Any, place: str, free: set[str]) -> Any:
+    """Lead references to where the definitions go; drop those that allow everything, and titles made of field
+    names.
+    """
     if isinstance(schema, list):
         return [_moved(each, place, free) for each in schema]
     if not isinstance(schema, dict):
@@ -134,7 +140,7 @@ def _moved(schema: Any, place: str, free: set[str]) -> Any:  # noqa: ANN401  JSO
     return found
 
 
-def _inside(schema: Any) -> Any:  # noqa: ANN401  a schema may be a boolean
+def _inside(schema: Any) -> Any:
     """Let templates in below this schema, not instead of it."""
     if not isinstance(schema, dict):
         return schema
@@ -156,8 +162,10 @@ def _inside(schema: Any) -> Any:  # noqa: ANN401  a schema may be a boolean
     return found
 
 
-def _itself_or_template(schema: Any) -> Any:  # noqa: ANN401  a schema may be a boolean
-    """Accept what the schema accepts, or a template. Descriptions stay outside, where an editor shows them."""
+def _itself_or_template(schema: Any) -> Any:
+    """Accept what the schema accepts, or a template. Descriptions stay outside, where an editor shows
+    them.
+    """
     if not isinstance(schema, dict) or schema.get(LITERAL) or _takes_any_text(schema):
         return _inside(schema)
     inner = _inside(schema)

@@ -87,7 +87,7 @@ def _without(value: Json, forms: tuple[str, ...]) -> Json:
     if isinstance(value, list):
         items: list[Json] = []
         for each in value:
-            items.append(_without(each, forms))  # noqa: PERF401  a comprehension would halve the depth that is possible
+            items.append(_without(each, forms))
         return items
     if isinstance(value, int) and value.bit_length() < _WIDEST and str(value) in forms:
         return MARK

@@ -96,7 +96,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _default_data(environment: Mapping[str, str]) -> Path:
-    base = environment.get("XDG_DATA_HOME") or str(Path(environment.get("HOME") or "/tmp") / ".local/share")  # noqa: S108
+    base = environment.get("XDG_DATA_HOME") or str(Path(environment.get("HOME") or "/tmp") / ".local/share")
     return Path(base) / "celeriac"
 
 
@@ -123,7 +123,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _overridden(defaults, prefix: str, environment: Mapping[str, str]):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _overridden(defaults, prefix: str, environment: Mapping[str, str]):  # type: ignore[no-untyped-def]
     changes = {
         each.name: _number(environment, prefix + each.name.upper(), getattr(defaults, each.name))
         for each in dataclasses.fields(defaults)

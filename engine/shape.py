@@ -1,22 +1,20 @@
 """What does not fit the schema, in words for the author.
 
-A validator knows keywords; an author knows keys and values. Each keyword has its sentence here. Of alternatives that
-all fail, only the one is explained that the author was most likely writing.
+A validator knows keywords; an author knows keys and values. Each keyword has its sentence here. Of
+alternatives that all fail, only the one is explained that the author was most likely writing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from jsonschema_rs import ValidationError, ValidationErrorKind
 
 from celeriac import Json
 from engine import schema
-from engine.finding import Finding, did_you_mean, listed
-from engine.nearest import nearest
+from engine.finding import Finding, Guesses, did_you_mean, listed
 from engine.registry import Registry
 from engine.source import Path
 
@@ -42,12 +40,12 @@ _SHOWN: Final = 40
 _Schema = Mapping[str, Any]
 
 
-def misfits(document: Json, registry: Registry) -> list[Finding]:
+def misfits(document: Json, registry: Registry, guesses: Guesses) -> list[Finding]:
     """Return everything in a document that its schema does not allow; nothing, when it fits."""
     validator = schema.validator(registry)
     if validator.is_valid(document):
         return []
-    reader = _Reader(document, registry)
+    reader = _Reader(document, registry, guesses)
     found = [each for error in validator.iter_errors(document) for each in reader.read(error)]
     misspelt = {(each.finding.path[:-1], each.meant) for each in found if each.meant is not None}
     kept = [each.finding for each in found if (each.finding.path, each.missing) not in misspelt]
@@ -55,7 +53,9 @@ def misfits(document: Json, registry: Registry) -> list[Finding]:
 
 
 class _Read(NamedTuple):
-    """A finding, and what makes two of them one mistake: a key that is missing, and the one it was misspelt as."""
+    """A finding, and what makes two of them one mistake: a key that is missing, and the one it was misspelt
+    as.
+    """
 
     finding: Finding
     missing: str | None = None
@@ -63,7 +63,9 @@ class _Read(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where in the schema an error comes from: the object that holds the keyword, and the nearest description."""
+    """Where in the schema an error comes from: the object that holds the keyword, and the nearest
+    description.
+    """
 
     holder: _Schema
     about: str | None
@@ -72,10 +74,11 @@ class _Place(NamedTuple):
 class _Reader:
     """Reads the validator's errors on one document."""
 
-    def __init__(self, document: Json, registry: Registry) -> None:
+    def __init__(self, document: Json, registry: Registry, guesses: Guesses) -> None:
         self._document = document
         self._registry = registry
-        self._root = _published(registry)
+        self._guesses = guesses
+        self._root = schema.document(registry)
 
     def read(self, error: ValidationError) -> Iterator[_Read]:
         """Yield what one error means."""
@@ -98,7 +101,7 @@ class _Reader:
 
     def _unknown_key(self, path: Path, name: str, place: _Place) -> _Read:
         known = sorted(place.holder.get("properties", ()))
-        meant = nearest(name, known)
+        meant = self._guesses.nearest(name, known)
         elsewhere = self._belongs_elsewhere(path, name)
         otherwise = f"It can have {listed(known, 20)}." if known else "It has no keys at all."
         message = f"{self._subject(path)} has no key {_quoted(name)}."
@@ -121,14 +124,22 @@ class _Reader:
         if _is_item(path, "nodes"):
             reference = self._at(path).get("type")
             names = self._registry.names()
-            config = root["$defs"].get(f"node.{self._registry.get(reference).key}", {}) if reference in names else {}
+            config = (
+                root["$defs"].get(f"node.{self._registry.get(reference).key}", {})
+                if reference in names
+                else {}
+            )
             if name in config.get("properties", {}):
                 return "Move it into `config`."
         return None
 
     def _missing_key(self, path: Path, name: str, place: _Place) -> _Read:
         wanted = self._resolved(place.holder.get("properties", {}).get(name, {}))
-        hint = f"It has to hold {listed(wanted['required'])}." if wanted.get("required") else wanted.get("description")
+        hint = (
+            f"It has to hold {listed(wanted['required'])}."
+            if wanted.get("required")
+            else wanted.get("description")
+        )
         message = f"{self._subject(path)} needs the key {_quoted(name)}."
         finding = Finding(path, _config_code(path) or "definition.missing_key", message, hint)
         return _Read(finding, missing=name)
@@ -156,7 +167,9 @@ class _Reader:
         written = [each for each in branches if not _is_template(each)]
         near = [each for each in written if not any(_refuses_type(error, path) for error in each)]
         if near:
-            for error in min(near, key=lambda each: (sum(_refuses_choice(error) for error in each), len(each))):
+            for error in min(
+                near, key=lambda each: (sum(_refuses_choice(error) for error in each), len(each))
+            ):
                 yield from self.read(error)
             return
         wanted = [_wanted(error) for each in written for error in each if _refuses_type(error, path)]
@@ -177,16 +190,20 @@ class _Reader:
                 message, hint = self._no_option(subject, value, [str(each) for each in options], code)
             case ValidationErrorKind.Enum(options=options):
                 code = _config_code(path) or "definition.wrong_type"
-                message = f"{subject} has to be {listed([_shown(each) for each in options])}, not {_kind(value)}."
+                message = (
+                    f"{subject} has to be {listed([_shown(each) for each in options])}, not {_kind(value)}."
+                )
             case ValidationErrorKind.Constant(expected_value=expected):
                 message = f"{subject} has to be {_shown(expected)}."
             case ValidationErrorKind.Not() if code == "definition.reserved_id":
                 message = f"{_shown(value)} is a name that expressions use; a node cannot have it."
                 hint = f"Call it {value}_1, or by what it does."
             case ValidationErrorKind.FalseSchema():
-                message = f"{subject} cannot stand beside {_quoted(str(error.evaluation_path[-4]))}." if (
-                    "dependentSchemas" in error.evaluation_path
-                ) else f"{subject} cannot stand here."
+                message = (
+                    f"{subject} cannot stand beside {_quoted(str(error.evaluation_path[-4]))}."
+                    if ("dependentSchemas" in error.evaluation_path)
+                    else f"{subject} cannot stand here."
+                )
                 hint = "Keep one of the two."
             case _:
                 message = f"{subject} {_complaint(error.kind, value)}."
@@ -195,7 +212,7 @@ class _Reader:
     def _no_option(self, subject: str, value: str, options: list[str], code: str) -> tuple[str, str | None]:
         if code == "definition.unknown_node_type":
             return self._no_node_type(value)
-        meant = nearest(value, options)
+        meant = self._guesses.nearest(value, options)
         hint = did_you_mean(meant and _shown(meant), f"It can be {listed(options, 20)}.")
         return f"{subject} is {_shown(value)}; that is none of {listed(options, 20)}.", hint
 
@@ -208,26 +225,28 @@ class _Reader:
                 f"The node type {name} has no version {version or 'of no name'}.",
                 f"Installed: {listed(versions)}. Write {name} for the newest.",
             )
-        hint = did_you_mean(nearest(name, names), f"Installed: {listed(names)}.")
+        hint = did_you_mean(self._guesses.nearest(name, names), f"Installed: {listed(names)}.")
         return f"There is no node type {_shown(reference)} here.", hint
 
     def _subject(self, path: Path, *, start: bool = True) -> str:
-        """Name a place as a person would: its keys from the node, edge or trigger on, and that one's id."""
-        for length in range(len(path), 1, -1):
-            if length < len(path) or isinstance(path[-1], int):
-                owner = self._owner(path[:length])
-                if owner:
-                    return f"{_dotted(path[length:])} of {owner}" if path[length:] else _begun(owner, start=start)
+        """Name a place as a person would: its keys from the node, edge or trigger on, and that one's name."""
         if not path:
             return "The document" if start else "the document"
-        return _dotted(path[1:] if path[0] == "definition" and len(path) > 1 else path)
+        owner = self._owner(path[:3])
+        if owner is None:
+            return _dotted(path[1:] or path) if path[0] == "definition" else _dotted(path)
+        if path[3:]:
+            return f"{_dotted(path[3:])} of {owner}"
+        return owner[0].upper() + owner[1:] if start else owner
 
     def _owner(self, path: Path) -> str | None:
         for plural, word in (("nodes", "node"), ("triggers", "trigger")):
             if _is_item(path, plural):
                 item = self._at(path)
                 name = item.get("id") if isinstance(item, dict) else None
-                return f"the {word} {_shown(name)}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
+                return (
+                    f"the {word} {_shown(name)}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
+                )
         if _is_item(path, "edges"):
             item = self._at(path)
             ends = (item.get("from"), item.get("to")) if isinstance(item, dict) else (None, None)
@@ -236,7 +255,7 @@ class _Reader:
             return f"edge {int(path[-1]) + 1}"
         return None
 
-    def _at(self, path: Path) -> Any:  # noqa: ANN401  JSON
+    def _at(self, path: Path) -> Any:
         value: Any = self._document
         for key in path:
             value = value[key]
@@ -259,19 +278,20 @@ class _Reader:
         return found
 
 
-@lru_cache(maxsize=8)
-def _published(registry: Registry) -> dict[str, Any]:
-    return schema.document(registry)
-
-
 def _config_code(path: Path) -> str | None:
     """Return the code of a mistake in a node's or a trigger's config; None for a place elsewhere."""
-    inside = path[2:] if path[1:2] == ("trigger",) else path[3:] if path[1:2] in (("nodes",), ("triggers",)) else ()
+    inside = (
+        path[2:]
+        if path[1:2] == ("trigger",)
+        else path[3:]
+        if path[1:2] in (("nodes",), ("triggers",))
+        else ()
+    )
     return "definition.bad_config" if path[:1] == ("definition",) and inside[:1] == ("config",) else None
 
 
 def _is_item(path: Path, plural: str) -> bool:
-    return len(path) == 3 and path[:2] == ("definition", plural)  # noqa: PLR2004
+    return len(path) == 3 and path[:2] == ("definition", plural)
 
 
 def _is_template(branch: Sequence[ValidationError]) -> bool:
@@ -306,7 +326,7 @@ def _wanted(error: ValidationError) -> str:
             raise AssertionError(error.kind)
 
 
-def _complaint(kind: ValidationErrorKind, value: Any) -> str:  # noqa: ANN401, PLR0911, PLR0912, C901  one line a keyword
+def _complaint(kind: ValidationErrorKind, value: Any) -> str:
     """Finish the sentence about a value that has the right type and is still wrong."""
     match kind:
         case ValidationErrorKind.Pattern():
@@ -339,7 +359,7 @@ def _complaint(kind: ValidationErrorKind, value: Any) -> str:  # noqa: ANN401, P
             return f"breaks the rule {_quoted(kind.name)} of its schema"
 
 
-def _without_quotes(value: Any, error: ValidationError) -> str | None:  # noqa: ANN401  JSON
+def _without_quotes(value: Any, error: ValidationError) -> str | None:
     if not isinstance(value, str) or len(value) > _SHOWN:
         return None
     try:
@@ -347,7 +367,9 @@ def _without_quotes(value: Any, error: ValidationError) -> str | None:  # noqa: 
     except ValueError:
         return None
     wanted = _wanted(error)
-    fits = (isinstance(meant, bool) and "true" in wanted) or (type(meant) in (int, float) and "number" in wanted)
+    fits = (isinstance(meant, bool) and "true" in wanted) or (
+        type(meant) in (int, float) and "number" in wanted
+    )
     return f"Write {value} without quotes." if fits else None
 
 
@@ -358,20 +380,16 @@ def _dotted(path: Path) -> str:
     return _quoted(text)
 
 
-def _begun(words: str, *, start: bool) -> str:
-    return words[0].upper() + words[1:] if start else words
-
-
 def _quoted(name: str) -> str:
     return f"`{name if len(name) <= _SHOWN * 2 else name[: _SHOWN * 2] + '...'}`"
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401  JSON
+def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _kind(value: Any) -> str:  # noqa: ANN401  JSON
+def _kind(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int | float):

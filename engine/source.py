@@ -1,8 +1,8 @@
 """The author's text: JSON to a value, and from a place in the value back to its line and column.
 
-A definition is read by a person again when it is wrong, so what JSON leaves open is closed here: a key stands once, a
-number is finite, text is text. Reading is the C decoder's work; a text is read more closely only when a cheap look has
-found something in it, and positions are computed only when somebody asks.
+A definition is read by a person again when it is wrong, so what JSON leaves open is closed here: a key stands
+once, a number is finite, text is text. Reading is the C decoder's work; a text is read more closely only when
+a cheap look has found something in it, and positions are computed only when somebody asks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
-_CHARACTER = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTALL)
+_LINE_END = re.compile(r"(?:\\r|\\u000[dD])(?:\\n|\\u000[aA])|\\[rn]|\\u000[aAdD]")
+_CHARACTER = re.compile(rf"{_LINE_END.pattern}|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTALL)
 _STEP = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 """Steps over a value. Numbers stay text, so that none can be too large to step over."""
 
@@ -59,8 +60,8 @@ class Spot:
 class Source:
     """A text that was read.
 
-    Unless it is `broken`, its value is good for further checks even when there are flaws: the last of two equal keys
-    counts, an unusable number is 0, an unusable character is U+FFFD.
+    Unless it is `broken`, its value is good for further checks even when there are flaws: the last of two
+    equal keys counts, an unusable number is 0, an unusable character is U+FFFD.
     """
 
     text: str
@@ -75,7 +76,9 @@ class Source:
         return line + 1, at - start + 1
 
     def positions(self, spots: Iterable[Spot]) -> list[tuple[int, int]]:
-        """Return line and column of each spot, in one pass. A path that leads nowhere is placed where it gets lost."""
+        """Return line and column of each spot, in one pass. A path that leads nowhere is placed where it gets
+        lost.
+        """
         wanted = list(spots)
         places = _Places(self.text, (each.path for each in wanted)).found
         return [self.position(self._offset(each, places)) for each in wanted]
@@ -96,7 +99,7 @@ class Source:
             at = match.start()
             if match.group() == '"' or here >= (line, column):
                 break
-            here = (here[0] + 1, 1) if match.group() in (r"\n", r"\u000a", r"\u000A") else (here[0], here[1] + 1)
+            here = (here[0] + 1, 1) if _LINE_END.fullmatch(match.group()) else (here[0], here[1] + 1)
         return at
 
     @cached_property
@@ -130,7 +133,7 @@ def read(text: str | bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
     try:
         value = look.decoder.decode(text)
     except json.JSONDecodeError as error:
-        return _broken(text, Flaw((), "definition.not_json", *_syntax_words(text, error), error.pos))
+        return _broken(text, _no_json(text, error))
     except RecursionError:
         return _broken(text, _too_deep(text, max_depth))
     if deeper_than(max_depth, value):
@@ -147,7 +150,9 @@ def pointer(path: Path) -> str:
 
 
 def deeper_than(limit: int, value: Json) -> bool:
-    """Whether lists and objects are nested in more than `limit` levels. Level by level: depth costs no stack."""
+    """Whether lists and objects are nested in more than `limit` levels. Level by level: depth costs no
+    stack.
+    """
     level: list[Any] = [value] if isinstance(value, dict | list) else []
     depth = 0
     while level and depth <= limit:
@@ -189,7 +194,20 @@ def _too_deep(text: str, max_depth: int) -> Flaw:
     raise AssertionError(max_depth)
 
 
-def _syntax_words(text: str, error: json.JSONDecodeError) -> tuple[str, str | None]:  # noqa: PLR0911  one return a mistake
+def _no_json(text: str, error: json.JSONDecodeError) -> Flaw:
+    """Point at the mistake. Versions of Python disagree on where a comma too many is; the comma itself is
+    meant.
+    """
+    code = "definition.not_json"
+    comma = text[: error.pos + 1].rstrip(" \t\r\n]}")
+    closes = text[error.pos : error.pos + 1] in ("]", "}") or error.msg.startswith("Illegal trailing comma")
+    if closes and comma.endswith(","):
+        message = "A comma stands before the end of a list or an object."
+        return Flaw((), code, message, "Remove the last comma.", len(comma) - 1)
+    return Flaw((), code, *_syntax_words(text, error), error.pos)
+
+
+def _syntax_words(text: str, error: json.JSONDecodeError) -> tuple[str, str | None]:
     """Say what stands in the way, in words about the text and not about its reader."""
     at = error.pos
     rest = text[at : at + 2]
@@ -199,12 +217,10 @@ def _syntax_words(text: str, error: json.JSONDecodeError) -> tuple[str, str | No
         return "A quote is opened here and never closed.", None
     if not rest:
         return "The text ends before the JSON does.", "Close what is open: a quote, a bracket or a brace."
-    if error.msg.startswith("Illegal trailing comma") or (rest[0] in "}]" and text[:at].rstrip().endswith(",")):
-        return "A comma stands before the end of a list or an object.", "Remove the last comma."
     if rest in ("//", "/*") or rest[0] == "#":
         return "JSON has no comments.", "Remove the comment; `description` is there for words."
     if rest[0] == "'":
-        return "JSON quotes with double quotes.", 'Write "text" and not \'text\'.'
+        return "JSON quotes with double quotes.", "Write \"text\" and not 'text'."
     if error.msg.startswith("Extra data"):
         return "Something follows the end of the JSON.", "A definition is one object; remove what follows it."
     if error.msg.startswith("Invalid control character"):
@@ -217,7 +233,10 @@ def _syntax_words(text: str, error: json.JSONDecodeError) -> tuple[str, str | No
         return f"A colon is missing after the key, before {rest[0]!r}.", None
     if error.msg.startswith("Expecting property name"):
         return f"A key in double quotes is expected here, not {rest[0]!r}.", None
-    return f"A value is expected here, not {rest[0]!r}.", "Text stands in double quotes; true, false and null do not."
+    return (
+        f"A value is expected here, not {rest[0]!r}.",
+        "Text stands in double quotes; true, false and null do not.",
+    )
 
 
 class _Look:
@@ -263,13 +282,15 @@ class _Cursor:
         self.at = 0
         self._blank()
 
-    def step(self) -> Any:  # noqa: ANN401  JSON
+    def step(self) -> Any:
         """Return the value here, numbers as text, and stand behind it."""
         value, self.at = _STEP.raw_decode(self.text, self.at)
         return value
 
     def members(self) -> Iterator[tuple[int, str | int]]:
-        """Yield place and name of each member of the list or object here, standing at its value; step over that."""
+        """Yield place and name of each member of the list or object here, standing at its value; step over
+        that.
+        """
         keyed = self.text[self.at] == "{"
         index = 0
         self.at += 1
@@ -297,7 +318,9 @@ class _Cursor:
 
 
 class _Places(_Cursor):
-    """Where wanted paths stand: `found[path]` is the offset of the key and of the value. Steps over all the rest."""
+    """Where wanted paths stand: `found[path]` is the offset of the key and of the value. Steps over all the
+    rest.
+    """
 
     def __init__(self, text: str, paths: Iterable[Path]) -> None:
         super().__init__(text)
@@ -353,7 +376,9 @@ class _Closer(_Cursor):
         bad = _UNUSABLE.search(text)
         if bad is None:
             return text
-        name = "the character NUL" if bad.group() == "\x00" else f"half a character (U+{ord(bad.group()):04X})"
+        name = (
+            "the character NUL" if bad.group() == "\x00" else f"half a character (U+{ord(bad.group()):04X})"
+        )
         hint = "Remove it; a character outside the basic plane is two escapes, or simply the character."
         self._add(path, "definition.bad_text", f"The text holds {name}, which no database stores.", hint, at)
         return _UNUSABLE.sub("\ufffd", text)
@@ -361,7 +386,7 @@ class _Closer(_Cursor):
     def _number(self, digits: str, path: Path, at: int) -> int | float:
         number = float(digits)
         if math.isnan(number) or math.isinf(number):
-            shown = digits if len(digits) < 20 else f"{digits[:16]}... ({len(digits)} characters)"  # noqa: PLR2004
+            shown = digits if len(digits) < 20 else f"{digits[:16]}... ({len(digits)} characters)"
             message = f"{shown} is no number that JSON and a double can hold."
             self._add(path, "definition.bad_number", message, "Write it as text, or leave it out.", at)
             return 0

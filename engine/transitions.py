@@ -117,9 +117,10 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
     ids = op.executions_of(operations)
     rows = {}
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
-        rows[fields[0]] = Row(*fields[:3], ExecutionStatus(fields[3]), *fields[4:])
+        id_, project, version, status, *rest = fields
+        rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
     batch = Batch(connection, rules, rows)
-    kinds: dict[type, list[int]] = defaultdict(list)
+    kinds: dict[type[Any], list[int]] = defaultdict(list)
     for index, each in enumerate(operations):
         kinds[type(each)].append(index)
     answers: list[Any] = [None] * len(operations)
@@ -138,7 +139,10 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
     new: dict[str, op.Start] = {}
     for each in starts:
         key = (each.project, each.idempotency_key)
-        if each.idempotency_key is None or known.setdefault(key, (each.execution, each.request_hash))[0] == each.execution:
+        if (
+            each.idempotency_key is None
+            or known.setdefault(key, (each.execution, each.request_hash))[0] == each.execution
+        ):
             new[each.execution] = each
     unkeyed = [_execution_row(each) for each in new.values() if each.idempotency_key is None]
     keyed = [_execution_row(each) for each in new.values() if each.idempotency_key is not None]
@@ -151,7 +155,9 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
             new = {name: each for name, each in new.items() if each.idempotency_key is None or name in won}
     segments, sent = [], set()
     for each in new.values():
-        row = Row(each.execution, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None)
+        row = Row(
+            each.execution, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None
+        )
         due, send = batch.due(row, each.queue, each.now)
         if send:
             sent.add(each.execution)
@@ -183,7 +189,9 @@ def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
         row, each = batch.rows[key[0]], wanted[key]
         if row.status is ExecutionStatus.CREATED:
             row.move(ExecutionStatus.RUNNING, each.now)
-        batch.emit(row, claimed.epoch, each.now, ("segment.claimed", key[1], each.now, _on(key[2], owner=each.owner)))
+        batch.emit(
+            row, claimed.epoch, each.now, ("segment.claimed", key[1], each.now, _on(key[2], owner=each.owner))
+        )
     return [won.get(_key(each)) if wanted.get(_key(each)) is each else None for each in claims]
 
 
@@ -253,7 +261,12 @@ def release(batch: Batch, releases: list[op.Release]) -> list[bool]:
     winners = [each for each in releases if _key(each) in won]
     _journal(batch, winners)
     for each in winners:
-        batch.emit(batch.rows[each.execution], each.epoch, each.now, ("segment.released", each.segment, each.now, _on(each.item)))
+        batch.emit(
+            batch.rows[each.execution],
+            each.epoch,
+            each.now,
+            ("segment.released", each.segment, each.now, _on(each.item)),
+        )
     return [_key(each) in won for each in releases]
 
 
@@ -314,7 +327,9 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
     stopped = []
     for execution, segment, item, status, queue, deliveries in batch.connection.batch(sql.LOSE, rows):
         row, now = batch.rows[execution], now_of[execution]
-        batch.emit(row, 0, now, ("segment.lost", segment, now, _on(item, deliveries=deliveries, status=status)))
+        batch.emit(
+            row, 0, now, ("segment.lost", segment, now, _on(item, deliveries=deliveries, status=status))
+        )
         if row.final or row.cancel_at is not None:
             stopped.append(execution)
             row.count(-1, now)
@@ -337,12 +352,14 @@ def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
             continue
         row.cancel_at = each.now
         row.cancel_reason = "timed_out" if each.timed_out else each.reason
-        batch.emit(row, 0, each.now, ("execution.cancel_requested", None, each.now, {"reason": row.cancel_reason}))
+        batch.emit(
+            row, 0, each.now, ("execution.cancel_requested", None, each.now, {"reason": row.cancel_reason})
+        )
         asked.append(row)
     if asked:
         ids = [(row.id,) for row in asked]
         batch.connection.batch(sql.STOP_UNSTARTED, ids)
-        running = dict(batch.connection.batch(sql.COUNT_RUNNING, ids))
+        running: dict[str, int] = dict(batch.connection.batch(sql.COUNT_RUNNING, ids))
         for row in asked:
             row.open = running.get(row.id, 0)
             row.dirty = True
@@ -352,13 +369,16 @@ def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
 
 def pause(batch: Batch, pauses: list[op.Pause]) -> list[list[op.Sendable] | None]:
     """Hold executions between segments, or let them go on."""
-    held, freed = [], []
+    held: list[tuple[Any, ...]] = []
+    freed: list[tuple[Any, ...]] = []
     for each in pauses:
         row = batch.rows[each.execution]
         if row.final or (row.pause_at is None) is each.resume:
             continue
         row.pause_at = None if each.resume else each.now
-        batch.emit(row, 0, each.now, ("execution.resumed" if each.resume else "execution.paused", None, each.now, {}))
+        batch.emit(
+            row, 0, each.now, ("execution.resumed" if each.resume else "execution.paused", None, each.now, {})
+        )
         (freed if each.resume else held).append((each.execution, each.now if each.resume else None))
     if held:
         batch.connection.batch(sql.HOLD_READY, held)
@@ -370,7 +390,7 @@ def pause(batch: Batch, pauses: list[op.Pause]) -> list[list[op.Sendable] | None
 
 
 def resolve(batch: Batch, resolves: list[op.Resolve]) -> list[list[op.Sendable] | None]:
-    """Carry out a person's word: uncertain or quarantined -> ready, with the outcome the person gave in the journal."""
+    """Carry out a person's word: uncertain or quarantined -> ready, with the outcome given in the journal."""
     rows = [
         (each.execution, each.segment, each.item, each.now, each.now + batch.rules.grace)
         for each in resolves
@@ -386,12 +406,14 @@ def resolve(batch: Batch, resolves: list[op.Resolve]) -> list[list[op.Sendable] 
             entry = op.Entry(each.node, status, "once", "", each.output, each.error, 1, each.now, each.now)
             batch.connection.insert(sql.WRITE_JOURNAL, [_journal_row(each.execution, each.item, 0, entry)])
         body = _on(each.item, decision=each.decision, by=each.principal, node=each.node)
-        batch.emit(batch.rows[each.execution], 0, each.now, ("segment.resolved", each.segment, each.now, body))
+        batch.emit(
+            batch.rows[each.execution], 0, each.now, ("segment.resolved", each.segment, each.now, body)
+        )
     found = _made_ready(batch, resolves, won)
     return [ready if _key(each) in keys else None for each, ready in zip(resolves, found, strict=True)]
 
 
-_TRANSITIONS: Mapping[type, Callable[[Batch, Any], Sequence[Any]]] = {
+_TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Start: start,
     op.Cancel: cancel,
     op.Pause: pause,
@@ -407,12 +429,12 @@ _TRANSITIONS: Mapping[type, Callable[[Batch, Any], Sequence[Any]]] = {
     op.Resend: resend,
     op.Claim: claim,
 }
-"""In this order within a batch: requests of people first, then what holders say, then what takes from them."""
+"""In this order within a batch: what people ask, what holders say, what takes from holders."""
 
 
 @dataclass(slots=True)
 class _Births:
-    """Segment rows that a batch of completions brings into being or changes, keyed so that no row is written twice."""
+    """Segment rows that completions bring into being or change, keyed so that none is written twice."""
 
     segments: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     counts: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
@@ -425,7 +447,7 @@ class _Births:
             connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
 
 
-def _settle_execution(  # noqa: PLR0913  the accumulators of one batch
+def _settle_execution(
     batch: Batch,
     row: Row,
     group: list[op.Settle],
@@ -445,7 +467,9 @@ def _settle_execution(  # noqa: PLR0913  the accumulators of one batch
             row.open -= 1
             row.error = each.error
             row.move(ExecutionStatus.FAILED, each.now)
-            batch.emit(row, each.epoch, each.now, ("execution.failed", None, each.now, json.loads(each.error)))
+            batch.emit(
+                row, each.epoch, each.now, ("execution.failed", None, each.now, json.loads(each.error))
+            )
             stopped.append(row.id)
             answers[_key(each)] = op.Settled(finished=str(row.status), reply_to=row.reply_to)
         else:
@@ -474,19 +498,36 @@ def _follow(
         arrivals = decision.joins.get(address, Arrivals(0, 1))
         key = (row.id, segment, item)
         status, epoch, owner = "ready", 0, None
-        mine = each.inline and successor is None and queue == plan.segments[each.segment].queue and row.pause_at is None
+        mine = (
+            each.inline
+            and successor is None
+            and queue == plan.segments[each.segment].queue
+            and row.pause_at is None
+        )
         if mine:
             due: int | None = each.now + (batch.rules.grace if plan.segments[segment].pure else each.lease)
             if not plan.segments[segment].pure:
                 status, epoch, owner = "running", 1, each.owner
-                batch.emit(row, 1, each.now, ("segment.claimed", segment, each.now, _on(item, owner=each.owner)))
+                batch.emit(
+                    row, 1, each.now, ("segment.claimed", segment, each.now, _on(item, owner=each.owner))
+                )
             successor = (segment, item, op.Claimed(epoch, 0, 0, 0, each.now, None))
         else:
             due, send = batch.due(row, queue, each.now)
             if send:
                 ready.append((segment, item, queue))
         births.counts.pop(key, None)
-        births.segments[key] = (*key, status, queue, arrivals.pending, arrivals.taken, epoch, each.now, due, owner)
+        births.segments[key] = (
+            *key,
+            status,
+            queue,
+            arrivals.pending,
+            arrivals.taken,
+            epoch,
+            each.now,
+            due,
+            owner,
+        )
     for address, arrivals in decision.joins.items():
         key = (row.id, *address)
         if address in decision.ready:
@@ -494,9 +535,24 @@ def _follow(
         if address in decision.skipped or not arrivals.decided:
             status = "skipped" if arrivals.decided else "blocked"
             queue = plan.segments[address[0]].queue
-            births.segments[key] = (*key, status, queue, arrivals.pending, arrivals.taken, 0, each.now, None, None)
+            births.segments[key] = (
+                *key,
+                status,
+                queue,
+                arrivals.pending,
+                arrivals.taken,
+                0,
+                each.now,
+                None,
+                None,
+            )
         elif key in births.segments:
-            births.segments[key] = (*births.segments[key][:5], arrivals.pending, arrivals.taken, *births.segments[key][7:])
+            births.segments[key] = (
+                *births.segments[key][:5],
+                arrivals.pending,
+                arrivals.taken,
+                *births.segments[key][7:],
+            )
         else:
             births.counts[key] = (*key, arrivals.pending, arrivals.taken)
     row.count(len(decision.ready) - 1, each.now)
@@ -516,7 +572,9 @@ def _load_joins(
                 touched = joins_touched(plan, Completed(each.segment, each.item, each.taken))
                 wanted.update((execution, *address) for address in touched)
     if wanted:
-        for execution, segment, item, status, pending, taken in batch.connection.batch(sql.JOINS, sorted(wanted)):
+        for execution, segment, item, status, pending, taken in batch.connection.batch(
+            sql.JOINS, sorted(wanted)
+        ):
             found[execution][(segment, item)] = Arrivals(pending, taken, status != "blocked")
     return found
 
@@ -534,14 +592,17 @@ def _end_cancelled(batch: Batch, row: Row, now: int) -> None:
         return
     timed_out = row.cancel_reason == "timed_out"
     if timed_out:
-        error = {"code": "execution.timed_out", "message": "The execution did not end within its own time limit."}
+        error = {
+            "code": "execution.timed_out",
+            "message": "The execution did not end within its own time limit.",
+        }
         row.error = json.dumps(error)
     row.move(ExecutionStatus.TIMED_OUT if timed_out else ExecutionStatus.CANCELLED, now)
     batch.emit(row, 0, now, (f"execution.{row.status}", None, now, {}))
 
 
 def _rested(batch: Batch, held: Sequence[op.Held], won: set[Key]) -> list[bool]:
-    """Journal and count segments that no longer move by themselves. One of a cancelled execution is cancelled instead."""
+    """Journal and count segments that no longer move by themselves; cancel those of a cancelled execution."""
     winners = [each for each in held if _key(each) in won]
     _journal(batch, winners)
     stopped = []
@@ -572,7 +633,7 @@ def _made_ready(
 
 def _journal(batch: Batch, held: Sequence[op.Held]) -> None:
     """Write the entries, events and blobs of operations whose fence held."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for each in held:
         rows.extend(_journal_row(each.execution, each.item, each.epoch, entry) for entry in each.entries)
         _keep(batch, each.blobs, each.now)
@@ -634,7 +695,9 @@ def _write_back(batch: Batch) -> None:
 
 
 def _known(batch: Batch, starts: Iterable[op.Start]) -> dict[tuple[str, str | None], tuple[str, str | None]]:
-    keys = sorted({(each.project, each.idempotency_key) for each in starts if each.idempotency_key is not None})
+    keys = sorted(
+        {(each.project, each.idempotency_key) for each in starts if each.idempotency_key is not None}
+    )
     if not keys:
         return {}
     return {(p, key): (name, digest) for p, key, name, digest in batch.connection.batch(sql.KNOWN_KEYS, keys)}

@@ -58,7 +58,7 @@ class Evaluation:
         if self.written < 0:
             raise Refused(BUDGET, f"would write more than {self.limits.output_bytes:,} bytes of text")
 
-    def number(self, value: int | float) -> int | float:
+    def number(self, value: float) -> int | float:
         """Return the result of a computation, if JSON and the limits have room for it."""
         if type(value) is int:
             if value.bit_length() > self.limits.int_bits:

@@ -27,7 +27,9 @@ STATEMENTS = ("if", "elif", "else", "endif", "for", "endfor", "set")
 
 _MARKS = ("{{", "{%", "{#")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
-_ESCAPE = re.compile(r"\\(?:[\\'\"abfnrtv\n]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})|\\(.)", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:[\\'\"abfnrtv\n]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})|\\(.)", re.DOTALL
+)
 
 _environment = jinja2.Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - it never renders
 _lexer = _environment.lexer
@@ -145,7 +147,9 @@ def _tokens(source: Source, limits: Limits, state: str | None) -> Iterator[tuple
         elif kind == "integer" and len(value) > min(limits.int_bits, 4_000):
             raise source.error(TOO_LARGE, f"An integer has more than {limits.int_bits:,} bits.", offset)
         elif kind == "name" and names_statement and value not in STATEMENTS:
-            raise source.error(NOT_ALLOWED, f"There is no statement `{value}`.", offset, _statement_hint(value))
+            raise source.error(
+                NOT_ALLOWED, f"There is no statement `{value}`.", offset, _statement_hint(value)
+            )
         if kind != "whitespace":
             names_statement = kind == "block_begin"
         yield offset, kind, value

@@ -78,8 +78,11 @@ def remainder(evaluation: Evaluation, left: Json, right: Json) -> Json:
 
 def joined(evaluation: Evaluation, values: list[Json]) -> Json:
     """Return the values' texts one behind the other."""
-    texts = [text_of(evaluation, each) for each in values]
-    evaluation.build(sum(map(size, texts)))
+    texts = []
+    for each in values:
+        text = text_of(evaluation, each)
+        evaluation.build(size(text))
+        texts.append(text)
     return "".join(texts)
 
 

@@ -24,7 +24,7 @@ from engine.expressions.evaluation import Evaluation
 from engine.expressions.filters import FILTERS
 from engine.expressions.language import Source
 from engine.expressions.references import Path, Reference, written
-from engine.expressions.values import KINDS, MISSING, Json, Missing, follow, kind, size
+from engine.expressions.values import KINDS, MISSING, Json, Missing, follow, kind
 from engine.nearest import nearest
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from engine.expressions.error import NUMBER, TOO_LARGE, TYPE, VALUE, Refused
@@ -159,7 +159,9 @@ def keys_of(dotted: Json) -> tuple[str | int, ...]:
     if type(dotted) is int:
         return (dotted,)
     parts = text_from(dotted, "attribute").split(".")
-    return tuple(int(part) if part.isascii() and part.isdigit() and len(part) < 10 else part for part in parts)
+    return tuple(
+        int(part) if part.isascii() and part.isdigit() and len(part) < 10 else part for part in parts
+    )
 
 
 # Equality and order.
@@ -328,18 +330,22 @@ def text_of(evaluation: Evaluation, value: object) -> str:
     return json_of(evaluation, value)
 
 
-def json_of(evaluation: Evaluation, value: object, encode: Callable[[object], str] = _encode) -> str:
-    """Return the value as JSON, compact unless another encoder says otherwise, and charged as built."""
-    measure(evaluation, value)
+def json_of(evaluation: Evaluation, value: object, indent: int = 0) -> str:
+    """Return the value as JSON, on one line or indented, and charged as built."""
+    _measure(evaluation, value, indent)
     try:
-        text = encode(value)
+        text = (
+            json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+            if indent
+            else _encode(value)
+        )
     except ValueError:
         raise Refused(NUMBER, "meets a number that JSON cannot hold") from None
     evaluation.build(size(text))
     return text
 
 
-def measure(evaluation: Evaluation, value: object) -> None:
+def _measure(evaluation: Evaluation, value: object, indent: int) -> None:
     """Refuse a value that is no JSON, is too deep, or has a longer text than may still be built.
 
     It counts a little less than the text will have (escapes are left out), and builds nothing.
@@ -353,11 +359,11 @@ def measure(evaluation: Evaluation, value: object) -> None:
             total += len(item) + 2
         elif type(item) is list:
             evaluation.spend(len(item) + 1)
-            total += len(item) + 1
+            total += (len(item) + 1) * (1 + indent * depth)
             waiting.extend((each, deeper(depth)) for each in item)
         elif type(item) is dict:
             evaluation.spend(len(item) + 1)
-            total += len(item) + 1
+            total += (len(item) + 1) * (1 + indent * depth)
             for key, each in entries(item):
                 total += len(key) + 3
                 waiting.append((each, deeper(depth)))

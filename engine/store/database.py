@@ -67,7 +67,9 @@ class Database(Protocol):
 
 def open_database(settings: Settings) -> Database:
     """Return the database the settings name."""
-    return SqliteDatabase(settings.sqlite_path) if settings.sqlite else PostgresDatabase(settings.database_url)
+    return (
+        SqliteDatabase(settings.sqlite_path) if settings.sqlite else PostgresDatabase(settings.database_url)
+    )
 
 
 class SqliteDatabase:
@@ -96,7 +98,9 @@ class SqliteConnection:
     dialect = "sqlite"
 
     def __init__(self, path: Path) -> None:
-        self._raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        self._raw = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
@@ -163,14 +167,14 @@ class PostgresDatabase:
     dialect = "postgresql"
 
     def __init__(self, url: str) -> None:
-        import psycopg  # noqa: PLC0415  not needed, and not loaded, on SQLite
+        import psycopg
 
         self.url = url
         self.lost: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError)
 
     def connect(self) -> PostgresConnection:
         """Connect, with limits that keep a stuck statement or a dead peer from holding a lock for ever."""
-        import psycopg  # noqa: PLC0415
+        import psycopg
 
         raw = psycopg.connect(
             self.url,

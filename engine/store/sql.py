@@ -52,14 +52,14 @@ class Insert:
         """The text for one row of many."""
         names = ", ".join(name for name, _ in self.columns)
         marks = ", ".join("?" for _ in self.columns)
-        return f"INSERT INTO {self.table} ({names}) VALUES ({marks}) {self.suffix}"  # noqa: S608  own names
+        return f"INSERT INTO {self.table} ({names}) VALUES ({marks}) {self.suffix}"
 
     @cached_property
     def for_postgres(self) -> str:
         """The text for the whole batch."""
         names = ", ".join(name for name, _ in self.columns)
         arrays = ", ".join(f"%s::{type_}[]" for _, type_ in self.columns)
-        return f"INSERT INTO {self.table} ({names}) SELECT * FROM unnest({arrays}) {self.suffix}"  # noqa: S608
+        return f"INSERT INTO {self.table} ({names}) SELECT * FROM unnest({arrays}) {self.suffix}"
 
 
 def columns(text: str, **types: ColumnType) -> tuple[tuple[str, ColumnType], ...]:

@@ -17,7 +17,7 @@ EXECUTION = columns(
 )
 INSERT_EXECUTION = Insert("execution", EXECUTION)
 INSERT_KEYED_EXECUTION = Batched(
-    f"INSERT INTO execution ({', '.join(name for name, _ in EXECUTION)}) "  # noqa: S608  own names
+    f"INSERT INTO execution ({', '.join(name for name, _ in EXECUTION)}) "
     f"SELECT {', '.join(f'r.{name}' for name, _ in EXECUTION)} FROM {{rows}} WHERE true "
     "ON CONFLICT (project_id, idempotency_key) DO NOTHING RETURNING id",
     EXECUTION,
@@ -85,7 +85,9 @@ _RETURN = " RETURNING segment.execution_id, segment.segment, segment.item"
 CLAIM = Batched(
     "UPDATE segment SET status = 'running', epoch = segment.epoch + 1, owner = r.owner, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
-    "AND segment.status = 'ready'" + _RETURN + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
+    "AND segment.status = 'ready'"
+    + _RETURN
+    + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
     "segment.ready_at, segment.first_try_at",
     columns("execution_id segment item owner due", segment="bigint", due="bigint"),
 )
@@ -115,10 +117,15 @@ SUSPEND = Batched(
 DOUBT = Batched(
     "UPDATE segment SET status = 'uncertain', due = NULL, head = r.head, reason = r.reason, owner = NULL "
     "FROM {rows} WHERE " + _MINE + _RETURN,
-    columns("execution_id segment item epoch held head reason", segment="bigint", epoch="bigint", head="bigint"),
+    columns(
+        "execution_id segment item epoch held head reason", segment="bigint", epoch="bigint", head="bigint"
+    ),
 )
 RELEASE = Batched(
-    "UPDATE segment SET status = 'ready', due = r.due, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN + ", segment.queue",
+    "UPDATE segment SET status = 'ready', due = r.due, owner = NULL FROM {rows} WHERE "
+    + _MINE
+    + _RETURN
+    + ", segment.queue",
     columns("execution_id segment item epoch held due", segment="bigint", epoch="bigint", due="bigint"),
 )
 RENEW = Batched(
@@ -157,7 +164,8 @@ RESEND = Batched(
 )
 STOP_UNSTARTED = Batched(
     "UPDATE segment SET status = 'cancelled', due = NULL FROM {rows} WHERE segment.execution_id = r.execution_id "
-    "AND segment.status IN ('blocked', 'ready', 'waiting', 'backing_off', 'uncertain', 'quarantined')" + _RETURN,
+    "AND segment.status IN ('blocked', 'ready', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
+    + _RETURN,
     columns("execution_id"),
 )
 COUNT_RUNNING = Batched(
@@ -192,10 +200,18 @@ WRITE_JOURNAL = Insert(
 )
 WRITE_EVENTS = Insert(
     "event",
-    columns("execution_id project_id seq count epoch at body", seq="bigint", count="bigint", epoch="bigint", at="bigint"),
+    columns(
+        "execution_id project_id seq count epoch at body",
+        seq="bigint",
+        count="bigint",
+        epoch="bigint",
+        at="bigint",
+    ),
 )
 WRITE_BLOBS = Insert(
-    "blob", columns("hash body size created_at", size="bigint", created_at="bigint"), "ON CONFLICT (hash) DO NOTHING"
+    "blob",
+    columns("hash body size created_at", size="bigint", created_at="bigint"),
+    "ON CONFLICT (hash) DO NOTHING",
 )
 
 MARK = (

@@ -125,7 +125,9 @@ segment = Table(
     Column("owner", Text),
     Column("exits", Text),
     Column("reason", Text),
-    Index("segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)),
+    Index(
+        "segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)
+    ),
     Index(
         "segment_attention",
         "status",
@@ -152,7 +154,12 @@ journal = Table(
     Column("tries", Integer, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
-    Index("journal_blob", "blob", sqlite_where=text("blob IS NOT NULL"), postgresql_where=text("blob IS NOT NULL")),
+    Index(
+        "journal_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
     **_BARE,
 )
 

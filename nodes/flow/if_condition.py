@@ -17,8 +17,8 @@ class Config(BaseModel, extra="forbid"):
 def if_condition(config: Config, _ctx: Context) -> Route:
     """Leave through the port true or the port false.
 
-    Only a boolean decides. That an empty list counts as false in one language and as true in another is how a wrong
-    branch is taken without anybody noticing.
+    Only a boolean decides. That an empty list counts as false in one language and as true in another is how a
+    wrong branch is taken without anybody noticing.
     """
     result = config.condition
     if not isinstance(result, bool):

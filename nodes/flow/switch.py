@@ -68,6 +68,8 @@ def switch(config: Config, _ctx: Context) -> Route:
 
 def _decided(case: Case) -> bool:
     if not isinstance(case.when, bool):
-        message = f"The case {case.name} came to {type(case.when).__name__}, and has to come to true or false."
+        message = (
+            f"The case {case.name} came to {type(case.when).__name__}, and has to come to true or false."
+        )
         raise Fail("switch.not_boolean", message)
     return case.when

@@ -34,7 +34,9 @@ _Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 _Time = Annotated[str, Field(pattern=_RFC3339), AfterValidator(_readable)]
 
 
-class Config(BaseModel, extra="forbid", json_schema_extra={"oneOf": [{"required": ["for"]}, {"required": ["until"]}]}):
+class Config(
+    BaseModel, extra="forbid", json_schema_extra={"oneOf": [{"required": ["for"]}, {"required": ["until"]}]}
+):
     """How long."""
 
     duration: Annotated[_Number | _Text, AfterValidator(_bounded)] | None = Field(
@@ -57,7 +59,11 @@ class Config(BaseModel, extra="forbid", json_schema_extra={"oneOf": [{"required"
 def wait(config: Config, ctx: Context) -> Json | Wait:
     """Rest without holding a worker, then go on. A time that has passed holds nothing up."""
     now = ctx.now()
-    end = now + timedelta(seconds=seconds(config.duration)) if config.duration is not None else _instant(config.until)
+    end = (
+        now + timedelta(seconds=seconds(config.duration))
+        if config.duration is not None
+        else _instant(config.until)
+    )
     if end - now > LONGEST:
         message = f"The wait would end at {end.isoformat()}, and a wait is at most a year long."
         raise Fail("wait.too_long", message)

@@ -7,7 +7,9 @@ from alembic import context
 from engine.store.tables import metadata
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=metadata, transaction_per_migration=True
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,224 @@
+"""The test kit for authors of node types: one call of one node, and what it came to, in the engine's own
+words.
+
+    outcome = await run_node(http_request, {"url": server.url}, http=httpx2.AsyncClient())
+    assert outcome.value["status"] == 200
+
+Nothing is reached that the test did not hand in: without `http` and `connections` a node has no way out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from celeriac.contract import Effect, NodeType
+from celeriac.outcomes import Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["Line", "Outcome", "run_node"]
+
+Kind = Literal["output", "route", "wait", "failed", "try_again", "uncertain", "crashed"]
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+DEFAULT_NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line that the node logged."""
+
+    level: str
+    message: str
+    fields: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one call came to.
+
+    - `output`, `route`, `wait` succeeded: `value`, and `ports` or `until` (milliseconds since the epoch).
+    - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
+
+    `steps` are the results of the sub-steps that were done, by name.
+    """
+
+    kind: Kind
+    value: Json = None
+    ports: tuple[str, ...] = ("out",)
+    until: int | None = None
+    error: NodeError | None = None
+    lines: tuple[Line, ...] = ()
+    steps: dict[str, Json] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str | None:
+        """The error's code, if there is an error."""
+        return None if self.error is None else self.error.code
+
+
+async def run_node(
+    node_type: NodeType,
+    config: Mapping[str, Json],
+    *,
+    http: httpx2.AsyncClient | None = None,
+    connections: Mapping[str, httpx2.AsyncClient] | None = None,
+    now: datetime = DEFAULT_NOW,
+    idempotency_key: str = "test-key",
+    attempt: int = 1,
+    item: str = "",
+) -> Outcome:
+    """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
+    failure.
+
+    `connections` are clients by the names that the node may connect to.
+    """
+    context = _Context(http, connections or {}, now, idempotency_key, attempt, item)
+    try:
+        model = _validated(node_type, config)
+        result: object = node_type.run(model, context)
+        if isawaitable(result):
+            result = await result
+        outcome = _accepted(result, node_type, config)
+    except Exception as error:  # noqa: BLE001  whatever a node raises is that node's outcome
+        outcome = _failed(error)
+    return Outcome(
+        outcome.kind,
+        outcome.value,
+        outcome.ports,
+        outcome.until,
+        outcome.error,
+        tuple(context.lines),
+        context.steps,
+    )
+
+
+@dataclass(slots=True)
+class _Link:
+    """An opened connection in a test."""
+
+    http: httpx2.AsyncClient
+
+
+class _Context:
+    """The context of one call in a test."""
+
+    def __init__(
+        self,
+        http: httpx2.AsyncClient | None,
+        connections: Mapping[str, httpx2.AsyncClient],
+        now: datetime,
+        idempotency_key: str,
+        attempt: int,
+        item: str,
+    ) -> None:
+        self.execution_id = "exec_test"
+        self.node_id = "node"
+        self.item = item
+        self.attempt = attempt
+        self.idempotency_key = idempotency_key
+        self.lines: list[Line] = []
+        self.steps: dict[str, Json] = {}
+        self._http = http
+        self._connections = connections
+        self._now = now
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        if self._http is None:
+            raise Fail("egress.no_way_out", "The node asks for ctx.http. Hand a client to run_node: http=...")
+        return self._http
+
+    async def connect(self, name: str) -> _Link:
+        if name not in self._connections:
+            raise Fail(
+                "connection.unknown",
+                f"There is no connection {name!r}. Hand it to run_node: connections={{{name!r}: client}}.",
+                {"connection": name},
+            )
+        return _Link(self._connections[name])
+
+    def log(self, message: str, level: str = "info", **fields: Json) -> None:
+        self.lines.append(Line(level, message, fields))
+
+    def now(self) -> datetime:
+        return self._now
+
+    async def step(self, name: str, _: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
+        if name in self.steps:
+            message = f"The step {name!r} was done already; a step's name is unique within a call."
+            raise ValueError(message)
+        self.steps[name] = await call(f"{self.idempotency_key}:{name}")
+        return self.steps[name]
+
+
+def _validated(node_type: NodeType, config: Mapping[str, Json]) -> BaseModel:
+    try:
+        return node_type.config.model_validate(dict(config))
+    except ValidationError as error:
+        fields: list[Json] = [
+            {"field": ".".join(map(str, each["loc"])), "message": each["msg"]}
+            for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "config"
+        message = f"The config is not what {node_type.name} takes: {place}: {first['msg']}."
+        raise Fail("node.config_invalid", message, {"fields": fields}) from None
+
+
+def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -> Outcome:
+    """Return what a returned value comes to. Raises for what a node may not return."""
+    if isinstance(result, Route):
+        known = node_type.ports_of(config)
+        stray = [port for port in result.ports if port not in known]
+        if stray:
+            message = (
+                f"The node leaves through {', '.join(stray)}; its ports are {', '.join(known) or 'none'}."
+            )
+            raise Fail("node.unknown_port", message)
+        return Outcome("route", _json(result.value), result.ports)
+    if isinstance(result, Wait):
+        if not node_type.waits:
+            raise Fail("node.wait_undeclared", "The node returns Wait; declare it with waits=True.")
+        return Outcome("wait", _json(result.value), until=result.until)
+    return Outcome("output", _json(result))
+
+
+def _failed(error: Exception) -> Outcome:
+    kinds = tuple(
+        each.__name__ for each in type(error).__mro__ if issubclass(each, Exception) and each is not Exception
+    )
+    if isinstance(error, TryAgain):
+        return Outcome(
+            "try_again", error=NodeError(error.code, error.message, error.details, kinds, error.after)
+        )
+    if isinstance(error, Fail):
+        return Outcome("failed", error=NodeError(error.code, error.message, error.details, kinds))
+    if isinstance(error, Uncertain):
+        return Outcome("uncertain", error=NodeError(error.code, error.message, error.details, kinds))
+    return Outcome("crashed", error=NodeError("node.crashed", f"{type(error).__name__}: {error}", {}, kinds))
+
+
+def _json(value: Any) -> Json:
+    """Return the value as it is after storing. Raises `Fail` (`node.output_invalid`) for what is no JSON."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Fail("node.output_invalid", f"The output is not JSON: {error}.") from error
+    if _NUL.search(text):
+        raise Fail(
+            "node.output_invalid", "The output holds the character NUL, which cannot be stored as text."
+        )
+    stored: Json = json.loads(text)
+    return stored

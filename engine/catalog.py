@@ -1,0 +1,155 @@
+"""Workflows and their versions: what is pushed, named, enabled, and started.
+
+A version is immutable and known by the hash of its content, so that pushing the same definition twice changes nothing.
+These functions run in the ledger's thread (they take its connection), in the same transaction as everything else there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac import Json
+from engine.clock import Clock
+from engine.definition import Workflow, content_hash
+from engine.errors import Conflict, NotFound
+from engine.plan import Plan, build
+from engine.registry import Registry
+from engine.settings import DEFAULT_PROJECT
+from engine.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A saved workflow: its ids, the number of its version, and whether anything is new."""
+
+    workflow: str
+    version: str
+    number: int
+    created: bool
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """What starting a workflow needs to know."""
+
+    workflow: str
+    version: str
+    project: str
+    name: str
+    enabled: bool
+    queue: str
+    timeout: float | None
+    inputs: Mapping[str, Any] | None
+
+
+def push(
+    document: Mapping[str, Any], registry: Registry, clock: Clock, project: str = DEFAULT_PROJECT
+) -> Callable[[Connection], Pushed]:
+    """Return the change that saves a document without problems under its name, as a new version when it differs.
+
+    Compiling happens here, in the caller's thread; the change itself only writes.
+    """
+    workflow = Workflow.parse(document)
+    plan_text = json.dumps(build(workflow, registry).to_json(), separators=(",", ":"))
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    digest = content_hash(document)
+    now = clock.now()
+    ids = clock.mint("wf"), clock.mint("ver")
+
+    def change(connection: Connection) -> Pushed:
+        found = connection.run(
+            "SELECT id, version_id FROM workflow WHERE project_id = ? AND name = ?", (project, workflow.name)
+        )
+        name, before = found[0] if found else (ids[0], None)
+        known = connection.run(
+            "SELECT id, number FROM workflow_version WHERE workflow_id = ? AND hash = ?", (name, digest)
+        )
+        if known:
+            version, number = known[0]
+        else:
+            version = ids[1]
+            number = connection.run(
+                "SELECT coalesce(max(number), 0) + 1 FROM workflow_version WHERE workflow_id = ?", (name,)
+            )[0][0]
+            connection.run(
+                "INSERT INTO workflow_version (id, project_id, workflow_id, number, hash, document, plan, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (version, project, name, number, digest, text, plan_text, now),
+            )
+        if found:
+            connection.run(
+                "UPDATE workflow SET version_id = ?, description = ?, enabled = ?, updated_at = ? WHERE id = ?",
+                (version, workflow.description, int(workflow.enabled), now, name),
+            )
+        else:
+            connection.run(
+                "INSERT INTO workflow (id, project_id, name, description, enabled, version_id, created_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name,
+                    project,
+                    workflow.name,
+                    workflow.description,
+                    int(workflow.enabled),
+                    version,
+                    now,
+                    now,
+                ),
+            )
+        return Pushed(name, version, number, created=not found, changed=before != version)
+
+    return change
+
+
+def set_enabled(
+    reference: str, *, enabled: bool, now: int, project: str = DEFAULT_PROJECT
+) -> Callable[[Connection], str]:
+    """Return the change that enables or disables a workflow by id or name; it answers the id."""
+
+    def change(connection: Connection) -> str:
+        name = _find(connection, reference, project)[0]
+        connection.run(
+            "UPDATE workflow SET enabled = ?, updated_at = ? WHERE id = ?", (int(enabled), now, name)
+        )
+        return str(name)
+
+    return change
+
+
+def active(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> Active:
+    """Return the active version of a workflow by id or name. Raises `NotFound`."""
+    name, title, enabled, version = _find(connection, reference, project)
+    document, plan_text = connection.run(
+        "SELECT document, plan FROM workflow_version WHERE id = ?", (version,)
+    )[0]
+    plan = Plan.from_json(json.loads(plan_text))
+    inputs = json.loads(document)["definition"].get("inputs")
+    return Active(name, version, project, title, bool(enabled), plan.root.queue, plan.timeout, inputs)
+
+
+def startable(found: Active) -> Active:
+    """Return a workflow that may be started. Raises `Conflict` for one that is disabled."""
+    if not found.enabled:
+        message = f"The workflow {found.name} is disabled."
+        raise Conflict(message, hint=f"Enable it: celeriac workflows enable {found.name}")
+    return found
+
+
+def trigger_event(kind: str, trigger: str = "trigger") -> dict[str, Json]:
+    """Return what an execution remembers of how it was started."""
+    return {"type": kind, "id": trigger}
+
+
+def _find(connection: Connection, reference: str, project: str) -> tuple[Any, ...]:
+    rows = connection.run(
+        "SELECT id, name, enabled, version_id FROM workflow WHERE project_id = ? AND (id = ? OR name = ?)",
+        (project, reference, reference),
+    )
+    if not rows:
+        message = f"There is no workflow {reference!r}."
+        raise NotFound(message, hint="celeriac workflows list shows what there is.")
+    return rows[0]

@@ -1,0 +1,161 @@
+"""Validation: every mistake of a definition in one answer, each with its place, its code and its remedy.
+
+The checks do not wait for each other. What is well formed is asked everything, whatever is wrong elsewhere,
+so that an author comes back once and not once for every mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from celeriac import Json
+from engine import source
+from engine.entrances import entrances
+from engine.finding import Finding, Guesses, Severity
+from engine.names import Names
+from engine.outline import BODY, Outline, Vertex
+from engine.registry import Registry
+from engine.settings import Limits
+from engine.shape import misfits
+from engine.source import Path, Spot, pointer
+from engine.wiring import wiring
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake. `pointer` is an RFC 6901 pointer; line and column count from 1, where a text was read.
+
+    A warning does not keep a definition from being used.
+    """
+
+    pointer: str
+    code: str
+    message: str
+    hint: str | None
+    line: int | None
+    column: int | None
+    severity: Severity
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the form every surface shows."""
+        body: dict[str, Json] = {"pointer": self.pointer, "code": self.code, "message": self.message}
+        if self.hint is not None:
+            body["hint"] = self.hint
+        if self.line is not None:
+            body |= {"line": self.line, "column": self.column}
+        return {**body, "severity": self.severity}
+
+
+def check(document: Json, registry: Registry, limits: Limits = LIMITS) -> list[Problem]:
+    """Return every mistake of a definition that came as a value, in the order of the document."""
+    found = sorted(_findings(document, registry, limits), key=lambda each: _order(document, each))
+    return [_problem(each, None) for each in found]
+
+
+def check_text(
+    text: str | bytes, registry: Registry, limits: Limits = LIMITS
+) -> tuple[Json | None, list[Problem]]:
+    """Return the value of a definition's text, and every mistake in it, in the order of the text.
+
+    There is no value when the text has mistakes of its own (a key that stands twice, say): what it means is
+    in doubt.
+    """
+    read = source.read(text, max_bytes=limits.definition_bytes)
+    found = [] if read.broken else list(_findings(read.value, registry, limits))
+    places = read.positions(Spot(each.path, each.key, each.inside) for each in found)
+    flaws = [
+        _problem(Finding(each.path, each.code, each.message, each.hint), read.position(each.at))
+        for each in read.flaws
+    ]
+    problems = [*flaws, *(_problem(each, place) for each, place in zip(found, places, strict=True))]
+    problems.sort(key=lambda each: (each.line or 0, each.column or 0, each.pointer, each.code))
+    return None if flaws else read.value, problems
+
+
+def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Finding]:
+    if source.deeper_than(source.MAX_DEPTH, document):
+        message = f"Lists and objects are nested in more than {source.MAX_DEPTH} levels."
+        yield Finding((), "definition.too_deep", message, "Flatten the value.")
+        return
+    guesses = Guesses()
+    unfit = misfits(document, registry, guesses)
+    yield from unfit
+    flawed = {
+        each.path[:3] for each in unfit if each.path[3:4] == ("config",) or each.path[:2] == (*BODY, "nodes")
+    }
+    outline = Outline(document, registry)
+    yield from _sizes(outline, limits)
+    yield from entrances(outline, guesses)
+    yield from wiring(outline, flawed, guesses)
+    names = Names(outline, guesses)
+    yield from names.around()
+    for vertex in outline.vertices:
+        findings, live = names.of_config(vertex)
+        yield from findings
+        if not live and vertex.path not in flawed:
+            yield from _refused_by_model(vertex)
+
+
+def _sizes(outline: Outline, limits: Limits) -> Iterator[Finding]:
+    for key, limit in (("nodes", limits.nodes), ("edges", limits.edges)):
+        parts = outline.body.get(key)
+        if isinstance(parts, list) and len(parts) > limit:
+            message = f"The definition has {len(parts):,} {key}; at most {limit:,} are accepted."
+            hint = "Repeat nodes with a map, or call other workflows."
+            yield Finding((*BODY, key), f"definition.too_many_{key}", message, hint)
+
+
+def _refused_by_model(vertex: Vertex) -> Iterator[Finding]:
+    """Ask the node type itself about a config that will not change any more, because it holds no expression.
+
+    Its model knows what no schema can say, and would say it only when the node runs.
+    """
+    if vertex.type is None:
+        return
+    try:
+        vertex.type.config.model_validate(vertex.config)
+    except ValidationError as error:
+        for each in error.errors(include_url=False, include_input=False):
+            path = _within(vertex.config, each["loc"])
+            place = ".".join(map(str, ("config", *path)))
+            reason = each["msg"].removeprefix("Value error, ")
+            message = f"`{place}` of the node {vertex.id} does not fit: {reason}."
+            yield Finding((*vertex.path, "config", *path), "definition.bad_config", message)
+
+
+def _within(value: Json, path: Path) -> Path:
+    """Return the part of a model's path that leads somewhere; models add the names of alternatives to it."""
+    found: list[str | int] = []
+    for key in path:
+        if (isinstance(value, dict) and key in value) or (isinstance(value, list) and isinstance(key, int)):
+            value = value[key]  # type: ignore[index, call-overload]  # looked at just now
+            found.append(key)
+    return tuple(found)
+
+
+def _order(document: Json, finding: Finding) -> tuple[tuple[int, ...], str]:
+    """Return what sorts findings as their places stand in the document: at each level, the how-manieth."""
+    order: list[int] = []
+    here = document
+    for key in finding.path:
+        if isinstance(here, dict):
+            if key not in here:
+                break
+            order.append(list(here).index(str(key)))
+            here = here[str(key)]
+        elif isinstance(here, list) and isinstance(key, int):
+            order.append(key)
+            here = here[key]
+    return (*order, *(finding.inside or ())), finding.code
+
+
+def _problem(finding: Finding, place: tuple[int, int] | None) -> Problem:
+    line, column = place or (None, None)
+    return Problem(
+        pointer(finding.path), finding.code, finding.message, finding.hint, line, column, finding.severity
+    )

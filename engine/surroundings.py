@@ -1,0 +1,59 @@
+"""The way out of a process: its guarded HTTP client, and the connections of its projects, opened for one call each."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from engine.addresses import Policy
+from engine.connections import SealedConnection, open_connection, unknown
+from engine.egress import Egress, OpenLink
+from engine.reader import Reader
+from engine.sealing import SealingKey
+from engine.settings import Settings
+from engine.store.database import Connection
+
+if TYPE_CHECKING:
+    import httpx2
+
+_FIND = (
+    "SELECT id, project_id, name, kind, hosts, sealed, created_at, updated_at FROM connection "
+    "WHERE project_id = ? AND name = ?"
+)
+_NAMES = "SELECT name FROM connection WHERE project_id = ?"
+
+
+class Outside:
+    """What nodes of this process reach the world through."""
+
+    def __init__(self, settings: Settings, reader: Reader, secret: bytes) -> None:
+        self._egress = Egress(Policy.parse(settings.egress_allow))
+        self._client = self._egress.client()
+        self._reader = reader
+        self._key = SealingKey.of(secret)
+
+    def client(self) -> httpx2.AsyncClient:
+        """Return the guarded client, which carries no credential."""
+        return self._client
+
+    async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
+        """Open a connection for one call; return it and the texts that must not appear in what the call gives back."""
+        sealed = await self._reader.read(lambda connection: find(connection, project, name))
+        credential = open_connection(sealed, self._key)
+        return self._egress.link(credential), credential.secrets
+
+    async def end(self) -> None:
+        """Close every network connection."""
+        await self._egress.aclose()
+
+
+def find(connection: Connection, project: str, name: str) -> SealedConnection:
+    """Read a stored connection. Raises `Fail` (`connection.unknown`) with the nearest name."""
+    rows = connection.run(_FIND, (project, name))
+    if not rows:
+        raise unknown(name, (row[0] for row in connection.run(_NAMES, (project,))))
+    fields = rows[0]
+    id_, project_id, title, kind, hosts, sealed, created_at, updated_at = fields
+    return SealedConnection(
+        id_, project_id, title, kind, tuple(json.loads(hosts)), bytes(sealed), created_at, updated_at
+    )

@@ -1,0 +1,1 @@
+"""Node types that reach other systems: one operation, one file, through the context's guarded client only."""
