@@ -81,7 +81,9 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
             segment = plan.segments[target]
             address = (target, completed.item)
             runs = (
-                _arrive(segment, address, joins, decision.joins, taken=taken) if is_join(segment) else taken
+                _arrive(segment, address, joins, decision.joins, taken=taken)
+                if is_join(segment)
+                else taken or segment.last
             )
             if runs:
                 decision.ready.append(address)

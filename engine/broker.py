@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
-from kombu.pools import producers
+from kombu import Producer
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # old stubs
 
 from engine.canvas import TASK, segment
 from engine.settings import Settings
@@ -43,38 +44,39 @@ class Broker:
 
     def publish(self, messages: Iterable[segment]) -> None:
         """Send messages in one batch. Raises one of `DOWN` when some may not have been sent; nobody then knows which."""
-        with producers[self._live()].acquire(block=True, timeout=5) as producer, producer.batch(500):
-            for each in messages:
-                task_id = str(uuid.uuid4())
-                producer.publish(
-                    [list(each.args), {}, {}],
-                    serializer="json",
-                    exchange="",
-                    routing_key=each.options["queue"],
-                    correlation_id=task_id,
-                    delivery_mode=1,
-                    headers=_headers(task_id),
-                    retry=False,
-                )
+        with self._answering() as channel:
+            producer: Any = Producer(channel, auto_declare=False)
+            with producer.batch(500):
+                for each in messages:
+                    task_id = str(uuid.uuid4())
+                    producer.publish(
+                        [list(each.args), {}, {}],
+                        serializer="json",
+                        exchange="",
+                        routing_key=each.options["queue"],
+                        correlation_id=task_id,
+                        delivery_mode=1,
+                        headers=_headers(task_id),
+                        retry=False,
+                    )
 
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
         """Return how many messages wait in each queue."""
-        channel = self._open_channel()
-        if hasattr(channel, "client"):
-            pipe = channel.client.pipeline(transaction=False)
-            for queue in queues:
-                pipe.llen(queue)
-            return dict(zip(queues, pipe.execute(), strict=True))
-        return {
-            queue: channel.queue_declare(queue, passive=False, durable=True).message_count for queue in queues
-        }
+        with self._answering() as channel:
+            if hasattr(channel, "client"):
+                pipe = channel.client.pipeline(transaction=False)
+                for queue in queues:
+                    pipe.llen(queue)
+                return dict(zip(queues, pipe.execute(), strict=True))
+            return {
+                queue: channel.queue_declare(queue, passive=False, durable=True).message_count
+                for queue in queues
+            }
 
     def emptied(self) -> bool:
         """Whether the broker has lost what it held since this was last asked by anyone. Only the first to ask hears it."""
-        channel = self._open_channel()
-        if not hasattr(channel, "client"):
-            return False
-        return bool(channel.client.set(CANARY, "1", nx=True))
+        with self._answering() as channel:
+            return hasattr(channel, "client") and bool(channel.client.set(CANARY, "1", nx=True))
 
     def close(self) -> None:
         """Forget the connection; the next question opens a new one."""
@@ -82,15 +84,23 @@ class Broker:
         if connection is not None:
             connection.release()
 
-    def _live(self) -> Any:
+    @contextmanager
+    def _answering(self) -> Iterator[Any]:
+        """Hand over an open channel, and bring the transport's own errors into one word.
+
+        It connects at once or not at all: whoever asks looks again soon, and has other work meanwhile.
+        """
         if self._connection is None:
             self._connection = self._app.connection_for_write()
-        return self._connection
-
-    def _open_channel(self) -> Any:
-        if self._channel is None:
-            self._channel = self._live().default_channel
-        return self._channel
+        connection = self._connection
+        try:
+            if self._channel is None:
+                connection.ensure_connection(max_retries=0)
+                self._channel = connection.channel()
+            yield self._channel
+        except (BatchPublishError, *connection.connection_errors, *connection.channel_errors) as error:
+            message = f"The broker did not answer: {error}"
+            raise OperationalError(message) from error
 
 
 def _headers(task_id: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -331,9 +331,9 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  the interface is httpcore's
+        *_: Any,
+        **__: Any,
     ) -> httpcore2.AsyncNetworkStream:
         seconds = timeout or self._policy.limits.connect_seconds
         end = _now() + seconds
@@ -346,24 +346,23 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         for tried, address in enumerate(addresses):
             share = (end - _now()) / (len(addresses) - tried)
             try:
-                stream = await self._dialler.connect_tcp(
-                    str(address), port, max(0.0, share), local_address, socket_options
-                )
+                return await self._connected(host, address, port, max(0.0, share))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
-                continue
-            peer = ip_address(stream.get_extra_info("server_addr")[0])
-            if peer != address:
-                await stream.aclose()
-                raise _refused(host, port, "not the address that was judged")
-            return stream
         raise failure or httpcore2.ConnectError(f"The name {host} has no address.")
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         raise Fail("egress.refused", "Workflows do not connect to local sockets.")
 
-    async def sleep(self, seconds: float) -> None:
-        await self._dialler.sleep(seconds)
+    async def _connected(
+        self, host: str, address: Address, port: int, seconds: float
+    ) -> httpcore2.AsyncNetworkStream:
+        stream = await self._dialler.connect_tcp(str(address), port, seconds)
+        peer = ip_address(stream.get_extra_info("server_addr")[0])
+        if peer != address:
+            await stream.aclose()
+            raise _refused(host, port, "not the address that was judged")
+        return stream
 
     async def _addresses(self, host: str, port: int, seconds: float) -> list[Address]:
         spelled = literal(host)

@@ -49,8 +49,8 @@ def _schedule(path: Path, config: Mapping[str, Any], guesses: Guesses) -> Iterat
         )
     if isinstance(timezone, str) and not _is_timezone(timezone):
         names = zoneinfo.available_timezones()
-        hint = did_you_mean(guesses.nearest(timezone, names), "Write a name like Europe/Berlin, or UTC.")
-        yield Finding((*path, "timezone"), _BAD_CONFIG, f"There is no time zone {timezone[:40]!r}.", hint)
+        remedy = did_you_mean(guesses.nearest(timezone, names), "Write a name like Europe/Berlin, or UTC.")
+        yield Finding((*path, "timezone"), _BAD_CONFIG, f"There is no time zone {timezone[:40]!r}.", remedy)
 
 
 def _is_cron(text: str) -> bool:

@@ -40,8 +40,8 @@ class Graph:
     def cycles(self, limit: int = 100) -> list[list[str]]:
         """Return at most `limit` cycles, each as its path with the first node again at the end.
 
-        One cycle for every edge that has to go before the graph is free of them. A walk starts where the
-        trigger would enter, so the last step of a path is the edge that leads back.
+        One cycle for every edge that has to go before the graph is free of them. Each starts at the node of it that
+        was written first, so that the last step of its path is most likely the edge that should not be there.
         """
         found: list[list[str]] = []
         for back in self._leading_back():
@@ -115,11 +115,12 @@ class Graph:
         for number in reversed(range(len(self.components))):
             if self.components[number][0] in self.cyclic:
                 before[number] |= inside[number]
+            with_own = before[number] | inside[number]
             for node in self.components[number]:
                 for target in self.successors[node]:
                     following = self._component[target]
                     if following != number:
-                        before[following] |= before[number] | inside[number]
+                        before[following] |= with_own
         return before
 
     def _leading_back(self) -> Iterator[list[str]]:
@@ -127,8 +128,8 @@ class Graph:
         done: set[str] = set()
         position: dict[str, int] = {}
         path: list[str] = []
-        for entry in self._entries():
-            if entry in done or entry in position:
+        for entry in self.nodes:
+            if entry not in self.cyclic or entry in done:
                 continue
             position[entry] = 0
             path.append(entry)
@@ -147,14 +148,6 @@ class Graph:
                     left = path.pop()
                     del position[left]
                     done.add(left)
-
-    def _entries(self) -> Iterator[str]:
-        """Yield the cyclic nodes, those that are entered from outside their cycle first."""
-        for node in self.nodes:
-            here = self._component[node]
-            if node in self.cyclic and any(self._component[each] != here for each in self.predecessors[node]):
-                yield node
-        yield from (node for node in self.nodes if node in self.cyclic)
 
 
 def _reached(starts: Iterable[str], following: Mapping[str, list[str]]) -> set[str]:

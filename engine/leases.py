@@ -91,15 +91,21 @@ class Leases:
         return self._clock.monotonic() + self._timing.lease / 1000 * _SHARE
 
     def hold(self, hold: Hold) -> Hold:
-        """Take charge of a claim."""
+        """Take charge of a claim. An earlier one of the same segment, which this process has slept through, is lost."""
+        address = (hold.execution, hold.segment, hold.item)
         with self._lock:
-            self._holds[(hold.execution, hold.segment, hold.item)] = hold
+            earlier = self._holds.get(address)
+            self._holds[address] = hold
+        if earlier is not None:
+            self._stop(earlier, Stop.LOST)
         return hold
 
     def drop(self, hold: Hold) -> None:
-        """The claim is over."""
+        """The claim is over. A later one of the same segment stays."""
+        address = (hold.execution, hold.segment, hold.item)
         with self._lock:
-            self._holds.pop((hold.execution, hold.segment, hold.item), None)
+            if self._holds.get(address) is hold:
+                del self._holds[address]
 
     def held(self) -> list[Hold]:
         """Return the claims of this process."""
@@ -132,9 +138,17 @@ class Leases:
             if hold.attempt_until is None or asked < hold.attempt_until:
                 of_execution[hold.execution].append(hold)
         now = self._clock.now()
-        for execution, holds in of_execution.items():
-            claims = tuple((hold.segment, hold.item, hold.epoch) for hold in holds)
-            answer: Renewed = self._ledger.ask(Renew(execution, claims, now, now + self._timing.lease))
+        renewals = [
+            Renew(
+                execution,
+                tuple((hold.segment, hold.item, hold.epoch) for hold in holds),
+                now,
+                now + self._timing.lease,
+            )
+            for execution, holds in of_execution.items()
+        ]
+        answers: list[Renewed] = self._ledger.ask_all(renewals)
+        for holds, answer in zip(of_execution.values(), answers, strict=True):
             for hold in holds:
                 if (hold.segment, hold.item) not in answer.held:
                     self._stop(hold, Stop.LOST)

@@ -160,9 +160,14 @@ class LedgerThread:
 
     def ask(self, work: Work, patience: float = 30.0) -> Any:
         """Hand in work from a thread and wait for the answer. Raises `Unavailable` after `patience` seconds."""
-        box = _Box()
-        self._put(work, box)
-        return box.wait(patience)
+        return self.ask_all([work], patience)[0]
+
+    def ask_all(self, work: Sequence[Work], patience: float = 30.0) -> list[Any]:
+        """Hand in several at once, so that they share commits, and wait for all answers. Raises the first failure."""
+        boxes = [_Box() for _ in work]
+        for each, box in zip(work, boxes, strict=True):
+            self._put(each, box)
+        return [box.wait(patience) for box in boxes]
 
     def close(self) -> None:
         """Commit what waits, then stop."""

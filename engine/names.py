@@ -67,6 +67,7 @@ class Names:
         variables = outline.body.get("variables")
         self._variables: Mapping[str, Any] = variables if isinstance(variables, dict) else {}
         self._payload = _declared(outline.body.get("inputs"))
+        self._roots: dict[tuple[str, str | int | None], _Words | None] = {}
 
     def around(self) -> Iterator[Finding]:
         """Yield what is wrong with the expressions outside the nodes: variables, edges and outputs."""
@@ -88,7 +89,7 @@ class Names:
         """Return what is wrong with the expressions in a node's config, and whether there are any."""
         found: list[Finding] = []
         live = False
-        braced = vertex.config if vertex.type is None else with_braces(vertex.config, vertex.type)
+        braced: Json = vertex.config if vertex.type is None else with_braces(vertex.config, vertex.type)
         where = _Where(vertex.id, vertex.id)
         for path, text, shift in _live((*vertex.path, "config"), vertex.config, braced):
             live = True
@@ -139,7 +140,7 @@ class Names:
                     "Use `variables` for values, a connection for secrets.",
                 )
             case _:
-                return None if reference.guarded else self._wrong_root(str(root), rest)
+                return None if reference.guarded else self._wrong_root(str(root), *rest[:1])
 
     def _wrong_node(self, rest: Sequence[str | int], where: _Where) -> _Words | None:
         if not rest:
@@ -218,7 +219,14 @@ class Names:
         hint = did_you_mean(self._guesses.nearest(str(rest[0]), members), otherwise)
         return "expression.unknown_key", f"`{root}` has no `{rest[0]}`.", hint
 
-    def _wrong_root(self, name: str, rest: Sequence[str | int]) -> _Words | None:
+    def _wrong_root(self, name: str, following: str | int | None = None) -> _Words | None:
+        """Return what is wrong with a name that has to be a key of the payload. Asked once for each use of it."""
+        use = (name, following)
+        if use not in self._roots:
+            self._roots[use] = self._no_key_of_payload(name, following)
+        return self._roots[use]
+
+    def _no_key_of_payload(self, name: str, following: str | int | None) -> _Words | None:
         if self._payload is not None:
             if name in self._payload:
                 return None
@@ -232,14 +240,12 @@ class Names:
                 hint,
             )
         for root in _ROOTS:
-            if _misspells(name, root) or (
-                rest and self._fits(root, rest[0]) and nearest(name, _ROOTS) == root
-            ):
+            if _misspells(name, root) or (self._fits(root, following) and nearest(name, _ROOTS) == root):
                 message = f"There is no `{name}`, and `{root}` is a name of its own."
                 return "expression.unknown_name", message, f"Did you mean {root}? {_payload_hint(name)}"
         return None
 
-    def _fits(self, root: str, following: str | int) -> bool:
+    def _fits(self, root: str, following: str | int | None) -> bool:
         """Whether what follows a name belongs to a root, which makes a similar name a misspelling of it."""
         return following in {
             "nodes": self._outline.ids,

@@ -206,11 +206,15 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """Mark ready segments (segment, item, due as read) as sent once more. Answers those whose mark was still the same."""
+    """Mark ready segments (segment, item, due as read) as sent once more. Answers those whose mark was still the same.
+
+    `lost`: somebody took the message before and did not finish, so this counts as a delivery.
+    """
 
     execution: str
     marks: tuple[tuple[int, str, int], ...]
     due: int
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

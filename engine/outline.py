@@ -29,13 +29,13 @@ class Vertex:
     path: Path
     id: str
     type: NodeType | None
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An edge that has two ends. `on` and `port` are as written, None when they are not."""
+    """An edge that has two ends. `port`, `on` and `when` are as written, None when they are not or say nothing."""
 
     path: Path
     source: str
@@ -71,15 +71,18 @@ class Outline:
                 each["to"],
                 _text(each.get("port")),
                 _text(each.get("on")),
-                _text(each.get("when")),
+                _text(each.get("when")) or None,
             )
             for index, each in enumerate(_list(self.body.get("edges")))
             if isinstance(each, dict)
             and isinstance(each.get("from"), str)
             and isinstance(each.get("to"), str)
         ]
-        self.ids = {each.id: each for each in reversed(self.vertices)}
-        """The nodes by id; of two with the same id, the first."""
+        self.ids: dict[str, Vertex] = {}
+        """The nodes by id; of two with the same id, the first. A node cannot be called trigger, so none is."""
+        for each in self.vertices:
+            if each.id != TRIGGER:
+                self.ids.setdefault(each.id, each)
 
     @cached_property
     def graph(self) -> Graph:
@@ -87,7 +90,7 @@ class Outline:
         nodes.
         """
         return Graph(
-            (each.id for each in self.vertices),
+            self.ids,
             ((each.source, each.target) for each in self.ways if each.source != each.target),
         )
 
@@ -118,7 +121,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 

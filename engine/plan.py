@@ -183,7 +183,7 @@ def build(workflow: Workflow, registry: Registry) -> Plan:
     for edge in edges:
         outgoing[edge.source].append(edge)
         entering[edge.target] += 1
-    runs = _fuse(vertices, outgoing, entering)
+    runs = _fuse(vertices, outgoing, entering, _certain(vertices, outgoing, entering))
     number = {run[0]: index for index, run in enumerate(runs)}
     return Plan(
         segments=tuple(
@@ -209,10 +209,44 @@ def _with_implied(workflow: Workflow) -> list[Edge]:
     return [*implied, *workflow.edges, *final]
 
 
-def _fuse(
+def _certain(
     vertices: Mapping[str, _Vertex], outgoing: Mapping[str, list[Edge]], entering: Mapping[str, int]
+) -> set[str]:
+    """Return the nodes that run in every execution that nothing ends early: those no choice can skip."""
+    found: set[str] = set()
+    undecided = dict(entering)
+    taken = dict.fromkeys(vertices, 0)
+    following = deque([TRIGGER])
+    while following:
+        name = following.popleft()
+        vertex = vertices[name]
+        join = vertex.join or Join()
+        if name == TRIGGER or taken[name] >= (join.count if join.mode == "n" else 1):
+            found.add(name)
+        for edge in outgoing[name]:
+            undecided[edge.target] -= 1
+            taken[edge.target] += name in found and _unconditional(vertex, edge)
+            if undecided[edge.target] == 0:
+                following.append(edge.target)
+    return found
+
+
+def _unconditional(source: _Vertex, edge: Edge) -> bool:
+    """Whether an edge is taken whenever its source runs and the execution goes on."""
+    survives = edge.on == "any" or (edge.on == "success" and not source.node.branches)
+    return survives and edge.when is None and edge.port in (None, "out") and source.ports == ("out",)
+
+
+def _fuse(
+    vertices: Mapping[str, _Vertex],
+    outgoing: Mapping[str, list[Edge]],
+    entering: Mapping[str, int],
+    certain: set[str],
 ) -> list[list[str]]:
-    """Return the linear runs in the order their first node is met, breadth first from the trigger."""
+    """Return the linear runs in the order their first node is met, breadth first from the trigger.
+
+    The output joins a run only when that run is certain: it ends every execution, so it may not be skipped with others.
+    """
     runs: list[list[str]] = []
     met = {TRIGGER}
     heads = deque([TRIGGER])
@@ -220,6 +254,8 @@ def _fuse(
         run = [heads.popleft()]
         queue = vertices[run[0]].queue
         while (following := _fusible(vertices, outgoing[run[-1]], entering, queue)) is not None:
+            if following == OUTPUT and run[0] not in certain:
+                break
             run.append(following)
             queue = queue or vertices[following].queue
         runs.append(run)

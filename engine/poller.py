@@ -51,8 +51,8 @@ _TIMED = ("waiting", "backing_off")
 class Asks(Protocol):
     """The ledger, from a thread."""
 
-    def ask(self, work: Any) -> Any:
-        """Hand in work and wait for its answer."""
+    def ask_all(self, work: Sequence[Any]) -> list[Any]:
+        """Hand in work and wait for the answers."""
 
 
 class Gauge(Protocol):
@@ -129,7 +129,8 @@ class Poller:
     def _feed(self, now: int, *, flushed: bool) -> bool:
         """Send ready segments that were never sent or not taken up in time, as far as their queues have room.
 
-        Returns whether some had to stay. After a flush everything that was sent counts as lost.
+        Returns whether some had to stay. After a flush everything is sent again. A message that was sent and is neither
+        waiting nor taken up has been lost with whoever took it, which the segment remembers: it may be its fault.
         """
         horizon = now + 365 * 86_400_000 if flushed else now
         query = [(queue, horizon) for queue in self._queues]
@@ -143,17 +144,18 @@ class Poller:
             self._gauge.close()
             return False
         left = {queue: self._room.learn(queue, length) for queue, length in lengths.items()}
-        marks: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
+        lost = {queue for queue, length in lengths.items() if length == 0 and not flushed}
+        marks: dict[tuple[str, bool], list[tuple[int, str, int]]] = defaultdict(list)
         held_back = len(rows) >= 64 * COALESCED
         for execution, segment, item, due, queue in rows:
             if left[queue] > 0:
                 left[queue] -= 1
                 self._room.take(queue)
-                marks[execution].append((segment, item, due))
+                marks[execution, queue in lost].append((segment, item, due))
             else:
                 held_back = True
         due = now + self._settings.timing.grace
-        self._forward([op.Resend(execution, tuple(each), due) for execution, each in marks.items()])
+        self._forward([op.Resend(name, tuple(each), due, lost=gone) for (name, gone), each in marks.items()])
         return held_back
 
     def _wake(self, queue: str, now: int) -> None:
@@ -185,13 +187,11 @@ class Poller:
         )
 
     def _end_overdue(self, now: int) -> None:
-        for (execution,) in self._rows(_DEADLINES, now):
-            self._ledger.ask(op.Cancel(execution, now, timed_out=True))
+        self._ledger.ask_all([op.Cancel(execution, now, timed_out=True) for (execution,) in self._rows(_DEADLINES, now)])
 
     def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose]) -> None:
         """Ask the pen, and send what it made ready."""
-        for each in asked:
-            ready = self._ledger.ask(each)
+        for each, ready in zip(asked, self._ledger.ask_all(asked), strict=True):
             self._send((queue, (each.execution, segment, item)) for segment, item, queue in ready)
 
     def _soonest(self) -> int | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import ValidationError
 
 from celeriac import Json
 from engine import source
+from engine.config import schema_of
 from engine.entrances import entrances
 from engine.finding import Finding, Guesses, Severity
 from engine.names import Names
@@ -24,6 +26,8 @@ from engine.source import Path, Spot, pointer
 from engine.wiring import wiring
 
 LIMITS = Limits()
+
+_WORDED: Final = ("value_error", "assertion_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,15 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
 
 
 def _sizes(outline: Outline, limits: Limits) -> Iterator[Finding]:
-    for key, limit in (("nodes", limits.nodes), ("edges", limits.edges)):
+    for key, limit, code in (
+        ("nodes", limits.nodes, "definition.too_many_nodes"),
+        ("edges", limits.edges, "definition.too_many_edges"),
+    ):
         parts = outline.body.get(key)
         if isinstance(parts, list) and len(parts) > limit:
             message = f"The definition has {len(parts):,} {key}; at most {limit:,} are accepted."
             hint = "Repeat nodes with a map, or call other workflows."
-            yield Finding((*BODY, key), f"definition.too_many_{key}", message, hint)
+            yield Finding((*BODY, key), code, message, hint)
 
 
 def _refused_by_model(vertex: Vertex) -> Iterator[Finding]:
@@ -120,12 +127,22 @@ def _refused_by_model(vertex: Vertex) -> Iterator[Finding]:
     try:
         vertex.type.config.model_validate(vertex.config)
     except ValidationError as error:
-        for each in error.errors(include_url=False, include_input=False):
-            path = _within(vertex.config, each["loc"])
+        fields = schema_of(vertex.type).get("properties", {})
+        for path, reason in _reasons(error, vertex.config).items():
             place = ".".join(map(str, ("config", *path)))
-            reason = each["msg"].removeprefix("Value error, ")
             message = f"`{place}` of the node {vertex.id} does not fit: {reason}."
-            yield Finding((*vertex.path, "config", *path), "definition.bad_config", message)
+            about = fields.get(path[0], {}).get("description") if path else vertex.type.summary
+            yield Finding((*vertex.path, "config", *path), "definition.bad_config", message, about)
+
+
+def _reasons(error: ValidationError, config: Json) -> dict[Path, str]:
+    """Return one reason for each place. Of the alternatives a model tried there, the one a person wrote words for."""
+    found: dict[Path, str] = {}
+    for each in sorted(
+        error.errors(include_url=False, include_input=False), key=lambda each: each["type"] in _WORDED
+    ):
+        found[_within(config, each["loc"])] = each["msg"].removeprefix("Value error, ").rstrip(".")
+    return found
 
 
 def _within(value: Json, path: Path) -> Path:
@@ -133,7 +150,7 @@ def _within(value: Json, path: Path) -> Path:
     found: list[str | int] = []
     for key in path:
         if (isinstance(value, dict) and key in value) or (isinstance(value, list) and isinstance(key, int)):
-            value = value[key]  # type: ignore[index, call-overload]  # looked at just now
+            value = value[key]  # type: ignore[index]  # looked at just now
             found.append(key)
     return tuple(found)
 

@@ -87,7 +87,8 @@ def or_template(schema: Schema) -> Schema:
     A choice (`oneOf`) becomes an `anyOf`: an expression fits several alternatives at once, and which one is
     meant shows when it is evaluated.
     """
-    return _inside(schema)
+    opened: Schema = _inside(schema)
+    return opened
 
 
 @cache
@@ -114,7 +115,7 @@ def _config(node_type: NodeType, definitions: Schema) -> Schema:
     place = _place(node_type)
     for name in own.keys() - free:
         definitions[f"{place}.{name}"] = _inside(_moved(own[name], place, free))
-    return {**or_template(_moved(schema, place, free)), "description": node_type.summary}
+    return {**or_template(_moved(schema, place, free)), "description": " ".join(node_type.summary.split())}
 
 
 def _moved(schema: Any, place: str, free: set[str]) -> Any:
@@ -125,7 +126,7 @@ def _moved(schema: Any, place: str, free: set[str]) -> Any:
         return [_moved(each, place, free) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {}
+    found: Schema = {}
     for key, each in schema.items():
         if key == "$ref":
             name = each.removeprefix("#/$defs/")

@@ -85,10 +85,8 @@ def _without(value: Json, forms: tuple[str, ...]) -> Json:
             cleaned[_clean(key, forms)] = _without(each, forms)
         return cleaned
     if isinstance(value, list):
-        items: list[Json] = []
-        for each in value:
-            items.append(_without(each, forms))
-        return items
+        # No comprehension: its frame of its own would halve the depth that can be cleaned.
+        return list(map(partial(_without, forms=forms), value))
     if isinstance(value, int) and value.bit_length() < _WIDEST and str(value) in forms:
         return MARK
     return value

@@ -27,7 +27,7 @@ _KINDS: Final = {
     "object": "an object",
     "null": "null",
 }
-_CODES: Final = {
+_CODES: Final[Mapping[tuple[str | int, ...], str]] = {
     ("$defs", "id", "not"): "definition.reserved_id",
     ("$defs", "id", "pattern"): "definition.bad_id",
     ("$defs", "name", "pattern"): "definition.bad_id",
@@ -83,6 +83,9 @@ class _Reader:
     def read(self, error: ValidationError) -> Iterator[_Read]:
         """Yield what one error means."""
         path: Path = tuple(error.instance_path)
+        if isinstance(error.kind, ValidationErrorKind.PropertyNames):
+            yield self._bad_key(path, error.kind.error)
+            return
         place = self._place(tuple(error.evaluation_path))
         match error.kind:
             case ValidationErrorKind.AdditionalProperties(unexpected=names):
@@ -94,8 +97,6 @@ class _Reader:
                 yield from self._alternatives(path, branches, place)
             case ValidationErrorKind.OneOfNotValid() | ValidationErrorKind.OneOfMultipleValid():
                 yield self._exactly_one(path, place)
-            case ValidationErrorKind.PropertyNames(error=inner):
-                yield self._bad_key(path, inner)
             case _:
                 yield self._bad_value(path, error, place)
 
@@ -158,7 +159,9 @@ class _Reader:
         both = isinstance(given, dict) and sum(name in given for each in choices for name in each) > 1
         verb = "can have only one of" if both else "needs one of"
         message = f"{self._subject(path)} {verb} {' and '.join(names)}."
-        return _Read(Finding(path, _config_code(path) or "definition.bad_value", message, place.about))
+        return _Read(
+            Finding(path, _config_code(path) or "definition.bad_value", message, "Write exactly one of them.")
+        )
 
     def _alternatives(
         self, path: Path, branches: Sequence[Sequence[ValidationError]], place: _Place
@@ -172,7 +175,13 @@ class _Reader:
             ):
                 yield from self.read(error)
             return
-        wanted = [_wanted(error) for each in written for error in each if _refuses_type(error, path)]
+        wanted = [
+            name
+            for each in written
+            for error in each
+            if _refuses_type(error, path)
+            for name in _wanted(error)
+        ]
         message = f"{self._subject(path)} has to be {listed(list(dict.fromkeys(wanted)))}, not {_kind(self._at(path))}."
         yield _Read(Finding(path, _config_code(path) or "definition.wrong_type", message, place.about))
 
@@ -184,10 +193,10 @@ class _Reader:
         match error.kind:
             case ValidationErrorKind.Type():
                 code = _config_code(path) or "definition.wrong_type"
-                message = f"{subject} has to be {_wanted(error)}, not {_kind(value)}."
+                message = f"{subject} has to be {listed(_wanted(error))}, not {_kind(value)}."
                 hint = _without_quotes(value, error) or hint
             case ValidationErrorKind.Enum(options=options) if isinstance(value, str):
-                message, hint = self._no_option(subject, value, [str(each) for each in options], code)
+                message, hint = self._no_option(subject, value, [str(each) for each in options], code, hint)
             case ValidationErrorKind.Enum(options=options):
                 code = _config_code(path) or "definition.wrong_type"
                 message = (
@@ -206,14 +215,16 @@ class _Reader:
                 )
                 hint = "Keep one of the two."
             case _:
-                message = f"{subject} {_complaint(error.kind, value)}."
+                message = f"{subject} {_complaint(error.kind, value, secret=_config_code(path) is not None)}."
         return _Read(Finding(path, code, message, hint))
 
-    def _no_option(self, subject: str, value: str, options: list[str], code: str) -> tuple[str, str | None]:
+    def _no_option(
+        self, subject: str, value: str, options: list[str], code: str, about: str | None
+    ) -> tuple[str, str | None]:
         if code == "definition.unknown_node_type":
             return self._no_node_type(value)
         meant = self._guesses.nearest(value, options)
-        hint = did_you_mean(meant and _shown(meant), f"It can be {listed(options, 20)}.")
+        hint = did_you_mean(meant and _shown(meant), about)
         return f"{subject} is {_shown(value)}; that is none of {listed(options, 20)}.", hint
 
     def _no_node_type(self, reference: str) -> tuple[str, str | None]:
@@ -245,7 +256,7 @@ class _Reader:
                 item = self._at(path)
                 name = item.get("id") if isinstance(item, dict) else None
                 return (
-                    f"the {word} {_shown(name)}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
+                    f"the {word} {name[:_SHOWN]}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
                 )
         if _is_item(path, "edges"):
             item = self._at(path)
@@ -263,7 +274,7 @@ class _Reader:
 
     def _place(self, evaluation: tuple[str | int, ...]) -> _Place:
         here: Any = self._root
-        about = None
+        about = self._root["description"]
         for step in evaluation[:-1]:
             here = self._resolved(here) if step == "$ref" else here[step]
             if isinstance(here, dict) and isinstance(here.get("description"), str):
@@ -307,6 +318,8 @@ def _refuses_type(error: ValidationError, path: Path) -> bool:
             return True
         case ValidationErrorKind.Enum(options=options):
             return not any(type(each) is type(error.instance) for each in options)
+        case ValidationErrorKind.AnyOf(context=branches):
+            return all(any(_refuses_type(each, path) for each in branch) for branch in branches)
         case _:
             return False
 
@@ -315,22 +328,24 @@ def _refuses_choice(error: ValidationError) -> bool:
     return isinstance(error.kind, ValidationErrorKind.Constant | ValidationErrorKind.Enum)
 
 
-def _wanted(error: ValidationError) -> str:
+def _wanted(error: ValidationError) -> list[str]:
+    """Return what a value would have to be, for an error that refuses its type."""
     match error.kind:
         case ValidationErrorKind.Type(types=types):
-            names = [each for each in types if not (each == "null" and len(types) > 1)]
-            return listed([_KINDS[each] for each in names])
+            return [_KINDS[each] for each in types if each != "null" or len(types) == 1]
         case ValidationErrorKind.Enum(options=options):
-            return listed([_shown(each) for each in options])
+            return [_shown(each) for each in options]
+        case ValidationErrorKind.AnyOf(context=branches):
+            return [name for branch in branches for each in branch for name in _wanted(each)]
         case _:
-            raise AssertionError(error.kind)
+            return []
 
 
-def _complaint(kind: ValidationErrorKind, value: Any) -> str:
+def _complaint(kind: ValidationErrorKind, value: Any, *, secret: bool) -> str:
     """Finish the sentence about a value that has the right type and is still wrong."""
     match kind:
         case ValidationErrorKind.Pattern():
-            return "is not written as it has to be"
+            return "cannot be this text" if secret else f"cannot be {_shown(value)}"
         case ValidationErrorKind.MinLength(limit=1):
             return "is empty"
         case ValidationErrorKind.MinLength(limit=limit):
@@ -366,7 +381,7 @@ def _without_quotes(value: Any, error: ValidationError) -> str | None:
         meant = json.loads(value)
     except ValueError:
         return None
-    wanted = _wanted(error)
+    wanted = " ".join(_wanted(error))
     fits = (isinstance(meant, bool) and "true" in wanted) or (
         type(meant) in (int, float) and "number" in wanted
     )
@@ -394,4 +409,4 @@ def _kind(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, int | float):
         return f"the number {_shown(value)}"
-    return {str: "text", list: "a list", dict: "an object"}[type(value)]
+    return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"

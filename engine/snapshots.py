@@ -87,7 +87,8 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
             if name not in work.outputs
             for node in plan.segments[plan.segment_of[name]].nodes
         }
-        if work.epoch > 0 or work.head > 0 or work.deliveries > 0:
+        begun = work.epoch > 0 or work.head > 0 or work.deliveries > 0
+        if begun or work.segment.nodes[-1].waits:
             names.update(node.id for node in work.segment.nodes)
         for name in names:
             wanted.setdefault((work.facts.execution, name, work.item), []).append(work)

@@ -80,6 +80,8 @@ class Source:
         lost.
         """
         wanted = list(spots)
+        if not wanted:
+            return []
         places = _Places(self.text, (each.path for each in wanted)).found
         return [self.position(self._offset(each, places)) for each in wanted]
 
@@ -110,24 +112,23 @@ class Source:
 def read(text: str | bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Source:
     """Read a JSON text. Never raises: what is wrong stands in `flaws`, with its place."""
     suspicious = False
-    raw = text
-    if isinstance(raw, str):
-        try:
-            raw = raw.encode()
-        except UnicodeEncodeError:
-            raw, suspicious = raw.encode(errors="surrogatepass"), True
-    if len(raw) > max_bytes:
-        message = f"The definition has {len(raw):,} bytes; at most {max_bytes:,} are accepted."
+    size = len(text)
+    if isinstance(text, str):
+        size = len(text.encode(errors="surrogatepass"))
+        suspicious = not text.isascii() and _UNUSABLE.search(text) is not None
+    if size > max_bytes:
+        message = f"The definition has {size:,} bytes; at most {max_bytes:,} are accepted."
         hint = "Keep data out of the definition: pass it with the trigger, or load it with a node."
         return _broken("", Flaw((), "definition.too_large", message, hint, 0))
     if isinstance(text, bytes):
         try:
-            text = text.decode()
+            decoded = text.decode()
         except UnicodeDecodeError as error:
             readable = text[: error.start].decode()
             message = f"The text is not UTF-8: the byte 0x{text[error.start]:02x} cannot stand here."
             hint = "Save the file in the encoding UTF-8."
             return _broken(readable, Flaw((), "definition.not_utf8", message, hint, len(readable)))
+        text = decoded
     text = text.removeprefix("\ufeff")
     look = _Look()
     try:

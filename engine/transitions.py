@@ -304,7 +304,7 @@ def wake(batch: Batch, wakes: list[op.Wake]) -> list[list[op.Sendable]]:
 def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
     """Mark ready segments as sent once more, unless someone else has done so since they were read."""
     rows = [
-        (each.execution, segment, item, mark, each.due)
+        (each.execution, segment, item, mark, each.due, int(each.lost))
         for each in resends
         if _may_run(batch, each.execution)
         for segment, item, mark in each.marks

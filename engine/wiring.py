@@ -48,7 +48,7 @@ def _ports(vertex: Vertex, flawed: Collection[Path]) -> tuple[str, ...] | None:
 
 def _duplicate_ids(outline: Outline) -> Iterator[Finding]:
     for vertex in outline.vertices:
-        first = outline.ids[vertex.id]
+        first = outline.ids.get(vertex.id, vertex)
         if first is not vertex:
             message = f"The id {vertex.id} is taken: node {_number(first)} has it already."
             yield Finding(
@@ -131,21 +131,23 @@ def _joins(outline: Outline) -> Iterator[Finding]:
         if not isinstance(join, dict):
             continue
         mode, count = join.get("mode"), join.get("count")
-        number = isinstance(count, int) and not isinstance(count, bool)
+        entering = entries[vertex.id]
         path = (*vertex.path, "join")
         if mode == "n" and count is None:
-            hint = f"Write how many of its {entries[vertex.id]} edges are enough."
-            yield Finding(path, "definition.bad_join", 'A join of mode "n" needs a count.', hint)
+            message = 'A join of mode "n" needs a count.'
+            hint = f"Write how many of the {entering} edges that lead to it are enough."
+            yield Finding(path, "definition.bad_join", message, hint)
         elif mode in ("all", "any") and count is not None:
             message = f'A join of mode "{mode}" has no count.'
             yield Finding(
                 (*path, "count"), "definition.bad_join", message, 'Remove it, or write "mode": "n".'
             )
-        elif mode == "n" and number and count > entries[vertex.id]:
-            message = f"{vertex.id} waits for {count} edges, and {entries[vertex.id]} lead to it: it would never run."
-            yield Finding(
-                (*path, "count"), "definition.bad_join", message, f"Write {entries[vertex.id]} at most."
+        elif mode == "n" and type(count) is int and count > entering:
+            message = (
+                f"{vertex.id} waits for {count} edges and would never run: only {_many(entering, 'edge')} to it."
             )
+            hint = f"Write {entering}, or add edges." if entering else "Remove the join, or add edges."
+            yield Finding((*path, "count"), "definition.bad_join", message, hint)
 
 
 def _failures(outline: Outline) -> Iterator[Finding]:
@@ -201,6 +203,10 @@ def _unreachable(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
 
 def _lost_targets(outline: Outline) -> list[str]:
     return [each.target for each in outline.ways if each.target not in outline.ids and each.target != TRIGGER]
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word} leads" if number == 1 else f"{number} {word}s lead"
 
 
 def _number(part: Vertex | Way) -> int:

@@ -26,7 +26,7 @@ from engine.settings import Settings
 _LENGTH = struct.Struct(">I")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Child:
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader

@@ -37,7 +37,3 @@ class Cache(Generic[Value]):
             self._old, self._young, self._weight = self._young, {}, 0
         self._young[key] = (value, weight)
         self._weight += weight
-
-    def weight(self) -> int:
-        """Return the weight of all that is kept."""
-        return sum(weight for _, weight in (*self._young.values(), *self._old.values()))

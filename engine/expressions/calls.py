@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from jinja2 import nodes
 
@@ -25,10 +25,11 @@ from engine.expressions.error import (
     UNKNOWN_FUNCTION,
     UNKNOWN_TEST,
     VALUE,
+    ExpressionError,
     Refused,
 )
 from engine.expressions.evaluation import Evaluation
-from engine.expressions.filters import ABSENT_WHEN_EMPTY, FILTERS
+from engine.expressions.filters import ABSENT_WHEN_EMPTY, EACH, FILTER_NAMES, FILTERS
 from engine.expressions.filters.lists import attribute_in, items_of, map_attribute
 from engine.expressions.functions import FUNCTIONS
 from engine.expressions.predicates import EXISTENCE, PREDICATES
@@ -69,12 +70,8 @@ _ELSEWHERE: Final = {
     "random": "`random()` draws a number.",
     "shuffle": "`random()` draws a number.",
     "pprint": "`tojson(indent=2)` writes JSON over several lines.",
-    "count_by": "`groupby` puts items with the same value together.",
 }
 """Filters of Jinja2 that have no place here, and what does."""
-
-_EACH: Final = ("map", "select", "reject", "selectattr", "rejectattr")
-"""The filters that apply another filter or test to every item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +93,23 @@ def tolerant_filter(compiler: Compiler, node: nodes.Filter) -> Seek:
 
 
 def _filter(compiler: Compiler, node: nodes.Filter, *, tolerant: bool) -> Seek:
-    if node.node is None:
-        raise compiler.refuse(NOT_ALLOWED, "A filter block is not part of the language.", node)
     name = node.name
+    subject = cast("nodes.Expr", node.node)  # Only a filter block has none, and it is no expression.
     if name in ("default", "d"):
-        return _default(compiler, node)
-    value = compiler.expression(node.node)
-    if name in _EACH:
-        return _each(compiler, node, value)
+        return _default(compiler, node, subject)
+    if name in EACH:
+        return _each(compiler, node, subject)
+    value = compiler.expression(subject)
     bound = _bind(compiler, node, _function(compiler, node, name, FILTERS), name, node.args, node.kwargs, 2)
-    fail = compiler.failure(node, f"`{name}`", node.node)
+    fail = compiler.failure(node, f"`{name}`", subject)
     function, arguments = bound.function, bound.arguments
     may_be_absent = name in ABSENT_WHEN_EMPTY
 
     def evaluate(evaluation: Evaluation) -> Json | Missing:
-        subject = value(evaluation)
+        before = value(evaluation)
         given = [argument(evaluation) for argument in arguments] if arguments else ()
         try:
-            result = function(evaluation, subject, *given)
+            result = function(evaluation, before, *given)
         except Refused as refused:
             raise fail(refused) from None
         if type(result) in KINDS or (result is MISSING and tolerant):
@@ -125,9 +121,9 @@ def _filter(compiler: Compiler, node: nodes.Filter, *, tolerant: bool) -> Seek:
     return evaluate
 
 
-def _default(compiler: Compiler, node: nodes.Filter) -> Evaluate:
+def _default(compiler: Compiler, node: nodes.Filter, subject: nodes.Expr) -> Evaluate:
     """Compile `default`: its second value is only evaluated when it is needed."""
-    seek = compiler.seek(node.node)
+    seek = compiler.seek(subject)
     bound = _bind(compiler, node, FILTERS["default"], node.name, node.args, node.kwargs, 2)
     fallback, *rest = bound.arguments or (lambda _: "",)
     also_falsy = rest[0] if rest else None
@@ -143,10 +139,11 @@ def _default(compiler: Compiler, node: nodes.Filter) -> Evaluate:
     return evaluate
 
 
-def _each(compiler: Compiler, node: nodes.Filter, value: Evaluate) -> Evaluate:
+def _each(compiler: Compiler, node: nodes.Filter, subject: nodes.Expr) -> Evaluate:
     """Compile a filter that applies another filter or a test to every item."""
     name = node.name
-    fail = compiler.failure(node, f"`{name}`", node.node)
+    value = compiler.expression(subject)
+    fail = compiler.failure(node, f"`{name}`", subject)
     if name == "map":
         return _map(compiler, node, value, fail)
     keep = name.startswith("select")
@@ -167,8 +164,8 @@ def _each(compiler: Compiler, node: nodes.Filter, value: Evaluate) -> Evaluate:
             keys = () if attribute is None else keys_of(path)
             kept = []
             for number, item in enumerate(items_of(evaluation, items)):
-                subject = attribute_in(item, keys, number, tolerant=tolerant)
-                if holds.function(evaluation, subject, *given) is keep:
+                found = attribute_in(item, keys, number, tolerant=tolerant)
+                if holds.function(evaluation, found, *given) is keep:
                     kept.append(item)
         except Refused as refused:
             raise fail(refused) from None
@@ -196,7 +193,7 @@ def _map(compiler: Compiler, node: nodes.Filter, value: Evaluate, fail: Fail) ->
         function, arguments = bound.function, bound.arguments
     else:
         name = _literal_name(compiler, node, node.args[0], "filter")
-        if name in _EACH:
+        if name in EACH:
             message = f"`map` cannot apply `{name}`."
             raise compiler.refuse(NOT_ALLOWED, message, node, "Use a `for` loop, or a node for each step.")
         inner = _function(compiler, node, name, FILTERS)
@@ -257,12 +254,13 @@ def test(compiler: Compiler, node: nodes.Test) -> Evaluate:
 
 def function(compiler: Compiler, node: nodes.Call) -> Evaluate:
     """Compile `name(...)`."""
-    if not isinstance(node.node, nodes.Name):
-        raise _no_method(compiler, node)
-    name = node.node.name
-    called = _function(compiler, node, name, FUNCTIONS)
+    target = node.node
+    if not isinstance(target, nodes.Name):
+        raise _not_callable(compiler, target)
+    name = target.name
+    called = _function(compiler, target, name, FUNCTIONS)
     arguments = _bind(compiler, node, called, name, node.args, node.kwargs, 1).arguments
-    fail = compiler.failure(node, f"`{name}`")
+    fail = compiler.failure(target, f"`{name}`")
 
     def evaluate(evaluation: Evaluation) -> Json:
         given = [argument(evaluation) for argument in arguments]
@@ -274,16 +272,18 @@ def function(compiler: Compiler, node: nodes.Call) -> Evaluate:
     return evaluate
 
 
-def _no_method(compiler: Compiler, node: nodes.Call) -> Exception:
-    if not isinstance(node.node, nodes.Getattr):
+def _not_callable(compiler: Compiler, target: nodes.Expr) -> ExpressionError:
+    if not isinstance(target, nodes.Getattr):
         hint = f"The functions are {', '.join(FUNCTIONS)}."
-        return compiler.refuse(NOT_ALLOWED, "Only functions can be called.", node, hint)
-    name = node.node.attr
-    return compiler.refuse(NOT_ALLOWED, f"Values have no methods, and no `{name}()`.", node, _as_filter(name))
+        return compiler.refuse(NOT_ALLOWED, "Only functions can be called.", target, hint)
+    name = target.attr
+    return compiler.refuse(
+        NOT_ALLOWED, f"Values have no methods, so no `{name}()`.", target, _as_filter(name)
+    )
 
 
 def _as_filter(name: str) -> str | None:
-    spelt = _METHODS.get(name) or (name if name in FILTERS else nearest(name, FILTERS))
+    spelt = _METHODS.get(name) or (name if name in FILTER_NAMES else nearest(name, FILTER_NAMES))
     if spelt is None:
         return None
     return f"Write `x {spelt} y`." if spelt == "+" else f"Write `x | {spelt}`."
@@ -293,7 +293,7 @@ def _function(compiler: Compiler, node: nodes.Expr, name: str, table: Mapping[st
     found = table.get(name)
     if found is not None:
         return found
-    guess = nearest(name, table)
+    guess = nearest(name, FILTER_NAMES if table is FILTERS else table)
     hint = f"Did you mean `{guess}`?" if guess else None
     if table is FILTERS:
         raise compiler.refuse(
@@ -310,7 +310,7 @@ def _bind(
     function: Named,
     name: str,
     positional: Sequence[nodes.Expr],
-    keywords: Sequence[nodes.Keyword],
+    keywords: Sequence[nodes.Node],
     given: int,
 ) -> _Bound:
     """Return the function with its arguments in its own order; the first `given` parameters are not the author's."""
@@ -323,22 +323,24 @@ def _bind(
     for each in keywords:
         compiler.count(each)
     by_position = [compiler.expression(each) for each in positional]
-    by_name = {each.key: compiler.expression(each.value) for each in keywords}
+    by_name = {
+        each.key: compiler.expression(each.value) for each in keywords if isinstance(each, nodes.Keyword)
+    }
     try:
         bound = signature.bind(*by_position, **by_name)
     except TypeError:
         raise compiler.refuse(ARGUMENTS, f"`{name}` takes {_described(signature)}.", node) from None
     arguments: list[Evaluate] = []
-    for each in signature.parameters.values():
-        if each.kind is Parameter.VAR_POSITIONAL:
-            arguments.extend(bound.arguments.get(each.name, ()))
+    for name_, parameter in signature.parameters.items():
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            arguments.extend(bound.arguments.get(name_, ()))
         else:
-            arguments.append(bound.arguments.get(each.name) or _fixed(each.default))
+            arguments.append(bound.arguments.get(name_) or _fixed(parameter.default))
     return _Bound(function, tuple(arguments))
 
 
 def _fixed(value: Any) -> Evaluate:
-    return lambda _: value  # type: ignore[no-any-return]
+    return lambda _: value
 
 
 @cache

@@ -79,13 +79,13 @@ class Compiler:
     def seek(self, node: nodes.Expr) -> Seek:
         """Compile an expression whose value may be absent: a path, or the first of an empty list."""
         if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
-            compile_ = paths.tolerant
+            self.enter(node)
+            seek = paths.tolerant(self, node)
         elif isinstance(node, nodes.Filter) and node.name in ABSENT_WHEN_EMPTY:
-            compile_ = calls.tolerant_filter
+            self.enter(node)
+            seek = calls.tolerant_filter(self, node)
         else:
             return self.expression(node)
-        self.enter(node)
-        seek = compile_(self, node)
         self.leave()
         return seek
 

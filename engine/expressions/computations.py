@@ -144,7 +144,7 @@ def comparison(compiler: Compiler, node: nodes.Compare) -> Evaluate:
         compiler.count(each)
         symbol, operation = _COMPARISONS[each.op]
         right = compiler.expression(each.expr)
-        links.append((operation, right, compiler.failure(node, f"`{symbol}`", before, each.expr)))
+        links.append((operation, right, compiler.failure(node.expr, f"`{symbol}`", before, each.expr)))
         before = each.expr
     if len(links) == 1:
         operation, right, fail = links[0]

@@ -25,7 +25,6 @@ Tree = TypeVar("Tree")
 
 STATEMENTS = ("if", "elif", "else", "endif", "for", "endfor", "set")
 
-_MARKS = ("{{", "{%", "{#")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _ESCAPE = re.compile(
     r"\\(?:[\\'\"abfnrtv\n]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})|\\(.)", re.DOTALL
@@ -87,7 +86,7 @@ class Source:
 
 def is_plain(text: str) -> bool:
     """Return whether a text has no tag in it, and so means itself."""
-    return "{" not in text or not any(mark in text for mark in _MARKS)
+    return "{{" not in text and "{%" not in text and "{#" not in text
 
 
 def parse_template(source: Source, limits: Limits) -> list[nodes.Node]:

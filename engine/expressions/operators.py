@@ -78,7 +78,7 @@ def remainder(evaluation: Evaluation, left: Json, right: Json) -> Json:
 
 def joined(evaluation: Evaluation, values: list[Json]) -> Json:
     """Return the values' texts one behind the other."""
-    texts = []
+    texts: list[str] = []
     for each in values:
         text = text_of(evaluation, each)
         evaluation.build(size(text))

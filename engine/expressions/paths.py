@@ -6,7 +6,7 @@ tolerant (under `default` or `is defined`): then it comes to `MISSING`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import nodes
 
@@ -21,7 +21,7 @@ from engine.expressions.error import (
     Refused,
 )
 from engine.expressions.evaluation import Evaluation
-from engine.expressions.filters import FILTERS
+from engine.expressions.filters import FILTER_NAMES
 from engine.expressions.language import Source
 from engine.expressions.references import Path, Reference, written
 from engine.expressions.values import KINDS, MISSING, Json, Missing, follow, kind
@@ -55,7 +55,9 @@ def static(node: nodes.Node) -> Path | None:
             return None
         keys.append(key)
         node = node.node
-    return (node.name, *reversed(keys)) if isinstance(node, nodes.Name) else None
+    if isinstance(node, nodes.Name) and node.name != "null":
+        return (node.name, *reversed(keys))
+    return None
 
 
 def _constant_key(node: nodes.Node) -> str | int | None:
@@ -80,10 +82,11 @@ def _path(compiler: Compiler, node: nodes.Expr, *, tolerant: bool) -> Seek:
     behind = tuple(keys)
     if isinstance(base, nodes.Name):
         return _named(compiler, base, behind, tolerant=tolerant)
-    if isinstance(base, nodes.Getitem):
-        start = _subscript(compiler, base, tolerant=tolerant)
-    else:
-        start = compiler.expression(base)
+    start = (
+        _subscript(compiler, base, tolerant=tolerant)
+        if isinstance(base, nodes.Getitem)
+        else compiler.expression(base)
+    )
     return _further(compiler, node, start, ("…", *behind), tolerant=tolerant) if behind else start
 
 
@@ -139,7 +142,7 @@ def _further(compiler: Compiler, node: nodes.Expr, start: Seek, path: Path, *, t
         first = start(evaluation)
         value = follow(first, keys)
         if type(value) in KINDS or (value is MISSING and tolerant):
-            return value
+            return value  # type: ignore[return-value]
         raise _lost(source, offset, path, first, evaluation)
 
     return seek
@@ -189,7 +192,7 @@ def _subscript(compiler: Compiler, node: nodes.Getitem, *, tolerant: bool) -> Se
             raise fail(Refused(TYPE, f"needs text or an integer for its key, not {kind(key)}"))
         value = follow(container, (key,))
         if type(value) in KINDS or (value is MISSING and tolerant):
-            return value
+            return value  # type: ignore[return-value]
         if value is not MISSING:
             raise fail(Refused(TYPE, "leads to something that is not JSON"))
         if type(container) is dict and type(key) is str:
@@ -218,7 +221,7 @@ def _slice(compiler: Compiler, node: nodes.Getitem, start: Seek) -> Seek:
     return seek
 
 
-def _cut(evaluation: Evaluation, value: Json | Missing, numbers: list[Json]) -> Json | Missing:
+def _cut(evaluation: Evaluation, value: Json | Missing, numbers: list[Any]) -> Json | Missing:
     for number in numbers:
         if number is not None and type(number) is not int:
             raise Refused(TYPE, f"needs integers, not {kind(number)}")
@@ -256,14 +259,14 @@ def _lost(source: Source, offset: int, path: Path, start: object, evaluation: Ev
 def _stopped(source: Source, offset: int, place: str, value: object, key: str | int) -> ExpressionError:
     if type(value) is dict and type(key) is str:
         guess = nearest(key, [each for each in value if type(each) is str])
-        hint = f"Did you mean `{guess}`?" if guess else _MAY_BE_ABSENT
-        return source.error(UNKNOWN_KEY, f"`{place}` has no key `{key}`.", offset, hint)
+        remedy = f"Did you mean `{guess}`?" if guess else _MAY_BE_ABSENT
+        return source.error(UNKNOWN_KEY, f"`{place}` has no key `{key}`.", offset, remedy)
     if type(value) is list and type(key) is int:
         return source.error(UNKNOWN_KEY, f"`{place}` has no item {key}.", offset, _MAY_BE_ABSENT)
     if type(value) in KINDS:
         sought = f"key `{key}`" if type(key) is str else f"item {key}"
-        hint = None
-        if type(key) is str and key in FILTERS:
+        hint: str | None = None
+        if type(key) is str and key in FILTER_NAMES:
             hint = f"`{key}` is a filter: write `{place} | {key}`."
         elif type(value) is list:
             hint = "Take one item with `[0]`, or a field of all with `map(attribute=...)`."

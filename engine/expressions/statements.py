@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jinja2 import nodes
 
 from engine.expressions.closures import Evaluate, Write
-from engine.expressions.error import NOT_ALLOWED, Refused
+from engine.expressions.error import NOT_ALLOWED, TYPE, VALUE, Refused
 from engine.expressions.evaluation import Evaluation
-from engine.expressions.values import Json, text_of
+from engine.expressions.values import MISSING, Json, kind, text_of
+from engine.expressions.variables import Frame, merged
 
 if TYPE_CHECKING:
     from engine.expressions.compiler import Compiler
@@ -86,7 +87,7 @@ def _if(compiler: Compiler, node: nodes.If) -> Write:
         if each is not node:
             compiler.count(each)
         frame.names = dict(before)
-        branches.append((compiler.expression(each.test), _body(compiler, each.body)))
+        branches.append((compiler.expression(cast("nodes.Expr", each.test)), _body(compiler, each.body)))
         outcomes.append(frame.names)
     frame.names = dict(before)
     otherwise = _body(compiler, node.else_)
@@ -101,7 +102,7 @@ def _if(compiler: Compiler, node: nodes.If) -> Write:
 
 
 def _set(compiler: Compiler, node: nodes.Assign) -> Write:
-    value = compiler.expression(node.node)
+    value = compiler.expression(cast("nodes.Expr", node.node))
     fail = compiler.failure(node, "`set`", node.node)
     bind = _target(compiler, node.target)
 
@@ -155,14 +156,14 @@ def _declared(compiler: Compiler, node: nodes.Name) -> int:
 def _for(compiler: Compiler, node: nodes.For) -> Write:
     if node.recursive:
         raise compiler.refuse(NOT_ALLOWED, "A recursive loop is not part of the language.", node)
-    sequence = compiler.expression(node.iter)
+    sequence = compiler.expression(cast("nodes.Expr", node.iter))
     fail = compiler.failure(node, "`for`", node.iter)
     cost = compiler.cost
     outer = compiler.frame
     frame = compiler.frame = Frame(outer)
     bind = _target(compiler, node.target)
     targets = set(frame.slots.values())
-    condition = None if node.test is None else compiler.expression(node.test)
+    condition = None if node.test is None else compiler.expression(cast("nodes.Expr", node.test))
     cost_of_test = compiler.cost - cost
     turn = frame.loop = compiler.new_slot()
     compiler.new_slot()

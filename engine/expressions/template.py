@@ -6,6 +6,7 @@ which nothing ever compiles: a template is rendered once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +14,7 @@ from jinja2 import nodes
 
 from engine.expressions.cache import Cache
 from engine.expressions.compiler import Compiler, Program
-from engine.expressions.error import SYNTAX, TOO_LARGE, TYPE, ExpressionError, Refused
+from engine.expressions.error import NUMBER, SYNTAX, TOO_LARGE, TYPE, ExpressionError, Refused
 from engine.expressions.evaluation import Evaluation
 from engine.expressions.language import Source, is_plain, parse_expression, parse_template
 from engine.expressions.limits import LIMITS, Limits
@@ -50,16 +51,16 @@ class Template:
         """
         if self._keys is not None:
             # Most templates are one path. Where it leads nowhere, the program says why.
-            value: object = scope.values.get(self._root, MISSING)
+            found: object = scope.values.get(self._root, MISSING)
             for key in self._keys:
-                value = value.get(key, MISSING) if type(value) is dict else follow(value, (key,))
-            if type(value) in KINDS:
-                return value  # type: ignore[return-value]
+                found = found.get(key, MISSING) if type(found) is dict else follow(found, (key,))
+            if type(found) in KINDS and type(found) is not float:
+                return found  # type: ignore[return-value]
         program = self._program
         if program is None:
             return self.source
         try:
-            return program.evaluate(Evaluation(scope, self._limits, program.cost, program.slots))
+            value = program.evaluate(Evaluation(scope, self._limits, program.cost, program.slots))
         except Refused as refused:
             raise self._source.error(
                 refused.code, f"The template {refused.reason}.", 0, refused.hint
@@ -68,6 +69,9 @@ class Template:
             raise self._source.error(
                 TOO_LARGE, "The template meets data that is nested too deep.", 0
             ) from None
+        if type(value) is float and not math.isfinite(value):
+            raise self._source.error(NUMBER, "The template comes to a number that JSON cannot hold.", 0)
+        return value
 
 
 class Compiled:
@@ -200,7 +204,7 @@ def _of_parts(value: list[Json] | dict[str, Json], parts: list[tuple[int | str, 
         rendered = value.copy()
         for key, part in parts:
             try:
-                rendered[key] = part(scope)  # type: ignore[index,call-overload]
+                rendered[key] = part(scope)  # type: ignore[index]
             except ExpressionError as error:
                 error.where = (key, *error.where)
                 raise

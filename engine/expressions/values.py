@@ -16,7 +16,10 @@ from engine.expressions.error import NUMBER, TOO_LARGE, TYPE, VALUE, Refused
 if TYPE_CHECKING:
     from engine.expressions.evaluation import Evaluation
 
-Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+
+_LONG = 4_194_304
+_CHUNK = 65_536
 
 DEPTH = 200
 """How deep lists and objects may stand inside each other where a value is written as text, compared or walked."""
@@ -61,8 +64,10 @@ def word(value: Json) -> str:
 
 
 def size(text: str) -> int:
-    """Return the length in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    """Return the length in UTF-8, or of what is far beyond every limit the number of characters."""
+    if text.isascii() or len(text) > _LONG:
+        return len(text)
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def truth(value: object) -> bool:
@@ -133,6 +138,11 @@ def utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise Refused(VALUE, "cannot encode text with half a surrogate pair in it") from None
+
+
+def chunks(text: str) -> Iterator[str]:
+    """Iterate over a text in pieces, so that looking at all of it needs no copy of all of it."""
+    return (text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK))
 
 
 # Looking inside.
@@ -262,7 +272,7 @@ def fingerprint(evaluation: Evaluation, value: object) -> str:
     """
     if type(value) is str:
         evaluation.read(value)
-        return "s" + value
+        return "s" + value if len(value) < _CHUNK else "d" + _digest(evaluation, value)
     if type(value) is list or type(value) is dict:
         return "d" + _digest(evaluation, value)
     if type(value) in KINDS:
@@ -286,8 +296,9 @@ def _digest(evaluation: Evaluation, value: object) -> str:
         evaluation.spend(1)
         if type(item) is str:
             evaluation.read(item)
-            data = item.encode("utf-8", "surrogatepass")
-            digest.update(b"s%d:" % len(data) + data)
+            digest.update(b"s%d:" % len(item))
+            for chunk in chunks(item):
+                digest.update(chunk.encode("utf-8", "surrogatepass"))
         elif type(item) is list:
             digest.update(b"l%d:" % len(item))
             evaluation.spend(len(item))

@@ -33,7 +33,7 @@ class Connection(Protocol):
         """Run one statement with `?` marks; return its rows."""
 
     def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
-        """Run one statement over a batch; return its rows."""
+        """Run one statement over a batch; return its rows. An empty batch runs nothing."""
 
     def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
         """Insert a batch."""
@@ -117,7 +117,7 @@ class SqliteConnection:
 
     def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
         """Run one statement over a batch."""
-        return self._raw.execute(statement.for_sqlite, (as_document(rows),)).fetchall()
+        return self._raw.execute(statement.for_sqlite, (as_document(rows),)).fetchall() if rows else []
 
     def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
         """Insert a batch."""
@@ -210,11 +210,12 @@ class PostgresConnection:
 
     def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
         """Run one statement over a batch."""
-        return self._execute(statement.for_postgres.replace("{lock}", "FOR UPDATE"), as_arrays(rows))
+        return self._execute(statement.for_postgres, as_arrays(rows)) if rows else []
 
     def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
         """Insert a batch."""
-        self._execute(statement.for_postgres, as_arrays(rows))
+        if rows:
+            self._execute(statement.for_postgres, as_arrays(rows))
 
     def begin(self) -> None:
         """Open a transaction."""

@@ -36,7 +36,7 @@ class Batched:
         """The text with the batch as one array a column."""
         arrays = ", ".join(f"%s::{type_}[]" for _, type_ in self.columns)
         names = ", ".join(name for name, _ in self.columns)
-        return self.text.replace("{rows}", f"unnest({arrays}) AS r({names})")
+        return self.text.replace("{rows}", f"unnest({arrays}) AS r({names})").replace("{lock}", "FOR UPDATE")
 
 
 @dataclass(frozen=True)

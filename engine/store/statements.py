@@ -156,11 +156,11 @@ WAKE = Batched(
 )
 RESEND = Batched(
     "UPDATE segment SET due = r.due, "
-    "deliveries = CASE WHEN segment.due > segment.ready_at AND segment.deliveries < 2 "
+    "deliveries = CASE WHEN r.lost = 1 AND segment.due > segment.ready_at AND segment.deliveries < 2 "
     "THEN segment.deliveries + 1 ELSE segment.deliveries END FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
     "AND segment.status = 'ready' AND segment.due = r.mark" + _RETURN + ", segment.queue",
-    columns("execution_id segment item mark due", segment="bigint", mark="bigint", due="bigint"),
+    columns("execution_id segment item mark due lost", segment="bigint", mark="bigint", due="bigint", lost="bigint"),
 )
 STOP_UNSTARTED = Batched(
     "UPDATE segment SET status = 'cancelled', due = NULL FROM {rows} WHERE segment.execution_id = r.execution_id "

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import httpx2
-from pydantic import AfterValidator, BaseModel, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool
 
 from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, Uncertain, node
 from celeriac.duration import PATTERN, seconds
@@ -76,7 +76,7 @@ def _positive(value: float | str) -> float | str:
 
 _Scalar = str | int | float | bool | None
 _Status = Annotated[int, Field(ge=100, le=599)] | Literal["2xx", "3xx", "4xx", "5xx"]
-_Number = Annotated[float, Field(gt=0)]
+_Number = Annotated[float, Field(gt=0, strict=True)]
 _Text = Annotated[str, Field(pattern=PATTERN)]
 
 
@@ -99,7 +99,7 @@ class Config(BaseModel, extra="forbid"):
         None, description="What to send: text as it is, anything else as JSON, null nothing."
     )
     connection: str | None = Field(None, description="The connection that holds the credential.")
-    idempotent: bool | None = Field(
+    idempotent: StrictBool | None = Field(
         None,
         description="True: the server honours an Idempotency-Key. False: never repeat it. Left out: as the "
         "method says (PUT and DELETE may be repeated, POST and PATCH may not).",

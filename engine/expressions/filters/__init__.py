@@ -20,5 +20,10 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     **dates.FILTERS,
 }
 
+EACH: Final = ("map", "select", "reject", "selectattr", "rejectattr")
+"""The filters that apply another filter or a test to every item: `calls` compiles them."""
+
+FILTER_NAMES: Final = (*FILTERS, *EACH)
+
 ABSENT_WHEN_EMPTY: Final = ("first", "last", "min", "max")
 """The filters that find nothing in an empty list; `default` behind them says what then."""

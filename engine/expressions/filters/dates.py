@@ -46,6 +46,12 @@ _MONTHS = (
     "December",
 )
 
+
+def _offset_of(moment: datetime) -> str:
+    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
 # Python's own strftime asks the C library, which knows other languages and widths of a million digits.
 _DIRECTIVES: Final[dict[str, Callable[[datetime], str]]] = {
     "Y": lambda moment: f"{moment.year:04}",
@@ -68,16 +74,11 @@ _DIRECTIVES: Final[dict[str, Callable[[datetime], str]]] = {
     "S": lambda moment: f"{moment.second:02}",
     "L": lambda moment: f"{moment.microsecond // 1_000:03}",
     "f": lambda moment: f"{moment.microsecond:06}",
-    "z": lambda moment: _offset(moment),
+    "z": _offset_of,
     "F": lambda moment: f"{moment.year:04}-{moment.month:02}-{moment.day:02}",
     "T": lambda moment: f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}",
     "%": lambda _: "%",
 }
-
-
-def _offset(moment: datetime) -> str:
-    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
-    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
 def _moment(value: Json, name: str | None = None) -> datetime:

@@ -15,6 +15,7 @@ from engine.expressions.error import NUMBER, TOO_LARGE, TYPE, VALUE, Refused
 from engine.expressions.evaluation import Evaluation
 from engine.expressions.values import (
     Json,
+    chunks,
     entries,
     integer_from,
     json_of,
@@ -84,30 +85,30 @@ def urlencode(evaluation: Evaluation, value: Json) -> Json:
 
 
 def _quoted(evaluation: Evaluation, text: str) -> str:
-    data = utf8(text)
-    evaluation.build(3 * len(data))
-    return quote(data, safe="")
+    evaluation.build(3 * size(text))
+    return quote(utf8(text), safe="")
 
 
 def urldecode(evaluation: Evaluation, value: Json) -> Json:
     """What a part of a URL means; a plus stays a plus."""
-    data = utf8(text_from(value))
-    evaluation.build(len(data))
-    evaluation.spend(data.count(b"%"))
-    return _text(unquote_to_bytes(data))
+    text = text_from(value)
+    evaluation.build(size(text))
+    evaluation.spend(text.count("%"))
+    return _text(unquote_to_bytes(utf8(text)))
 
 
 def b64encode(evaluation: Evaluation, value: Json) -> Json:
     """The UTF-8 of a text in base64."""
-    data = utf8(text_from(value))
-    evaluation.build((len(data) + 2) // 3 * 4)
-    return base64.b64encode(data).decode("ascii")
+    text = text_from(value)
+    evaluation.build((size(text) + 2) // 3 * 4)
+    return base64.b64encode(utf8(text)).decode("ascii")
 
 
 def b64decode(evaluation: Evaluation, value: Json) -> Json:
     """The text whose UTF-8 this base64 is; the URL alphabet and missing padding are understood too."""
-    data = utf8(text_from(value)).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
-    evaluation.build(len(data))
+    text = text_from(value)
+    evaluation.build(size(text))
+    data = utf8(text).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
     try:
         return _text(base64.b64decode(data + b"=" * (-len(data) % 4), validate=True))
     except binascii.Error:
@@ -125,7 +126,10 @@ def sha256(evaluation: Evaluation, value: Json) -> Json:
     """The SHA-256 of a text's UTF-8, in hexadecimal digits."""
     text = text_from(value)
     evaluation.read(text)
-    return hashlib.sha256(utf8(text)).hexdigest()
+    digest = hashlib.sha256()
+    for chunk in chunks(text):
+        digest.update(utf8(chunk))
+    return digest.hexdigest()
 
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {

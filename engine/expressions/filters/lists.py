@@ -40,7 +40,9 @@ def items_of(evaluation: Evaluation, value: Json) -> list[Json]:
     return items
 
 
-def attribute_in(item: Json, keys: Sequence[str | int], number: int, *, tolerant: bool = False) -> Json:
+def attribute_in(
+    item: Json, keys: Sequence[str | int], number: int, *, tolerant: bool = False
+) -> Json | Missing:
     """Return what an item has at a path; absence is an error, or `MISSING` if tolerated."""
     found = follow(item, keys)
     if type(found) in KINDS or (tolerant and found is MISSING):
@@ -57,7 +59,7 @@ def _attributes(evaluation: Evaluation, items: list[Json], attribute: Json) -> l
         return items
     keys = keys_of(attribute)
     evaluation.spend(len(items))
-    return [attribute_in(item, keys, number) for number, item in enumerate(items)]
+    return [attribute_in(item, keys, number) for number, item in enumerate(items)]  # type: ignore[misc]
 
 
 def _folded(evaluation: Evaluation, values: list[Json], case_sensitive: Json) -> list[Json]:
@@ -197,7 +199,7 @@ def total(evaluation: Evaluation, value: Json, attribute: Json = None, start: Js
 def join(evaluation: Evaluation, value: Json, d: Json = "", attribute: Json = None) -> Json:
     """The texts of the items one behind the other, with `d` between them."""
     between = text_from(d, "d")
-    texts = []
+    texts: list[str] = []
     for each in _attributes(evaluation, items_of(evaluation, value), attribute):
         text = text_of(evaluation, each)
         evaluation.build(size(text) + (size(between) if texts else 0))
@@ -212,8 +214,8 @@ def map_attribute(
     keys = keys_of(attribute)
     found: list[Json] = []
     for number, item in enumerate(items_of(evaluation, value)):
-        each = attribute_in(item, keys, number, tolerant=not isinstance(default, Missing))
-        found.append(default if isinstance(each, Missing) else each)  # type: ignore[arg-type]
+        each = attribute_in(item, keys, number, tolerant=default is not MISSING)
+        found.append(default if each is MISSING else each)  # type: ignore[arg-type]
     return found
 
 

@@ -9,14 +9,12 @@ from engine.expressions.error import TYPE, Refused
 from engine.expressions.evaluation import Evaluation
 from engine.expressions.filters.lists import items_of
 from engine.expressions.values import (
-    KINDS,
     MISSING,
     Json,
     boolean_from,
     entries,
     follow,
     kind,
-    list_from,
     object_from,
     orderable,
     size,

@@ -72,7 +72,7 @@ async def test_what_the_deployment_allows_is_reached(egress: Egress) -> None:
     ]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"])  # noqa: S104  a way to say loopback
 async def test_loopback_is_refused_by_default_and_sees_no_connection(host: str) -> None:
     async with serving(always(answer())) as server:
         error = await refusal_of(Egress(Policy()), f"http://{host}:{server.port}/")
@@ -713,6 +713,16 @@ async def test_a_call_ends_at_its_timeout_however_the_server_plays_for_time(
     async with serving(handler) as server:
         with pytest.raises(httpx2.ReadTimeout):
             await egress.client().get(server.url, timeout=0.2)
+
+
+async def test_a_timeout_of_the_callers_own_body_is_left_as_it_is(egress: Egress) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        raise TimeoutError("mine")
+
+    async with serving(always(answer())) as server:
+        with pytest.raises(TimeoutError, match="mine"):
+            await egress.client().put(server.url, content=body())
 
 
 async def test_redirects_share_one_timeout(egress: Egress) -> None:

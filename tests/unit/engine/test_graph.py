@@ -66,8 +66,8 @@ def test_components_come_after_those_they_lead_to_and_hold_each_node_once(
     assert all(number[a] >= number[b] for a, b in edges)
 
 
-def test_a_cycle_starts_where_it_is_entered() -> None:
-    graph = Graph("cbax", [("x", "a"), ("a", "b"), ("b", "c"), ("c", "a")])
+def test_a_cycle_starts_at_the_node_that_was_written_first() -> None:
+    graph = Graph("xabc", [("x", "b"), ("a", "b"), ("b", "c"), ("c", "a")])
     assert graph.cycles() == [["a", "b", "c", "a"]]
 
 

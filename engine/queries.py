@@ -1,0 +1,402 @@
+"""What people ask: workflows, executions and their history. Reading only; the pen and the catalogue write.
+
+Each function is a query of one connection, for `Reader.read`. Everything comes back as JSON, times in milliseconds since
+the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac import Json
+from engine.catalog import Active
+from engine.definition import TRIGGER
+from engine.errors import Conflict, NotFound
+from engine.plan import Plan
+from engine.remedies import remedy
+from engine.settings import DEFAULT_PROJECT
+from engine.states import EXECUTION_FINAL, ExecutionStatus
+from engine.store.database import Connection
+from engine.store.sql import Row
+from engine.timeline import Journaled, NodeRun, SegmentState, timeline
+
+Body = dict[str, Json]
+
+Position = tuple[int, str]
+"""(created_at, id) of the last execution of a page: the next page starts behind it."""
+
+_WORKFLOW = (
+    "SELECT w.id, w.name, w.description, w.enabled, w.created_at, w.updated_at, v.id, v.number "
+    "FROM workflow w JOIN workflow_version v ON v.id = w.version_id "
+)
+_EXECUTION = (
+    "SELECT e.id, e.workflow_id, w.name, e.version_id, v.number, e.status, e.output, e.output_blob, e.error, "
+    "e.created_at, e.started_at, e.finished_at, e.cancel_at, e.cancel_reason, e.pause_at, e.deadline, e.base, "
+    "e.trigger_event, e.principal FROM execution e JOIN workflow_version v ON v.id = e.version_id "
+    "JOIN workflow w ON w.id = e.workflow_id "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list, and where the next one starts; nothing when this is the last."""
+
+    rows: list[Body]
+    following: str | Position | None
+
+
+def workflows(
+    connection: Connection, limit: int, after: str = "", project: str = DEFAULT_PROJECT
+) -> Page:
+    """Return workflows by name, those behind the name `after`."""
+    found = connection.run(
+        _WORKFLOW + "WHERE w.project_id = ? AND w.name > ? ORDER BY w.name LIMIT ?", (project, after, limit + 1)
+    )
+    rows = [_workflow_body(row) for row in found[:limit]]
+    return Page(rows, str(found[limit - 1][1]) if len(found) > limit else None)
+
+
+def workflow(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> Body:
+    """Return a workflow by id or name, with the document of its active version. Raises `NotFound`."""
+    row = _workflow_row(connection, reference, project)
+    (document,) = connection.run("SELECT document FROM workflow_version WHERE id = ?", (row[6],))[0]
+    return {**_workflow_body(row), "document": json.loads(document)}
+
+
+def versions(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> list[Body]:
+    """Return the versions of a workflow, the newest first. Raises `NotFound`."""
+    row = _workflow_row(connection, reference, project)
+    found = connection.run(
+        "SELECT id, number, hash, created_at FROM workflow_version WHERE workflow_id = ? ORDER BY number DESC",
+        (row[0],),
+    )
+    return [
+        {"id": id_, "number": number, "hash": digest, "created_at": at, "active": id_ == row[6]}
+        for id_, number, digest, at in found
+    ]
+
+
+def document(
+    connection: Connection, reference: str, number: int | None, project: str = DEFAULT_PROJECT
+) -> tuple[int, dict[str, Json]]:
+    """Return a version's number and document; without a number the active one. Raises `NotFound`."""
+    row = _workflow_row(connection, reference, project)
+    number = row[7] if number is None else number
+    found = connection.run(
+        "SELECT document FROM workflow_version WHERE workflow_id = ? AND number = ?", (row[0], number)
+    )
+    if not found:
+        message = f"The workflow {row[1]} has no version {number}."
+        raise NotFound(message, hint=f"It has versions 1 to {_newest(connection, row[0])}.")
+    return int(number), json.loads(found[0][0])
+
+
+def executions(
+    connection: Connection,
+    limit: int,
+    *,
+    reference: str | None = None,
+    status: ExecutionStatus | None = None,
+    before: Position | None = None,
+    project: str = DEFAULT_PROJECT,
+) -> Page:
+    """Return executions, the latest first, those born before a position. Raises `NotFound` for an unknown workflow."""
+    where, values = ["e.project_id = ?"], [project]
+    order = "e.id DESC"
+    if reference is not None:
+        where.append("e.workflow_id = ?")
+        values.append(_workflow_row(connection, reference, project)[0])
+        order = "e.created_at DESC, e.id DESC"
+    if status is not None:
+        where.append("e.status = ?")
+        values.append(str(status))
+    if before is not None:
+        where.append("(e.created_at, e.id) < (?, ?)" if reference is not None else "e.id < ?")
+        values.extend(before if reference is not None else before[1:])  # type: ignore[arg-type]
+    found = connection.run(
+        f"{_EXECUTION} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", (*values, limit + 1)
+    )
+    rows = [_execution_body(row) for row in found[:limit]]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(rows, None if last is None else (last[9], last[0]))
+
+
+def execution(
+    connection: Connection, name: str, *, with_input: bool = False, project: str = DEFAULT_PROJECT
+) -> Body:
+    """Return one execution with its result. Raises `NotFound`."""
+    row = _execution_row(connection, name, project)
+    body = _execution_body(row)
+    if row[5] == ExecutionStatus.SUCCEEDED:
+        body["output"] = _payload(connection, row[6], row[7])
+    if with_input:
+        text, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
+        body["input"] = _payload(connection, text, blob)
+    return body
+
+
+def events(
+    connection: Connection, name: str, after: int, limit: int, project: str = DEFAULT_PROJECT
+) -> tuple[list[Body], bool]:
+    """Return single events behind a sequence number, and whether no more will come. Raises `NotFound`.
+
+    The status is read before the events: an execution that had ended by then has all of its events written.
+    """
+    row = _execution_row(connection, name, project)
+    found = connection.run(
+        "SELECT seq, count, body FROM event WHERE execution_id = ? AND seq + count > ? ORDER BY seq LIMIT ?",
+        (name, after + 1, limit),
+    )
+    listed = [each for seq, _, body in found for each in expand(seq, body) if int(each["seq"]) > after]  # type: ignore[call-overload, arg-type]
+    final = row[5] in EXECUTION_FINAL and len(found) < limit and len(listed) <= limit
+    return listed[:limit], final
+
+
+def expand(seq: int, body: str) -> Iterator[Body]:
+    """Yield the single events of a packed row."""
+    for number, (type_, subject, at, more) in enumerate(json.loads(body), seq):
+        area = type_.partition(".")[0]
+        event: Body = {"seq": number, "type": type_, "at": at}
+        if area in ("node", "step"):
+            event["node"] = subject
+        elif area == "segment":
+            event["segment"] = subject
+        yield {**event, **more}
+
+
+def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> list[NodeRun]:
+    """Return what became of each node of an execution. Raises `NotFound`."""
+    row = _execution_row(connection, name, project)
+    segments = [
+        SegmentState(*fields)
+        for fields in connection.run(
+            "SELECT segment, item, status, head, exits, due FROM segment WHERE execution_id = ?", (name,)
+        )
+    ]
+    journal = [
+        Journaled(node, item, status, _json(error), tries, started_at, ended_at)
+        for node, item, status, error, tries, started_at, ended_at in connection.run(
+            "SELECT node, item, status, error, tries, started_at, ended_at FROM journal "
+            "WHERE execution_id = ? AND step = '' AND status <> 'pack'",
+            (name,),
+        )
+    ]
+    happened = [
+        each
+        for seq, body in connection.run(
+            "SELECT seq, body FROM event WHERE execution_id = ? ORDER BY seq", (name,)
+        )
+        for each in expand(seq, body)
+    ]
+    plan = _plan(connection, row[3])
+    return timeline(plan, segments, journal, happened, ended=row[5] in EXECUTION_FINAL)
+
+
+def attention(connection: Connection, limit: int, project: str = DEFAULT_PROJECT) -> list[Body]:
+    """Return the segments that wait for a person's word, those of the oldest executions first."""
+    found = connection.run(
+        "SELECT s.execution_id, s.segment, s.item, s.status, s.head, s.reason, s.ready_at, e.version_id, w.name "
+        "FROM segment s JOIN execution e ON e.id = s.execution_id JOIN workflow w ON w.id = e.workflow_id "
+        "WHERE s.status IN ('uncertain', 'quarantined') AND e.project_id = ? AND e.finished_at IS NULL "
+        "ORDER BY s.execution_id, s.segment, s.item LIMIT ?",
+        (project, limit),
+    )
+    plans: dict[str, Plan] = {}
+    rows = []
+    for name, number, item, status, head, reason, since, version, title in found:
+        plan = plans.get(version) or plans.setdefault(version, _plan(connection, version))
+        node = plan.segments[number].nodes[head].id
+        rows.append(_attention_body(name, number, item, status, node, reason, since, title))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A segment that waits for a person's word: what is needed to carry that out."""
+
+    status: str
+    candidates: tuple[str, ...]
+    """The nodes a word may be about: the one in doubt, or all of a quarantined segment that have not ended."""
+    paused: bool
+
+
+def doubtful(
+    connection: Connection, name: str, number: int, item: str, project: str = DEFAULT_PROJECT
+) -> Doubtful:
+    """Return a segment that waits for a person's word. Raises `NotFound`, or `Conflict` when it does not wait for one."""
+    row = _execution_row(connection, name, project)
+    found = connection.run(
+        "SELECT status, head FROM segment WHERE execution_id = ? AND segment = ? AND item = ?",
+        (name, number, item),
+    )
+    if not found:
+        message = f"The execution {name} has no segment {number}{f' for item {item}' if item else ''}."
+        raise NotFound(message, hint="celeriac attention list shows what waits for a person.")
+    status, head = found[0]
+    if status not in ("uncertain", "quarantined") or row[5] in EXECUTION_FINAL:
+        message = f"The segment {number} of {name} is {status}, and waits for nobody's word."
+        raise Conflict(message, hint="celeriac attention list shows what waits for a person.")
+    segment = _plan(connection, row[3]).segments[number]
+    if status == "uncertain":
+        return Doubtful(status, (segment.nodes[head].id,), row[14] is not None)
+    over = {
+        fields[0]
+        for fields in connection.run(
+            "SELECT node FROM journal WHERE execution_id = ? AND item = ? AND step = '' AND status IN "
+            "('succeeded', 'failed', 'continued')",
+            (name, item),
+        )
+    }
+    candidates = tuple(node.id for node in segment.nodes[head:] if node.id not in {*over, TRIGGER})
+    return Doubtful(status, candidates, row[14] is not None)
+
+
+def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> tuple[Active, Json]:
+    """Return what starts an ended execution's version on its input once more. Raises `NotFound` or `Conflict`."""
+    row = _execution_row(connection, name, project)
+    if row[5] not in EXECUTION_FINAL:
+        message = f"The execution {name} is {row[5]}; only one that has ended is repeated."
+        raise Conflict(message, hint=f"Stop it first: celeriac executions cancel {name}")
+    text, plan_text = connection.run(
+        "SELECT document, plan FROM workflow_version WHERE id = ?", (row[3],)
+    )[0]
+    plan = Plan.from_json(json.loads(plan_text))
+    inputs = json.loads(text)["definition"].get("inputs")
+    enabled = connection.run("SELECT enabled FROM workflow WHERE id = ?", (row[1],))[0][0]
+    payload, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
+    active = Active(row[1], row[3], project, row[2], bool(enabled), plan.root.queue, plan.timeout, inputs)
+    return active, _payload(connection, payload, blob)
+
+
+def is_there(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> ExecutionStatus:
+    """Return an execution's status. Raises `NotFound`."""
+    return ExecutionStatus(_execution_row(connection, name, project)[5])
+
+
+def _workflow_row(connection: Connection, reference: str, project: str) -> Row:
+    rows = connection.run(
+        _WORKFLOW + "WHERE w.project_id = ? AND (w.id = ? OR w.name = ?)", (project, reference, reference)
+    )
+    if not rows:
+        message = f"There is no workflow {reference!r}."
+        raise NotFound(message, hint="celeriac workflows list shows what there is.")
+    return rows[0]
+
+
+def _workflow_body(row: Sequence[Any]) -> Body:
+    id_, name, description, enabled, created_at, updated_at, version, number = row
+    return {
+        "id": id_,
+        "name": name,
+        "description": description,
+        "enabled": bool(enabled),
+        "version": {"id": version, "number": number},
+        "created_at": created_at,
+        "updated_at": updated_at,
+    }
+
+
+def _newest(connection: Connection, workflow_id: str) -> int:
+    return int(
+        connection.run("SELECT max(number) FROM workflow_version WHERE workflow_id = ?", (workflow_id,))[0][0]
+    )
+
+
+def _execution_row(connection: Connection, name: str, project: str) -> Row:
+    rows = connection.run(_EXECUTION + "WHERE e.id = ? AND e.project_id = ?", (name, project))
+    if not rows:
+        message = f"There is no execution {name!r}."
+        raise NotFound(message, hint="celeriac executions list shows what there is.")
+    return rows[0]
+
+
+def _execution_body(row: Sequence[Any]) -> Body:
+    """Return what a list shows of an execution: everything but what may be large."""
+    (id_, workflow_id, name, version, number, status, _, _, error, created_at, started_at, finished_at) = row[:12]
+    cancel_at, cancel_reason, pause_at, deadline, base, trigger, principal = row[12:]
+    body: Body = {
+        "id": id_,
+        "workflow": {"id": workflow_id, "name": name},
+        "version": {"id": version, "number": number},
+        "status": status,
+        "trigger": json.loads(trigger),
+        "created_at": created_at,
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "duration_ms": None if finished_at is None else finished_at - created_at,
+    }
+    if error is not None:
+        body["error"] = _with_hint(json.loads(error))
+    optional = {
+        "cancel_requested_at": cancel_at,
+        "cancel_reason": cancel_reason or None,
+        "paused_at": pause_at,
+        "deadline": deadline,
+        "base": base,
+        "principal": principal or None,
+    }
+    return body | {key: value for key, value in optional.items() if value is not None}
+
+
+def _with_hint(error: Body) -> Body:
+    hint = remedy(str(error.get("code")))
+    return error if hint is None else {**error, "hint": hint}
+
+
+def _attention_body(
+    name: str,
+    number: int,
+    item: str,
+    status: str,
+    node: str,
+    reason: str | None,
+    since: int | None,
+    title: str,
+) -> Body:
+    where = f"{name} {number}" + (f" --item {item}" if item else "")
+    if status == "uncertain":
+        known = json.loads(reason or "{}")
+        node = known.get("node", node)
+        message = known.get("message", "Nobody knows whether the call took effect.")
+        code = known.get("code", "effect.uncertain")
+        hint = (
+            f"Find out whether {node} took effect. If it did: celeriac attention resolve {where} done; if not: "
+            f"celeriac attention resolve {where} retry; to give up: celeriac attention resolve {where} fail"
+        )
+    else:
+        message = reason or "The process that ran it died too often."
+        code = "segment.quarantined"
+        hint = (
+            f"Correct what ends the process (memory, a fault of {node}'s node type), then: celeriac attention "
+            f"resolve {where} retry; to give up: celeriac attention resolve {where} fail"
+        )
+    body: Body = {
+        "execution": name,
+        "workflow": title,
+        "segment": number,
+        "node": node,
+        "status": status,
+        "since": since,
+        "code": code,
+        "message": message,
+        "hint": hint,
+    }
+    return {**body, "item": item} if item else body
+
+
+def _plan(connection: Connection, version: str) -> Plan:
+    (text,) = connection.run("SELECT plan FROM workflow_version WHERE id = ?", (version,))[0]
+    return Plan.from_json(json.loads(text))
+
+
+def _payload(connection: Connection, text: str | None, blob: str | None) -> Json:
+    if blob is not None:
+        (text,) = connection.run("SELECT body FROM blob WHERE hash = ?", (blob,))[0]
+    return _json(text)
+
+
+def _json(text: str | None) -> Json:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,621 @@
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import find, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, field_validator
+
+from celeriac import Context, Expr, Json, node
+from engine import problems
+from engine.problems import Problem
+from engine.registry import Registry
+from engine.settings import Limits
+from tests.mistakes import MISTAKES, definitions
+
+ROOT = Path(__file__).parents[3]
+BUILT_IN = Registry.load(["nodes"])
+
+FOUND_IN_TEXT_ONLY = {
+    "definition.bad_number",
+    "definition.bad_text",
+    "definition.duplicate_key",
+    "definition.not_json",
+    "definition.not_utf8",
+    "definition.too_large",
+}
+FOUND_BY_LIMITS = {"definition.too_deep", "definition.too_many_edges", "definition.too_many_nodes"}
+"""Their tests stand below and in test_source.py."""
+
+
+def workflow(*nodes: Json, edges: list[Json] | None = None, **body: Json) -> dict[str, Json]:
+    return {"name": "sample", "definition": {"nodes": list(nodes), "edges": edges or [], **body}}
+
+
+def reading(expression: str, **body: Json) -> dict[str, Json]:
+    return workflow(
+        {"id": "a", "type": "set", "config": {"values": {"x": f"{{{{ {expression} }}}}"}}}, **body
+    )
+
+
+def noop(name: str, **rest: Json) -> dict[str, Json]:
+    return {"id": name, "type": "noop", **rest}
+
+
+def codes(document: Json, registry: Registry = BUILT_IN, **limits: int) -> list[tuple[str, str]]:
+    return [
+        (each.code, each.pointer) for each in problems.check(document, registry, replace(Limits(), **limits))
+    ]
+
+
+def only(document: Json, registry: Registry = BUILT_IN) -> Problem:
+    found = problems.check(document, registry)
+    assert len(found) == 1, found
+    return found[0]
+
+
+# The table of codes.
+
+
+def codes_in_the_source(area: str) -> set[str]:
+    found: set[str] = set()
+    for file in (ROOT / "engine").rglob("*.py"):
+        for part in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                found |= {part.value} if re.fullmatch(rf"{area}\.[a-z0-9_]+", part.value) else set()
+    return found
+
+
+@pytest.mark.parametrize("area", ["definition", "expression"])
+def test_the_table_of_codes_holds_every_code_there_is_and_no_other(area: str) -> None:
+    table = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert sorted(codes_in_the_source(area)) == sorted(
+        re.findall(rf"^\| `({area}\.[a-z0-9_]+)`", table, re.MULTILINE)
+    )
+
+
+def test_every_code_of_definitions_has_a_mistake_that_shows_it() -> None:
+    def shown() -> Iterator[str]:
+        for spoil in MISTAKES.values():
+            drawn: list[str] = []
+
+            @st.composite
+            def spoilt(draw: st.DrawFn) -> str:
+                return spoil(draw(definitions()), draw)[0]  # noqa: B023  drawn at once
+
+            find(
+                spoilt(),
+                lambda code: not drawn.append(code),
+                settings=settings(database=None, max_examples=1),
+            )  # type: ignore[func-returns-value]
+            yield drawn[0]
+
+    assert codes_in_the_source("definition") - FOUND_IN_TEXT_ONLY - FOUND_BY_LIMITS <= set(shown())
+
+
+# What is accepted.
+
+
+SHORT_FORM = """{
+  "name": "Email Summarizer",
+  "description": "Summarizes incoming emails",
+  "enabled": true,
+  "definition": {
+    "trigger": {
+      "type": "webhook",
+      "config": {"path": "/webhooks/email"}
+    },
+    "nodes": [
+      {
+        "id": "node_1",
+        "type": "ai_call",
+        "config": {"model": "gpt-4", "prompt": "Summarize: {{email.body}}"}
+      },
+      {
+        "id": "node_2",
+        "type": "send_email",
+        "config": {"to": "{{email.from}}", "subject": "Summary"}
+      }
+    ],
+    "edges": [
+      {"from": "trigger", "to": "node_1"},
+      {"from": "node_1", "to": "node_2"}
+    ]
+  }
+}"""
+
+
+class AiCall(BaseModel, extra="forbid"):
+    model: str
+    prompt: str
+
+
+class SendEmail(BaseModel, extra="forbid"):
+    to: str
+    subject: str
+
+
+@node("ai_call")
+def ai_call(config: AiCall, _ctx: Context) -> Json:
+    """Stand in for a model."""
+    return config.prompt
+
+
+@node("send_email")
+def send_email(config: SendEmail, _ctx: Context) -> Json:
+    """Stand in for a mail server."""
+    return config.to
+
+
+def test_the_short_form_is_accepted_once_its_node_types_exist() -> None:
+    assert problems.check_text(SHORT_FORM, Registry([ai_call, send_email])) == (json.loads(SHORT_FORM), [])
+    assert codes(json.loads(SHORT_FORM)) == [
+        ("definition.unknown_node_type", "/definition/nodes/0/type"),
+        ("definition.unknown_node_type", "/definition/nodes/1/type"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        {"type": "manual"},
+        {"type": "call", "config": {}},
+        {"type": "webhook"},
+        {"type": "webhook", "config": {"path": "/webhooks/email", "method": "PUT"}},
+        {"id": "morning", "type": "schedule", "config": {"cron": "0 9 * * *"}},
+        {"type": "schedule", "config": {"cron": "*/5 8-18 * * MON-FRI", "timezone": "America/New_York"}},
+        {"type": "schedule", "config": {"every": "1h30m"}},
+        {"type": "schedule", "config": {"every": 1}},
+        {"type": "event", "config": {"type": "order.created", "source": "shop"}},
+    ],
+)
+def test_every_way_in_is_accepted(trigger: dict[str, Json]) -> None:
+    assert codes(workflow(noop("a"), trigger=trigger)) == []
+    assert (
+        codes(workflow(noop("a"), triggers=[{**trigger, "id": "one"}, {"id": "two", "type": "manual"}])) == []
+    )
+
+
+def test_every_word_of_the_language_is_accepted() -> None:
+    document = workflow(
+        noop("a", retry={"max_attempts": 3, "on": ["http.*"], "except": ["http.client"], "delay": "250ms"}),
+        noop(
+            "b",
+            timeout={"attempt": 5, "total": "1m"},
+            on_error={"default": None},
+            effect="read",
+            on_uncertain="retry",
+        ),
+        noop("c", timeout="5s", on_error="branch", queue="cpu"),
+        noop("d", join={"mode": "n", "count": 2}),
+        noop("e", join="any", on_error="continue"),
+        edges=[
+            {"from": "trigger", "to": "a"},
+            {"from": "a", "to": "b", "when": "order.total > vars.limit"},
+            {"from": "a", "to": "c", "when": "{{ nodes.a.output is none }}", "on": "any"},
+            {"from": "b", "to": "d", "port": "out"},
+            {"from": "c", "to": "d", "on": "error"},
+            {"from": "c", "to": "e", "on": "timeout"},
+            {"from": "d", "to": "e"},
+        ],
+        inputs={
+            "type": "object",
+            "properties": {"order": {"type": "object"}},
+            "$defs": {"x": {"$ref": "#/$defs/x"}},
+        },
+        outputs=["{{ nodes.d.output }}", {"error": "{{ nodes.c.error }}"}],
+        variables={"limit": 3, "who": "{{ trigger.payload.order.who }}"},
+        retry={
+            "max_attempts": 2,
+            "backoff": "linear",
+            "factor": 1.5,
+            "max_delay": "1h",
+            "jitter": 0,
+            "max_duration": 9,
+        },
+        timeout="2d",
+        on_error="continue",
+        queue="default",
+    )
+    assert (
+        codes({"$schema": "https://celeriac.dev/schemas/workflow/v1.json", "enabled": False, **document})
+        == []
+    )
+
+
+def test_without_edges_from_the_trigger_every_node_nothing_leads_to_is_a_start() -> None:
+    assert codes(workflow(noop("a"), noop("b"), noop("c"), edges=[{"from": "a", "to": "b"}])) == []
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "anything.of.the.payload",
+        "items[0] ~ notes ~ codes ~ cars ~ event ~ indices ~ models",
+        "node_count",
+        "trigger.payload.items",
+        "execution.id ~ execution.workflow_id ~ execution.version ~ execution.started_at",
+        "trigger.type ~ trigger.id ~ trigger ~ execution ~ vars",
+        "nodes | length",
+        "missing | default(1)",
+        "node | default(1)",
+    ],
+)
+def test_a_name_that_may_have_a_value_is_left_to_run_time(expression: str) -> None:
+    assert codes(reading(expression)) == []
+
+
+def test_a_guarded_key_need_not_be_declared() -> None:
+    assert codes(reading("gift | default('none')", inputs={"properties": {"order": {}}})) == []
+
+
+def test_inputs_without_properties_declare_no_names() -> None:
+    assert codes(reading("order.id", inputs={"type": "object"})) == []
+
+
+def test_a_node_that_may_have_failed_or_been_skipped_may_be_read() -> None:
+    document = workflow(
+        {"id": "a", "type": "if", "config": {"condition": True}},
+        noop("b"),
+        {"id": "c", "type": "log", "config": {"message": "{{ nodes.b.output }} {{ nodes.a.error.code }}"}},
+        edges=[
+            {"from": "a", "to": "b", "port": "true"},
+            {"from": "b", "to": "c"},
+            {"from": "a", "to": "c", "port": "false"},
+            {"from": "a", "to": "c", "port": "error"},
+        ],
+    )
+    assert codes(document) == []
+
+
+# What is refused.
+
+
+def test_every_mistake_is_in_one_answer() -> None:
+    text = """{
+  "name": "",
+  "name": "x",
+  "defintion": {},
+  "definition": {
+    "trigger": {"type": "schedule", "config": {"cron": "9 o'clock"}},
+    "timeout": -1,
+    "nodes": [
+      {"id": "a", "type": "set", "config": {"values": {"x": "{{ nodes.b.output }}", "y": 1e999}}},
+      {"id": "b", "type": "if", "config": {"condition": "nodes.a.output.x >"}, "retries": 3},
+      {"id": "a", "type": "lgo", "config": {"message": "{{ vars.limit }}"}},
+      "c",
+      {"id": "d", "type": "log", "config": {"message": "{{ trigger.body }}", "level": "warn"}},
+      {"id": "e", "type": "merge", "join": {"mode": "n", "count": 3}}
+    ],
+    "edges": [
+      {"from": "trigger", "to": "a"},
+      {"from": "a", "to": "b"},
+      {"from": "b", "to": "e", "port": "yes"},
+      {"from": "e", "to": "b"},
+      {"from": "f", "to": "g", "when": ""}
+    ]
+  }
+}"""
+    value, found = problems.check_text(text, BUILT_IN)
+    assert value is None
+    assert [(each.line, each.column, each.code, each.pointer) for each in found] == [
+        (3, 3, "definition.duplicate_key", "/name"),
+        (4, 3, "definition.unknown_key", "/defintion"),
+        (6, 56, "definition.bad_config", "/definition/trigger/config/cron"),
+        (7, 16, "definition.bad_value", "/definition/timeout"),
+        (9, 65, "expression.not_before", "/definition/nodes/0/config/values/x"),
+        (9, 94, "definition.bad_number", "/definition/nodes/0/config/values/y"),
+        (10, 75, "expression.syntax", "/definition/nodes/1/config/condition"),
+        (10, 79, "definition.unknown_key", "/definition/nodes/1/retries"),
+        (11, 14, "definition.duplicate_id", "/definition/nodes/2/id"),
+        (11, 27, "definition.unknown_node_type", "/definition/nodes/2/type"),
+        (11, 60, "expression.unknown_variable", "/definition/nodes/2/config/message"),
+        (12, 7, "definition.wrong_type", "/definition/nodes/3"),
+        (13, 7, "definition.unreachable_node", "/definition/nodes/4"),
+        (13, 60, "expression.unknown_key", "/definition/nodes/4/config/message"),
+        (13, 87, "definition.bad_config", "/definition/nodes/4/config/level"),
+        (14, 63, "definition.bad_join", "/definition/nodes/5/join/count"),
+        (19, 39, "definition.unknown_port", "/definition/edges/2/port"),
+        (20, 7, "definition.cycle", "/definition/edges/3"),
+        (21, 16, "definition.unknown_edge_end", "/definition/edges/4/from"),
+        (21, 27, "definition.unknown_edge_end", "/definition/edges/4/to"),
+        (21, 40, "definition.bad_value", "/definition/edges/4/when"),
+    ]
+    assert all(each.message and each.severity == "error" for each in found)
+
+
+def test_a_value_and_its_text_have_the_same_problems_in_the_same_order() -> None:
+    document: Any = workflow(
+        {
+            "id": "b",
+            "type": "log",
+            "config": {"message": "{{ x | nope }} {{ vars.y }}", "level": 3},
+            "x": 1,
+            "y": 2,
+        },
+        {"type": "nop"},
+        edges=[{"to": "b", "from": "a"}, {"from": "b", "to": "b", "on": "sometimes"}],
+        queue="?",
+    )
+    value, found = problems.check_text(json.dumps(document, indent=2).encode(), BUILT_IN)
+    assert value == document
+    assert [replace(each, line=None, column=None) for each in found] == problems.check(document, BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    "document", [None, 5, "x", [], {}, {"definition": []}, {"definition": {"nodes": {}, "edges": 5}}]
+)
+def test_whatever_json_is_given_there_is_an_answer(document: Json) -> None:
+    assert codes(document) != []
+
+
+@pytest.mark.parametrize("text", ["", "{", b"\xff", '{"name": "a' + "\ud800"])
+def test_a_text_that_is_no_json_has_one_problem(text: str | bytes) -> None:
+    value, found = problems.check_text(text, BUILT_IN)
+    assert (value, len(found)) == (None, 1)
+    assert (found[0].line, found[0].severity) == (1, "error")
+
+
+def test_the_limits_are_counted_to_the_last_node_edge_byte_and_level() -> None:
+    nodes = [noop("a"), noop("b"), noop("c")]
+    edges: list[Json] = [{"from": "a", "to": "b"}, {"from": "b", "to": "c"}]
+    document = workflow(*nodes, edges=edges)
+    assert codes(document, nodes=3, edges=2) == []
+    assert codes(document, nodes=2, edges=1) == [
+        ("definition.too_many_nodes", "/definition/nodes"),
+        ("definition.too_many_edges", "/definition/edges"),
+    ]
+    text = json.dumps(document)
+    limits = replace(Limits(), definition_bytes=len(text))
+    assert problems.check_text(text, BUILT_IN, limits) == (document, [])
+    assert [each.code for each in problems.check_text(text + " ", BUILT_IN, limits)[1]] == [
+        "definition.too_large"
+    ]
+    deep: Json = 1
+    for _ in range(62):
+        deep = [deep]
+    assert codes(workflow(noop("a"), outputs=deep)) == []
+    assert codes(workflow(noop("a"), outputs=[deep])) == [("definition.too_deep", "")]
+
+
+def test_a_warning_is_told_from_an_error() -> None:
+    document = workflow(
+        noop("a", on_error="continue"), noop("b"), edges=[{"from": "a", "to": "b", "on": "error"}]
+    )
+    found = only(document)
+    assert (found.code, found.severity) == ("definition.on_error_unused", "warning")
+
+
+def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
+    found = Problem("/a", "definition.cycle", "m", None, None, None, "error")
+    assert found.to_json() == {
+        "pointer": "/a",
+        "code": "definition.cycle",
+        "message": "m",
+        "severity": "error",
+    }
+    placed = replace(found, line=2, column=3, hint="h")
+    assert placed.to_json() == {**found.to_json(), "hint": "h", "line": 2, "column": 3}
+
+
+@pytest.mark.parametrize(
+    ("document", "message", "hint"),
+    [
+        (workflow({"id": "a", "type": "lgo", "config": {}}), "no node type", "Did you mean log?"),
+        (
+            workflow({"id": "a", "type": "log@7", "config": {"message": 1}}),
+            "has no version 7",
+            "Installed: 1.",
+        ),
+        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: fail,"),
+        (
+            workflow({"id": "a", "type": "log", "message": "x", "config": {"message": 1}}),
+            "no key",
+            "into `config`",
+        ),
+        ({**workflow(noop("a")), "edges": []}, "`edges`", "into `definition`"),
+        (workflow(noop("a"), description="x"), "no key", "out of `definition`"),
+        (
+            workflow(noop("a", retry={"max_attempts": "3"})),
+            "a whole number, not text",
+            "Write 3 without quotes.",
+        ),
+        (
+            workflow(noop("a", retry={"retry_after": "true"})),
+            "true or false, not text",
+            "Write true without quotes.",
+        ),
+        (
+            workflow(noop("a", retry=3)),
+            "`retry` of the node a has to be an object, not the number 3",
+            "attempt",
+        ),
+        (workflow(noop("a", timeout=[])), "a number, text or an object, not a list", "duration"),
+        (workflow(noop("a", timeout={})), "is empty", ""),
+        (workflow(noop("a", on_error="explode")), "none of fail, continue or branch", '{"default": value}'),
+        (workflow(noop("a", join="n")), "none of all or any", '{"mode": "n"'),
+        (workflow(noop("a", effect=None)), '"none", "read", "keyed" or "once", not null', ""),
+        (workflow(), "`nodes` is empty", ""),
+        (workflow(noop("a"), edges=[{"from": "a"}]), "Edge 1 needs the key `to`", "id of a node"),
+        (
+            workflow(noop("a"), edges=[{"from": "a", "to": 5}]),
+            "`to` of edge 1 has to be text",
+            "id of a node",
+        ),
+        (
+            workflow(noop("a"), edges=[{"from": "trigger", "to": "a", "when": ""}]),
+            "of the edge trigger -> a",
+            "",
+        ),
+        (workflow({"id": "a", "type": "set"}), "needs the key `config`", "It has to hold values."),
+        (
+            workflow({"id": "a", "type": "wait", "config": {"for": 1, "until": 2}}),
+            "only one of `for` and `until`",
+            "",
+        ),
+        (workflow({"id": "a", "type": "wait", "config": {}}), "needs one of `for` and `until`", ""),
+        (
+            workflow({"id": "a", "type": "wait", "config": {"for": "800d"}}),
+            "a wait is at most a year long",
+            "90s",
+        ),
+        (
+            workflow({"id": "a", "type": "wait", "config": {"until": "later"}}),
+            "cannot be this text",
+            "time zone",
+        ),
+        (workflow(noop("a"), triggers=[]), "`triggers` is empty", ""),
+        (workflow(noop("a"), trigger={"type": "webhook", "config": {"method": "get"}}), "none of", '"GET"'),
+        (workflow(noop("a"), trigger={"type": "schedule"}), "needs the key `config`", ""),
+        (workflow(noop("a"), variables={"a b": 1}), "`a b` cannot be a key of `variables`", "letters"),
+        (
+            workflow(noop("a"), noop("b"), edges=[{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]),
+            "a -> b -> a",
+            "Remove",
+        ),
+        (workflow(noop("a"), edges=[{"from": "aa", "to": "a"}]), "no such node", "Did you mean a?"),
+        (
+            workflow(noop("fetch"), edges=[{"from": "x", "to": "fetch"}]),
+            "no such node",
+            "starts from fetch or trigger",
+        ),
+        (
+            workflow(noop("a"), edges=[{"from": "trigger", "to": "a", "port": "done"}]),
+            "no port done",
+            "out or error",
+        ),
+        (reading("vars.x"), "no variable x", "Declare it"),
+        (reading("vars.limti", variables={"limit": 1}), "no variable limti", "limit?"),
+        (reading("trigger.body"), "no `body`", "trigger.payload.body"),
+        (reading("nodes.b.output"), "no node b", "There are a."),
+        (reading("nodes.a.output"), "its own output", "before"),
+        (reading("node.x"), "`nodes`", "trigger.payload.node"),
+        (reading("ordr.id", inputs={"properties": {"order": {}}}), "no `ordr`", "order?"),
+        (reading("item.id"), "only inside a map", "trigger.payload.item"),
+        (reading("env.HOME"), "reserved", "connection"),
+    ],
+)
+def test_the_words_are_for_the_author(document: Json, message: str, hint: str) -> None:
+    found = only(document)
+    assert message in found.message
+    assert hint in (found.hint or "")
+    assert "schema" not in found.message
+
+
+def test_a_long_cycle_is_shown_by_its_ends() -> None:
+    ring = [f"n{number}" for number in range(40)]
+    edges: list[Json] = [{"from": a, "to": b} for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]
+    found = only(workflow(*map(noop, ring), edges=edges))
+    assert "n0 -> n1 -> " in found.message
+    assert found.message.endswith("-> ... -> n39 -> n0.")
+    assert found.pointer == "/definition/edges/39"
+
+
+@pytest.mark.parametrize("edge", [{"from": "a", "to": "bb"}, {"from": "aa", "to": "b"}])
+def test_a_misspelt_end_is_not_reported_again_by_what_it_cuts_off(edge: Json) -> None:
+    reader = {"id": "b", "type": "log", "config": {"message": "{{ nodes.a.output }}"}}
+    document = workflow(noop("a"), reader, edges=[{"from": "trigger", "to": "a"}, edge])
+    assert [code for code, _ in codes(document)] == ["definition.unknown_edge_end"]
+
+
+def test_a_cycle_is_not_reported_again_by_what_follows_it() -> None:
+    reader = {"id": "c", "type": "log", "config": {"message": "{{ nodes.a.output }} {{ nodes.b.output }}"}}
+    edges: list[Json] = [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}, {"from": "b", "to": "c"}]
+    assert codes(workflow(noop("a"), noop("b"), reader, edges=edges)) == [
+        ("definition.cycle", "/definition/edges/1")
+    ]
+
+
+def test_names_are_only_guessed_while_somebody_can_wait_for_it() -> None:
+    nodes = [noop(f"n{number}") for number in range(300)]
+    edges: list[Json] = [{"from": f"m{number}", "to": f"n{number}"} for number in range(300)]
+    found = problems.check(workflow(*nodes, edges=edges), BUILT_IN)
+    assert len(found) == 300
+    guessed = [each.hint for each in found if (each.hint or "").startswith("Did you mean")]
+    assert 0 < len(guessed) < 300
+
+
+# Where expressions stand.
+
+
+def placed(text: str) -> list[tuple[int | None, int | None, str]]:
+    return [(each.line, each.column, each.code) for each in problems.check_text(text, BUILT_IN)[1]]
+
+
+def test_a_mistake_in_an_expression_is_placed_to_the_column_in_the_file() -> None:
+    text = r"""{"name": "x", "definition": {"nodes": [
+ {"id": "a", "type": "log", "config": {"message": "\u00e4 \"{{ x }}\"\n\t{{ vars.one }} {{ vars.two }}"}},
+ {"id": "b", "type": "if", "config": {"condition": "x == 1 and vars.three"}},
+ {"id": "c", "type": "if", "config": {"condition": "{{ vars.four }}"}}],
+ "edges": [{"from": "a", "to": "b", "when": "not vars.five"}]}}"""
+    assert placed(text) == [
+        (2, text.split("\n")[1].index("vars.one") + 1, "expression.unknown_variable"),
+        (2, text.split("\n")[1].index("vars.two") + 1, "expression.unknown_variable"),
+        (3, text.split("\n")[2].index("vars.three") + 1, "expression.unknown_variable"),
+        (4, text.split("\n")[3].index("vars.four") + 1, "expression.unknown_variable"),
+        (5, text.split("\n")[4].index("vars.five") + 1, "expression.unknown_variable"),
+    ]
+
+
+# Node types of others.
+
+
+class Picky(BaseModel, extra="forbid"):
+    words: list[str] = []
+    when: Expr = True
+
+    @field_validator("words")
+    @classmethod
+    def _distinct(cls, words: list[str]) -> list[str]:
+        if len(set(words)) != len(words):
+            message = "the words have to be distinct"
+            raise ValueError(message)
+        return words
+
+
+@node("picky", ports=lambda config: tuple(each.lower() for each in config.get("words", ())))
+def picky(config: Picky, _ctx: Context) -> Json:
+    """Have a port for each word."""
+    return config.when
+
+
+PICKY = Registry([picky])
+
+
+def test_a_model_is_asked_about_what_its_schema_cannot_say() -> None:
+    found = (
+        only(workflow({"id": "a", "type": "picky", "config": {"words": ["x", "y", "x"]}}, queue="q"), PICKY)
+    )
+    assert found is None
+    assert codes(workflow({"id": "a", "type": "picky", "config": {"words": ["x", "x"]}}), PICKY) == [
+        ("definition.duplicate_port", "/definition/nodes/0/config"),
+        ("definition.bad_config", "/definition/nodes/0/config/words"),
+    ]
+
+
+def test_a_config_with_an_expression_in_it_is_left_to_the_run() -> None:
+    config: Json = {"words": ["{{ x }}", "{{ x }} "], "when": "1 > 0"}
+    assert codes(workflow({"id": "a", "type": "picky", "config": config}), PICKY) == []
+
+
+def test_a_node_whose_config_does_not_fit_is_not_asked_for_its_ports() -> None:
+    document = workflow(
+        {"id": "a", "type": "picky", "config": {"words": [1]}},
+        {"id": "b", "type": "picky"},
+        edges=[{"from": "a", "to": "b", "port": "whatever"}],
+    )
+    assert codes(document, PICKY) == [("definition.bad_config", "/definition/nodes/0/config/words/0")]
+
+
+def test_a_port_function_that_fails_on_a_good_config_is_not_hushed_up() -> None:
+    def broken(_config: object) -> tuple[str, ...]:
+        raise ZeroDivisionError
+
+    registry = Registry([replace(picky, ports=broken)])
+    with pytest.raises(ZeroDivisionError):
+        problems.check(workflow({"id": "a", "type": "picky"}), registry)
