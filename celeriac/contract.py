@@ -118,9 +118,12 @@ Expr = Annotated[Any, WithJsonSchema({EXPRESSION: True})]
 """Marks a config field whose string is an expression: `condition: Expr`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NodeType:
-    """One registered kind of work, `name@version`. Made by `@node`; a published one keeps its meaning for ever."""
+    """One registered kind of work, `name@version`. Made by `@node`; a published one keeps its meaning for ever.
+
+    It is equal to itself only, so that what was computed of it (a schema, say) can be kept under it.
+    """
 
     name: str
     version: int

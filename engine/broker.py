@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Event
 from typing import Any
 
 from celery import Celery
-from kombu import Producer
-from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # old stubs
+from kombu import Consumer, Exchange, Producer, Queue
+from kombu.exceptions import (  # type: ignore[attr-defined]  # old stubs
+    BatchPublishError,
+    KombuError,
+    OperationalError,
+)
 
 from engine.canvas import TASK, segment
 from engine.settings import Settings
@@ -59,6 +65,46 @@ class Broker:
                         headers=_headers(task_id),
                         retry=False,
                     )
+
+    def tell(self, ended: Iterable[tuple[str, str]]) -> None:
+        """Send the ids of ended executions to the queues (first of each pair) that wait for them. Raises one of `DOWN`.
+
+        Who waited may be gone: what nobody fetches goes with its queue, on Redis after a minute.
+        """
+        of_queue: dict[str, list[str]] = defaultdict(list)
+        for queue, execution in ended:
+            of_queue[queue].append(execution)
+        with self._answering() as channel:
+            producer: Any = Producer(channel, auto_declare=False)
+            for queue, executions in of_queue.items():
+                producer.publish(
+                    executions,
+                    serializer="json",
+                    exchange="",
+                    routing_key=queue,
+                    delivery_mode=1,
+                    retry=False,
+                )
+                if hasattr(channel, "client"):
+                    channel.client.expire(queue, 60)
+
+    def hear(self, queue: str, heard: Callable[[list[str]], None], ended: Event) -> None:
+        """Hand over the ids that are told to a queue of one's own, until `ended` is set. Raises one of `DOWN`."""
+        with self._answering() as channel:
+            own = Queue(queue, exchange=Exchange(""), durable=False, auto_delete=True)
+
+            def take(message: Any) -> None:
+                try:
+                    body = message.decode()
+                except (KombuError, ValueError):
+                    return
+                if isinstance(body, list):
+                    heard([each for each in body if isinstance(each, str)])
+
+            with Consumer(channel, [own], on_message=take, no_ack=True, accept=["json"]):
+                while not ended.is_set():
+                    with suppress(TimeoutError):
+                        self._connection.drain_events(timeout=1)
 
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
         """Return how many messages wait in each queue."""

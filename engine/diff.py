@@ -25,8 +25,12 @@ def _differences(path: Path, before: Any, after: Any) -> Iterator[tuple[str, Pat
     elif (old := _by_id(before)) is not None and (new := _by_id(after)) is not None:
         yield from _of_objects(path, old, new)
     elif _edges(path) and isinstance(before, list) and isinstance(after, list):
-        yield from (("removed", (*path, before.index(each)), {"before": each}) for each in before if each not in after)
-        yield from (("added", (*path, after.index(each)), {"after": each}) for each in after if each not in before)
+        yield from (
+            ("removed", (*path, before.index(each)), {"before": each}) for each in before if each not in after
+        )
+        yield from (
+            ("added", (*path, after.index(each)), {"after": each}) for each in after if each not in before
+        )
     elif type(before) is not type(after) or before != after:
         yield "changed", path, {"before": before, "after": after}
 
@@ -46,7 +50,10 @@ def _of_objects(
 
 def _by_id(value: Any) -> dict[str, Any] | None:
     """Return a list of things that each have an id of their own as a mapping, or None for anything else."""
-    if not (isinstance(value, list) and all(isinstance(each, dict) and isinstance(each.get("id"), str) for each in value)):
+    if not (
+        isinstance(value, list)
+        and all(isinstance(each, dict) and isinstance(each.get("id"), str) for each in value)
+    ):
         return None
     found = {each["id"]: each for each in value}
     return found if len(found) == len(value) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from engine.broker import DOWN, Broker
 from engine.canvas import segment
@@ -53,11 +53,8 @@ class Room:
 class Dispatcher:
     """Sends references. `send` may be called from any thread and returns at once."""
 
-    def __init__(
-        self, broker: Broker, finished: Callable[[list[tuple[str, str]]], None] | None = None
-    ) -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._finished = finished
         self._waiting: dict[str, list[Reference]] = defaultdict(list)
         self._ended: list[tuple[str, str]] = []
         self._some = threading.Condition()
@@ -78,7 +75,7 @@ class Dispatcher:
 
     def finished(self, execution: str, reply_to: str | None) -> None:
         """Tell whoever waits for the end of an execution, if anyone said so."""
-        if reply_to is not None and self._finished is not None:
+        if reply_to is not None:
             with self._some:
                 self._ended.append((reply_to, execution))
                 self._some.notify()
@@ -99,11 +96,18 @@ class Dispatcher:
                     break
                 taken, self._waiting = self._waiting, defaultdict(list)
                 ended, self._ended = self._ended, []
-            if ended and self._finished is not None:
-                self._finished(ended)
+            if ended:
+                self._tell(ended)
             if taken:
                 self._publish(taken)
         self._broker.close()
+
+    def _tell(self, ended: list[tuple[str, str]]) -> None:
+        try:
+            self._broker.tell(ended)
+        except DOWN as error:
+            log.debug("Whoever waits for %d executions has to look: %s", len(ended), error)
+            self._broker.close()
 
     def _publish(self, taken: dict[str, list[Reference]]) -> None:
         messages = [message for queue, references in taken.items() for message in coalesce(queue, references)]

@@ -120,6 +120,7 @@ class Egress:
         self.policy = policy
         self._backend = _Backend(policy, resolve or _system_resolve)
         self._given_tls = tls
+        self._pools: dict[tuple[bool, bool], httpcore2.AsyncConnectionPool] = {}
 
     def client(self, *, credential: Credential | None = None) -> httpx2.AsyncClient:
         """Return a client over the shared connections, with its own cookies. Closing it is possible and not
@@ -140,35 +141,30 @@ class Egress:
         very moment it is used again, and then nobody could say whether the request was seen.
         """
         repeatable = request.method in _SAFE_TO_RESEND or "idempotency-key" in request.headers
-        return self._kept if repeatable else self._fresh
+        kind = (request.url.scheme == "https", repeatable)
+        if kind not in self._pools:
+            self._pools[kind] = self._pool(*kind)
+        return self._pools[kind]
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for name in ("_kept", "_fresh"):
-            pool = self.__dict__.pop(name, None)
-            if pool is not None:
-                await pool.aclose()
+        while self._pools:
+            _, pool = self._pools.popitem()
+            await pool.aclose()
+
+    def _pool(self, secure: bool, repeatable: bool) -> httpcore2.AsyncConnectionPool:
+        return httpcore2.AsyncConnectionPool(
+            # Reading the certificates takes 20 ms, which who speaks plain HTTP inside need not wait for.
+            ssl_context=self._tls if secure else None,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_IDLE_CONNECTIONS if repeatable else 0,
+            keepalive_expiry=_IDLE_SECONDS,
+            network_backend=self._backend,
+        )
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return self._given_tls or httpcore2.default_ssl_context()
-
-    @cached_property
-    def _kept(self) -> httpcore2.AsyncConnectionPool:
-        return self._pool(_IDLE_CONNECTIONS)
-
-    @cached_property
-    def _fresh(self) -> httpcore2.AsyncConnectionPool:
-        return self._pool(0)
-
-    def _pool(self, idle: int) -> httpcore2.AsyncConnectionPool:
-        return httpcore2.AsyncConnectionPool(
-            ssl_context=self._tls,
-            max_connections=_CONNECTIONS,
-            max_keepalive_connections=idle,
-            keepalive_expiry=_IDLE_SECONDS,
-            network_backend=self._backend,
-        )
 
 
 class _Client(httpx2.AsyncClient):

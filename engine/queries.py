@@ -48,12 +48,11 @@ class Page:
     following: str | Position | None
 
 
-def workflows(
-    connection: Connection, limit: int, after: str = "", project: str = DEFAULT_PROJECT
-) -> Page:
+def workflows(connection: Connection, limit: int, after: str = "", project: str = DEFAULT_PROJECT) -> Page:
     """Return workflows by name, those behind the name `after`."""
     found = connection.run(
-        _WORKFLOW + "WHERE w.project_id = ? AND w.name > ? ORDER BY w.name LIMIT ?", (project, after, limit + 1)
+        _WORKFLOW + "WHERE w.project_id = ? AND w.name > ? ORDER BY w.name LIMIT ?",
+        (project, after, limit + 1),
     )
     rows = [_workflow_body(row) for row in found[:limit]]
     return Page(rows, str(found[limit - 1][1]) if len(found) > limit else None)
@@ -150,7 +149,7 @@ def events(
         "SELECT seq, count, body FROM event WHERE execution_id = ? AND seq + count > ? ORDER BY seq LIMIT ?",
         (name, after + 1, limit),
     )
-    listed = [each for seq, _, body in found for each in expand(seq, body) if int(each["seq"]) > after]  # type: ignore[call-overload, arg-type]
+    listed = [each for seq, _, body in found for each in expand(seq, body) if int(each["seq"]) > after]  # type: ignore[arg-type]
     final = row[5] in EXECUTION_FINAL and len(found) < limit and len(listed) <= limit
     return listed[:limit], final
 
@@ -260,9 +259,7 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     if row[5] not in EXECUTION_FINAL:
         message = f"The execution {name} is {row[5]}; only one that has ended is repeated."
         raise Conflict(message, hint=f"Stop it first: celeriac executions cancel {name}")
-    text, plan_text = connection.run(
-        "SELECT document, plan FROM workflow_version WHERE id = ?", (row[3],)
-    )[0]
+    text, plan_text = connection.run("SELECT document, plan FROM workflow_version WHERE id = ?", (row[3],))[0]
     plan = Plan.from_json(json.loads(plan_text))
     inputs = json.loads(text)["definition"].get("inputs")
     enabled = connection.run("SELECT enabled FROM workflow WHERE id = ?", (row[1],))[0][0]
@@ -315,7 +312,9 @@ def _execution_row(connection: Connection, name: str, project: str) -> Row:
 
 def _execution_body(row: Sequence[Any]) -> Body:
     """Return what a list shows of an execution: everything but what may be large."""
-    (id_, workflow_id, name, version, number, status, _, _, error, created_at, started_at, finished_at) = row[:12]
+    (id_, workflow_id, name, version, number, status, _, _, error, created_at, started_at, finished_at) = row[
+        :12
+    ]
     cancel_at, cancel_reason, pause_at, deadline, base, trigger, principal = row[12:]
     body: Body = {
         "id": id_,

@@ -8,7 +8,7 @@ blob table makes the check hold; SQLite has one writer anyway.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.errors import Unavailable
 from engine.store.database import Connection, Database
@@ -19,8 +19,8 @@ MARKS_KEPT = 86_400_000
 """How long a writer's mark is kept, in milliseconds: it answers questions about a commit of a moment ago."""
 
 _ENDED = (
-    "SELECT e.id, e.input_blob, e.output_blob, e.finished_at FROM execution e "
-    "WHERE e.finished_at < ? AND e.finished_at >= ? AND e.id > ? AND NOT EXISTS (SELECT 1 FROM segment s "
+    "SELECT e.finished_at, e.id, e.input_blob, e.output_blob FROM execution e "
+    "WHERE e.finished_at < ? AND (e.finished_at, e.id) > (?, ?) AND NOT EXISTS (SELECT 1 FROM segment s "
     "WHERE s.execution_id = e.id AND s.status = 'running') ORDER BY e.finished_at, e.id LIMIT ?"
 )
 _BASES = (
@@ -30,14 +30,11 @@ _BLOBS = Batched(
     "SELECT DISTINCT j.blob FROM {rows} JOIN journal j ON j.execution_id = r.id WHERE j.blob IS NOT NULL",
     columns("id"),
 )
-_FORGET = tuple(
-    Batched(f"DELETE FROM {table} WHERE {key} IN (SELECT r.id FROM {{rows}})", columns("id"))
-    for table, key in (
-        ("event", "execution_id"),
-        ("journal", "execution_id"),
-        ("segment", "execution_id"),
-        ("execution", "id"),
-    )
+_FORGET = (
+    Batched("DELETE FROM event WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM journal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM segment WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM execution WHERE id IN (SELECT r.id FROM {rows})", columns("id")),
 )
 _UNREFERENCED = Batched(
     "DELETE FROM blob WHERE hash IN (SELECT r.hash FROM {rows}) "
@@ -69,8 +66,9 @@ def purge(
         connection = database.connect()
         try:
             bases = {row[0] for row in connection.run(_BASES, (cutoff,))}
-            place = _Place()
-            while _batch(connection, cutoff, bases, place, gone):
+            place: _Place | None = (0, "")
+            while place is not None:
+                place = _batch(connection, cutoff, bases, place, gone)
                 progress(gone)
             connection.begin()
             old = connection.run("DELETE FROM ledger_mark WHERE at < ? RETURNING writer", (now - MARKS_KEPT,))
@@ -79,45 +77,39 @@ def purge(
         finally:
             connection.close()
     except database.lost as error:
-        message = "The database cannot be reached."
+        message = "The database does not answer."
         hint = "What was deleted is gone; run it again for the rest."
         raise Unavailable(message, hint=hint) from error
     return gone
 
 
-@dataclass(slots=True)
-class _Place:
-    """How far the walk over ended executions has come; what is kept is passed by."""
-
-    finished_at: int = 0
-    id: str = ""
-    passed: set[str] = field(default_factory=set)
+_Place = tuple[int, str]
+"""(finished_at, id) of the last execution that was looked at."""
 
 
-def _batch(connection: Connection, cutoff: int, bases: set[str], place: _Place, gone: Purged) -> bool:
-    """Delete one batch in one transaction. Returns whether there may be more."""
+def _batch(
+    connection: Connection, cutoff: int, bases: set[str], place: _Place, gone: Purged
+) -> _Place | None:
+    """Delete one batch in one transaction. Returns where the next one starts, or None when there is none."""
     connection.begin()
     try:
         if connection.dialect == "postgresql":
             connection.run("LOCK TABLE blob IN EXCLUSIVE MODE")
-        found = connection.run(_ENDED, (cutoff, place.finished_at, "", BATCH + len(place.passed)))
-        fresh = [row for row in found if row[0] not in place.passed]
-        kept = {row[0] for row in fresh if row[0] in bases}
-        doomed = [(row[0],) for row in fresh if row[0] not in kept]
-        if doomed:
-            blobs = {row[0] for row in connection.batch(_BLOBS, doomed)}
-            blobs |= {name for row in fresh if row[0] not in kept for name in row[1:3] if name}
+        found = connection.run(_ENDED, (cutoff, *place, BATCH))
+        doomed = [row for row in found if row[1] not in bases]
+        ids = [(row[1],) for row in doomed]
+        blobs: set[str] = {name for row in doomed for name in row[2:] if name}
+        let_go = 0
+        if ids:
+            blobs |= {row[0] for row in connection.batch(_BLOBS, ids)}
             for statement in _FORGET:
-                connection.batch(statement, doomed)
-            if blobs:
-                gone.blobs += len(connection.batch(_UNREFERENCED, [(each,) for each in sorted(blobs)]))
+                connection.batch(statement, ids)
+        if blobs:
+            let_go = len(connection.batch(_UNREFERENCED, [(each,) for each in sorted(blobs)]))
         connection.commit()
     except BaseException:
         connection.rollback()
         raise
-    gone.executions += len(doomed)
-    if fresh and fresh[-1][3] > place.finished_at:
-        place.finished_at, place.passed = fresh[-1][3], {row[0] for row in fresh if row[3] == fresh[-1][3]} & kept
-    else:
-        place.passed |= kept
-    return bool(fresh)
+    gone.executions += len(ids)
+    gone.blobs += let_go
+    return (found[-1][0], found[-1][1]) if len(found) == BATCH else None

@@ -86,7 +86,10 @@ def _without(value: Json, forms: tuple[str, ...]) -> Json:
         return cleaned
     if isinstance(value, list):
         # No comprehension: its frame of its own would halve the depth that can be cleaned.
-        return list(map(partial(_without, forms=forms), value))
+        items = value.copy()
+        for index, each in enumerate(value):
+            items[index] = _without(each, forms)
+        return items
     if isinstance(value, int) and value.bit_length() < _WIDEST and str(value) in forms:
         return MARK
     return value

@@ -57,6 +57,8 @@ class Settings:
     monitor: bool = False
     api_host: str = "127.0.0.1"
     api_port: int = 8321
+    api_hosts: tuple[str, ...] = ()
+    api_token: str = field(default="", repr=False)
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
 
@@ -90,6 +92,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         monitor=environment.get("CELERIAC_MONITOR", "") == "1",
         api_host=environment.get("CELERIAC_API_HOST", "127.0.0.1"),
         api_port=_number(environment, "CELERIAC_API_PORT", 8321),
+        api_hosts=_words(environment.get("CELERIAC_API_HOSTS", "")),
+        api_token=environment.get("CELERIAC_API_TOKEN", ""),
         limits=_overridden(Limits(), "CELERIAC_LIMIT_", environment),
         timing=_overridden(Timing(), "CELERIAC_TIMING_", environment),
     )

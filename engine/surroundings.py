@@ -28,13 +28,12 @@ class Outside:
 
     def __init__(self, settings: Settings, reader: Reader, secret: bytes) -> None:
         self._egress = Egress(Policy.parse(settings.egress_allow))
-        self._client = self._egress.client()
         self._reader = reader
         self._key = SealingKey.of(secret)
 
     def client(self) -> httpx2.AsyncClient:
-        """Return the guarded client, which carries no credential."""
-        return self._client
+        """Return a guarded client with no credential, and with cookies of its own: a call leaves nothing to the next."""
+        return self._egress.client()
 
     async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
         """Open a connection for one call; return it and the texts that must not appear in what the call gives back."""

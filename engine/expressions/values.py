@@ -302,13 +302,14 @@ def _digest(evaluation: Evaluation, value: object) -> str:
         elif type(item) is list:
             digest.update(b"l%d:" % len(item))
             evaluation.spend(len(item))
-            waiting.extend((each, deeper(depth)) for each in item)
+            inside = deeper(depth)
+            waiting.extend((each, inside) for each in item)
         elif type(item) is dict:
             digest.update(b"o%d:" % len(item))
             evaluation.spend(len(item))
+            inside = deeper(depth)
             for key, each in sorted(entries(item), key=lambda entry: entry[0]):
-                waiting.append((each, deeper(depth)))
-                waiting.append((key, depth))
+                waiting += ((each, inside), (key, inside))
         elif type(item) in KINDS:
             digest.update(_scalar(item).encode() + b";")
         else:
@@ -320,8 +321,8 @@ def _digest(evaluation: Evaluation, value: object) -> str:
 
 
 def deeper(depth: int) -> int:
-    """Return the next depth, as long as there is one."""
-    if depth >= DEPTH:
+    """Return the depth of what stands inside a list or an object of this depth."""
+    if depth > DEPTH:
         raise Refused(TOO_LARGE, f"meets lists or objects more than {DEPTH} deep")
     return depth + 1
 
@@ -371,13 +372,15 @@ def _measure(evaluation: Evaluation, value: object, indent: int) -> None:
         elif type(item) is list:
             evaluation.spend(len(item) + 1)
             total += (len(item) + 1) * (1 + indent * depth)
-            waiting.extend((each, deeper(depth)) for each in item)
+            inside = deeper(depth)
+            waiting.extend((each, inside) for each in item)
         elif type(item) is dict:
             evaluation.spend(len(item) + 1)
             total += (len(item) + 1) * (1 + indent * depth)
+            inside = deeper(depth)
             for key, each in entries(item):
                 total += len(key) + 3
-                waiting.append((each, deeper(depth)))
+                waiting.append((each, inside))
         elif type(item) is int:
             evaluation.number(item)
             total += item.bit_length() // 4 + 1

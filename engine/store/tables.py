@@ -98,6 +98,18 @@ execution = Table(
         sqlite_where=text("finished_at IS NOT NULL"),
         postgresql_where=text("finished_at IS NOT NULL"),
     ),
+    Index(
+        "execution_input_blob",
+        "input_blob",
+        sqlite_where=text("input_blob IS NOT NULL"),
+        postgresql_where=text("input_blob IS NOT NULL"),
+    ),
+    Index(
+        "execution_output_blob",
+        "output_blob",
+        sqlite_where=text("output_blob IS NOT NULL"),
+        postgresql_where=text("output_blob IS NOT NULL"),
+    ),
     **_BARE,
     **_HOT,
 )

@@ -28,9 +28,9 @@ def _readable(value: str) -> str:
     return value
 
 
-_Number = Annotated[float, Field(ge=0)]
+_Number = Annotated[float, Field(ge=0, strict=True)]
 _Text = Annotated[str, Field(pattern=PATTERN)]
-_Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
+_Milliseconds = Annotated[int, Field(strict=True, ge=0, le=253_402_300_799_999)]
 _Time = Annotated[str, Field(pattern=_RFC3339), AfterValidator(_readable)]
 
 

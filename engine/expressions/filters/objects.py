@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from engine.expressions.error import TYPE, Refused
+from engine.expressions.error import TYPE, VALUE, Refused
 from engine.expressions.evaluation import Evaluation
 from engine.expressions.filters.lists import items_of
 from engine.expressions.values import (
@@ -97,7 +97,7 @@ def dictsort(
     """Pairs of key and value, in the order of the keys, or by="value"."""
     pairs = list(_paid(evaluation, value).items())
     if by not in ("key", "value"):
-        raise Refused(TYPE, 'sorts by "key" or by "value"')
+        raise Refused(VALUE, 'sorts by "key" or by "value"')
     column: list[Json] = [pair[0] if by == "key" else pair[1] for pair in pairs]
     if not boolean_from(case_sensitive, "case_sensitive"):
         evaluation.build(3 * sum(size(each) for each in column if type(each) is str))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.addresses import Allowed, Policy, carried, fault_of, is_metadata, kind_of, literal
@@ -116,11 +116,13 @@ def test_addresses_beside_the_special_ones_are_public(text: str) -> None:
     assert kind_of(ip_address(text)) is None
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_whatever_python_calls_not_global_is_special_to_us(address: IPv4Address) -> None:
     assert kind_of(address) is not None or address.is_global
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=6))
 def test_of_ipv6_only_global_unicast_and_carried_public_addresses_pass(address: IPv6Address) -> None:
     inner = carried(address)

@@ -5,7 +5,7 @@ import itertools
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac import Fail
@@ -38,6 +38,7 @@ def test_content_comes_out_however_the_transfer_is_cut(coding: str, pack: object
     assert unpacked(pack(TEXT), coding, size) == TEXT
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300), st.integers(1, 20), st.sampled_from([gzip.compress, zlib.compress, raw_deflate])
 )

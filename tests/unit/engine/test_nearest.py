@@ -8,7 +8,7 @@ from engine.nearest import nearest
 
 
 @pytest.mark.parametrize(
-    "name, candidates, expected",
+    ("name", "candidates", "expected"),
     [
         ("emial", ["email", "payload"], "email"),
         ("Email", ["email", "emails"], "email"),

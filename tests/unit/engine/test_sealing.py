@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed, seal
@@ -19,6 +19,7 @@ def sealed(plain: bytes = b"hunter2", seed: int = 3) -> bytes:
     return seal(plain, PLACE, KEY, random.Random(seed).randbytes)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000), st.integers())
 def test_what_was_sealed_opens(plain: bytes, seed: int) -> None:
     assert open_sealed(sealed(plain, seed), PLACE, KEY) == plain

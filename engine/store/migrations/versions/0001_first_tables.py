@@ -101,7 +101,23 @@ def upgrade() -> None:
         sqlite_where=sa.text("finished_at IS NOT NULL"),
         postgresql_where=sa.text("finished_at IS NOT NULL"),
     )
+    op.create_index(
+        "execution_input_blob",
+        "execution",
+        ["input_blob"],
+        unique=False,
+        sqlite_where=sa.text("input_blob IS NOT NULL"),
+        postgresql_where=sa.text("input_blob IS NOT NULL"),
+    )
     op.create_index("execution_key", "execution", ["project_id", "idempotency_key"], unique=True)
+    op.create_index(
+        "execution_output_blob",
+        "execution",
+        ["output_blob"],
+        unique=False,
+        sqlite_where=sa.text("output_blob IS NOT NULL"),
+        postgresql_where=sa.text("output_blob IS NOT NULL"),
+    )
     op.create_index("execution_workflow", "execution", ["workflow_id", "created_at"], unique=False)
     op.create_table(
         "journal",

@@ -7,7 +7,7 @@ from tests.expressions import refusal_of, scope
 
 
 @pytest.mark.parametrize(
-    "expression, expected",
+    ("expression", "expected"),
     [
         ("1 + 2", 3),
         ("1 + 2.5", 3.5),
@@ -57,7 +57,7 @@ def test_operators_compute(expression: str, expected: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    "expression, expected",
+    ("expression", "expected"),
     [
         ("1 == 1.0", True),
         ("true == 1", False),
@@ -106,7 +106,7 @@ def test_comparisons_follow_the_types_of_json(expression: str, expected: bool) -
 
 
 @pytest.mark.parametrize(
-    "expression, code, message",
+    ("expression", "code", "message"),
     [
         ("1 + 'a'", "type", "`+` needs two numbers, two texts or two lists, not a number and text."),
         ("x + null", "type", "`+` needs two numbers, two texts or two lists, not a number and null, at `x`."),
@@ -150,7 +150,7 @@ def test_operators_refuse_what_they_do_not_mean(expression: str, code: str, mess
 
 
 @pytest.mark.parametrize(
-    "value, expected",
+    ("value", "expected"),
     [
         ("text", "text"),
         (1, "1"),

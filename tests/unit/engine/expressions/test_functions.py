@@ -9,7 +9,7 @@ from tests.expressions import refusal_of, scope, value_of
 
 
 @pytest.mark.parametrize(
-    "expression, expected",
+    ("expression", "expected"),
     [
         ("now()", "2023-11-14T22:13:20.123Z"),
         ("range(3)", [0, 1, 2]),
@@ -53,7 +53,7 @@ def test_draws_are_numbered_through_all_templates_of_a_scope() -> None:
     one_by_one = f"{single.evaluate(one_scope)} {single.evaluate(one_scope)}"
 
     assert both.evaluate(scope()) == one_by_one
-    assert one_by_one.split()[0] != one_by_one.split()[1]
+    assert one_by_one.split(maxsplit=1)[0] != one_by_one.split()[1]
 
 
 def test_a_name_like_a_function_is_an_ordinary_name() -> None:
@@ -61,15 +61,16 @@ def test_a_name_like_a_function_is_an_ordinary_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "source, code, message, hint",
+    ("source", "code", "message", "hint"),
     [
-        ("{{ range(x) }}", "type", "`range` needs an integer for `start`, not text.", None),
+        ("{{ range(x) }}", "type", "`range` needs an integer for `stop`, not text.", None),
         ("{{ range(1, 2, 0) }}", "value", "`range` cannot have a step of zero.", None),
         ("{{ range() }}", "arguments", "`range` takes (start, stop?, step?).", None),
         ("{{ min() }}", "arguments", "`min` needs at least one value.", None),
         ("{{ max([]) }}", "arguments", "`max` needs at least one value.", None),
         ("{{ min(5) }}", "type", "`min` needs a list, not a number.", None),
-        ("{{ max(1, 'a') }}", "type", "`max` can order numbers or texts, not a mixture of a number and text.", None),
+        ("{{ max(1, 'a') }}", "type", "`max` can order numbers or texts, not a mixture of a number and text.",
+         "Select one kind first, or convert with `string` or `float`."),
         ("{{ now(1) }}", "arguments", "`now` takes no arguments.", None),
         ("{{ nov() }}", "unknown_function", "There is no function `nov`.", "Did you mean `now`?"),
         ("{{ len(x) }}", "unknown_function", "There is no function `len`.", "Write `x | length`."),

@@ -17,7 +17,7 @@ def test_text_without_tags_means_itself(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source, expected",
+    ("source", "expected"),
     [
         ("{{ x }}", [1]),
         ("{{x}}", [1]),
@@ -37,7 +37,7 @@ def test_a_template_that_is_one_expression_keeps_its_type(source: str, expected:
 
 
 @pytest.mark.parametrize(
-    "source, expected",
+    ("source", "expected"),
     [
         ("a\n{{ x }}\n", "a\n1\n"),
         ("a\r\n{{ x }}\r\nb\r", "a\r\n1\r\nb\r"),
@@ -53,7 +53,7 @@ def test_literal_text_stays_as_it_was_written(source: str, expected: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "source, expected",
+    ("source", "expected"),
     [
         (r"{{ 'a\n\t\\\'\"' }}", "a\n\t\\'\""),
         (r"{{ '\x41é\U0001F600' }}", "Aé😀"),
@@ -69,7 +69,7 @@ def test_literals_mean_what_they_mean_in_jinja(source: str, expected: object) ->
 
 
 @pytest.mark.parametrize(
-    "source, column, message, hint",
+    ("source", "column", "message", "hint"),
     [
         ("{{ a && b }}", 6, "Unexpected char '&'.", "Write `and` for both, and `~` to join text."),
         (

@@ -5,6 +5,7 @@ import pytest
 from engine.expressions import ExpressionError, Json, compile_expression
 from tests.expressions import refusal_of, scope, value_of
 
+ABSENT = "Write `| default(...)` behind it if it may be absent."
 DATA: dict[str, Json] = {
     "nodes": {"a": {"output": {"x": 5, "list": [3, 1, 2], "none": None, "a key": 1, "0": "zero"}}},
     "name": "Ann",
@@ -15,7 +16,7 @@ DATA: dict[str, Json] = {
 
 
 @pytest.mark.parametrize(
-    "expression, expected",
+    ("expression", "expected"),
     [
         ("name", "Ann"),
         ("nodes.a.output.x", 5),
@@ -56,18 +57,18 @@ def test_a_path_is_a_lookup_in_json(expression: str, expected: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    "expression, code, message, hint",
+    ("expression", "code", "message", "hint"),
     [
         ("nam", "unknown_name", "There is no `nam` here.", "Did you mean `name`?"),
-        ("zzz", "unknown_name", "There is no `zzz` here.", "Write `| default(...)` behind it if it may be absent."),
+        ("zzz", "unknown_name", "There is no `zzz` here.", ABSENT),
         ("nodes.a.outptu.x", "unknown_key", "`nodes.a` has no key `outptu`.", "Did you mean `output`?"),
-        ("nodes.zz.q", "unknown_key", "`nodes` has no key `zz`.", "Write `| default(...)` behind it if it may be absent."),
+        ("nodes.zz.q", "unknown_key", "`nodes` has no key `zz`.", ABSENT),
         ("nodes.a.output['a kez']", "unknown_key", "`nodes.a.output` has no key `a kez`.", "Did you mean `a key`?"),
         (
             "nodes.a.output.list[3]",
             "unknown_key",
             "`nodes.a.output.list` has no item 3.",
-            "Write `| default(...)` behind it if it may be absent.",
+            ABSENT,
         ),
         (
             "nodes.a.output.list.length",
@@ -88,13 +89,13 @@ def test_a_path_is_a_lookup_in_json(expression: str, expected: Json) -> None:
         ("flag.x", "type", "`flag` is a boolean and has no key `x`.", None),
         ("number.x", "type", "`number` is a number and has no key `x`.", None),
         ("null.x", "type", "`null` is null and has no key `x`.", None),
-        ("nodes['zz' ~ '']", "unknown_key", "A lookup finds no such key, at `nodes`.", "Write `| default(...)` behind it if it may be absent."),
-        ("nodes.a.output.list[number + 5]", "unknown_key", "A lookup finds no such item, at `nodes.a.output.list`.", "Write `| default(...)` behind it if it may be absent."),
+        ("nodes['zz' ~ '']", "unknown_key", "A lookup finds no such key, at `nodes`.", ABSENT),
+        ("nodes.a.output.list[number + 5]", "unknown_key", "A lookup finds no such item, at `nodes.a.output.list`.", ABSENT),
         ("nodes[flag]", "type", "A lookup needs text or an integer for its key, not a boolean, at `nodes`.", None),
         ("nodes[number]", "type", "A lookup cannot look into an object with a number, at `nodes`.", None),
-        ("nodes[key].y", "unknown_key", "A lookup finds no such key, at `nodes`.", "Write `| default(...)` behind it if it may be absent."),
-        ("nodes['a'][name ~ ''].y", "unknown_key", "A lookup finds no such key, at `nodes.a`.", "Write `| default(...)` behind it if it may be absent."),
-        ("[nodes][0].zz", "unknown_key", "`…[0]` has no key `zz`.", "Write `| default(...)` behind it if it may be absent."),
+        ("nodes[key].y", "unknown_key", "A lookup finds no such key, at `nodes`.", ABSENT),
+        ("nodes['a'][name ~ ''].y", "unknown_key", "A lookup finds no such key, at `nodes.a`.", ABSENT),
+        ("[nodes][0].zz", "unknown_key", "`…[0]` has no key `zz`.", ABSENT),
         ("name['a':]", "type", "A slice needs integers, not text, at `name`.", None),
         ("name[::0]", "value", "A slice cannot have a step of zero, at `name`.", None),
         ("number[1:]", "type", "A slice needs a list or text, not a number, at `number`.", None),
@@ -112,7 +113,7 @@ def test_a_path_that_leads_nowhere_says_where_it_ends(
 
 
 @pytest.mark.parametrize(
-    "source, column",
+    ("source", "column"),
     [
         ("{{ nope }}", 4),
         ("{{ nodes.a.zzz }}", 4),
@@ -127,7 +128,7 @@ def test_the_place_of_an_error_is_where_the_path_begins(source: str, column: int
 
 
 @pytest.mark.parametrize(
-    "expression, expected",
+    ("expression", "expected"),
     [
         ("zzz | default(1)", 1),
         ("zzz.a.b['c'][0] | default(1)", 1),

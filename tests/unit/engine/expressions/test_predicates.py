@@ -60,7 +60,7 @@ def test_every_test_is_tried_above() -> None:
 
 
 @pytest.mark.parametrize(
-    "source, code, message",
+    ("source", "code", "message"),
     [
         ("{{ 1.5 is even }}", "type", "`is even` needs an integer, not a number."),
         ("{{ true is odd }}", "type", "`is odd` needs an integer, not a boolean."),

@@ -14,7 +14,7 @@ DATA: dict[str, Json] = {
 
 
 @pytest.mark.parametrize(
-    "source, expected",
+    ("source", "expected"),
     [
         ("{% if yes %}a{% endif %}", "a"),
         ("{% if no %}a{% endif %}", ""),
@@ -69,7 +69,7 @@ def test_the_sequence_of_a_loop_is_evaluated_before_its_variable_exists() -> Non
 
 
 @pytest.mark.parametrize(
-    "source, code, message",
+    ("source", "code", "message"),
     [
         ("{% for i in 5 %}{% endfor %}", "type", "`for` needs a list or an object, not a number."),
         ("{% for i in 'abc' %}{% endfor %}", "type", "`for` needs a list or an object, not text."),

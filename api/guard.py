@@ -1,0 +1,145 @@
+"""Who gets in. Stands before everything else, so that no route can be forgotten: what is not open needs the token.
+
+The API listens on loopback, where every web page in the user's browser can send requests too. So the Host has to be one
+of ours (a rebound DNS name is not), a request that a browser sends for another site is refused, a body has to be declared
+as JSON (which a form cannot do), and nothing is accepted without a token that no page knows.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from api.problems import problem
+from engine.errors import TooLarge
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+OPEN = frozenset({"/healthz", "/readyz", "/schemas/workflow/v1.json"})
+"""What anyone who reaches the port may ask: whether it lives, and what the language is."""
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class Guard:
+    """The application behind its door. `largest` is the most bytes of a body that are read at all."""
+
+    def __init__(self, app: FastAPI, *, token: str, hosts: Iterable[str], largest: int) -> None:
+        self.app = app
+        self._token = token.encode()
+        self._hosts = LOOPBACK | {each.lower() for each in hosts}
+        self._largest = largest
+
+    def begin_stopping(self) -> None:
+        """Let streams end, which would keep a server from stopping."""
+        if (state := getattr(self.app.state, "celeriac", None)) is not None:
+            state.stopping = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *_HEADERS,
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        refusal = self._refusal(scope, headers)
+        if refusal is None:
+            await self.app(scope, self._measured(receive), marked)
+            return
+        status, code, detail, hint = refusal
+        more = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        answer = problem(status, code, detail, hint=hint, request_id=request_id, headers=more)
+        await answer(scope, receive, marked)
+
+    def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:
+        """Return why a request is refused: status, code, reason, remedy."""
+        if scope["path"] in OPEN and scope["method"] in ("GET", "HEAD"):
+            return None
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if _name_of(host) not in self._hosts:
+            hint = "Use a loopback address, or name this host in CELERIAC_API_HOSTS."
+            return 421, "request.host_refused", f"This API does not serve the host {host[:100]!r}.", hint
+        if not _same_site(headers, host):
+            hint = "Call the API from a program, not from a page of another site."
+            return 403, "request.cross_origin", "The request was sent for a page of another site.", hint
+        if not self._knows_token(headers.get(b"authorization", b"")):
+            hint = "Send the header Authorization: Bearer TOKEN; the token is in the file api.token of the data directory."
+            return 401, "request.unauthorized", "The request shows no valid token.", hint
+        return self._body_refusal(scope["method"], headers)
+
+    def _body_refusal(self, method: str, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:
+        length = headers.get(b"content-length", b"")
+        if method not in _WITH_BODY or (length in (b"", b"0") and b"transfer-encoding" not in headers):
+            return None
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+            hint = "Send the header Content-Type: application/json."
+            return 415, "request.not_json", "The body is not declared as JSON.", hint
+        if length.isdigit() and int(length) > self._largest:
+            return 413, "limit.too_large", self._too_large(), "Send less at once."
+        return None
+
+    def _knows_token(self, authorization: bytes) -> bool:
+        scheme, _, token = authorization.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+
+    def _measured(self, receive: Receive) -> Receive:
+        """Return a way to receive that ends with `TooLarge` once a body without a stated length has become too large."""
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._largest:
+                raise TooLarge(self._too_large())
+            return message
+
+        return counted
+
+    def _too_large(self) -> str:
+        return f"The body is larger than {self._largest:,} bytes."
+
+
+def _name_of(host: str) -> str:
+    """Return a Host header's name without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _same_site(headers: dict[bytes, bytes], host: str) -> bool:
+    """Whether a browser says that this is no request of another site; programs send neither header."""
+    if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        return False
+    origin = headers.get(b"origin")
+    return origin is None or origin.decode("latin-1").lower() in (f"http://{host}", f"https://{host}")

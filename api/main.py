@@ -1,0 +1,65 @@
+"""The application: the engine's parts, the routes, and the guard before them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import problems, token
+from api.guard import Guard
+from api.replies import Replies
+from api.routes import attention, connections, executions, health, schemas, workflows
+from api.state import State
+from engine.runtime import assemble
+from engine.settings import Settings
+from engine.watch import Watcher
+
+_OVERHEAD = 64 * 1024
+_FIRST_LOOK = 0.02
+"""Seconds before the first look at an execution someone waits for: a worker's word is quicker when it comes."""
+
+
+def create_app(settings: Settings, *, serves: bool = True) -> Guard:
+    """Return the API as an ASGI application; its lifespan starts and stops the engine's parts.
+
+    Without `serves` it only asks and goes: it looks after nothing, and hears no replies.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        runtime = assemble(settings, poll=serves)
+        watcher = Watcher(runtime.reader, _FIRST_LOOK)
+        replies = Replies(runtime.app, watcher.tell) if serves else None
+        state = app.state.celeriac = State(settings, runtime, watcher, replies)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        try:
+            yield
+        finally:
+            state.stopping = True
+            await watcher.close()
+            if replies is not None:
+                replies.close()
+            runtime.close()
+
+    app = FastAPI(
+        title="Celeriac",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    problems.install(app)
+    for each in (workflows, executions, attention, connections):
+        app.include_router(each.router, prefix="/api/v1")
+    app.include_router(health.router)
+    app.include_router(schemas.router)
+    hosts = {*settings.api_hosts, settings.api_host} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
+    limits = settings.limits
+    largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
+    return Guard(app, token=token.load(settings), hosts=hosts, largest=largest)

@@ -1,0 +1,86 @@
+"""What waits for a person's word: effects of unknown fate, and segments whose process died too often."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import JSONResponse, Response
+
+from api import bodies, pages
+from api.state import of
+from celeriac import Json
+from engine import operations as op
+from engine import queries
+from engine.encoding import encode, place
+from engine.errors import Conflict, Invalid
+
+router = APIRouter(tags=["attention"])
+
+DECISIONS = ("retry", "done", "fail")
+DECLARED = "effect.declared_failed"
+
+
+@router.get("/attention")
+async def listing(request: Request, limit: pages.Limit = 50) -> Response:
+    """List what waits for a person's word, with the reason and the remedy."""
+    found = await of(request).runtime.reader.read(lambda connection: queries.attention(connection, limit))
+    return JSONResponse({"data": found})
+
+
+@router.post("/executions/{execution}/segments/{number}/resolve")
+async def resolve(
+    request: Request, execution: str, number: Annotated[int, Path(ge=0, le=1_000_000)]
+) -> Response:
+    """Say what became of it: `retry` it, take it as `done` with an `output`, or let it `fail`."""
+    state = of(request)
+    limits = state.settings.limits
+    body = await bodies.read_object(
+        request, "decision", "output", "item", "node", largest=limits.output_bytes + 1024
+    )
+    decision, item = body.get("decision"), body.get("item", "")
+    if decision not in DECISIONS:
+        raise Invalid("`decision` is none of retry, done and fail.", hint="done: it happened; fail: give up.")
+    if not isinstance(item, str):
+        raise Invalid("`item` is no text.")
+    if "output" in body and decision != "done":
+        raise Invalid("`output` is only for `done`: it is the result of what happened.")
+    found = await state.runtime.reader.read(
+        lambda connection: queries.doubtful(connection, execution, number, item)
+    )
+    if found.paused:
+        message = f"The execution {execution} is paused."
+        raise Conflict(message, hint=f"Let it go on first: celeriac executions resume {execution}")
+    node = _node(found, body.get("node"), str(decision))
+    now = state.runtime.clock.now()
+    payload, error = op.Payload(), None
+    if decision == "done":
+        payload, blob = place(encode(body.get("output"), limits.output_bytes), limits.blob_from_bytes)
+        if blob is not None:
+            message = f"The output has more than {limits.blob_from_bytes:,} bytes."
+            raise Invalid(message, hint="Give only what later nodes read.")
+    elif decision == "fail":
+        error = json.dumps({"code": DECLARED, "message": "A person decided that it failed."})
+    ready = await state.runtime.ledger.submit(
+        op.Resolve(execution, number, item, str(decision), now, "api", payload, node, error)
+    )
+    if ready is None:
+        message = f"The segment {number} of {execution} waits for nobody's word any more."
+        raise Conflict(message, hint="celeriac attention list shows what still waits.")
+    state.runtime.dispatcher.send(execution, ready)
+    return JSONResponse({"execution": execution, "segment": number, "decision": decision, "node": node})
+
+
+def _node(found: queries.Doubtful, named: Json, decision: str) -> str:
+    """Return the node whose outcome a decision gives; "" for a quarantined segment that is just run again."""
+    if named is not None and named not in found.candidates:
+        raise Invalid("`node` is none that waits.", hint=f"It may be: {', '.join(found.candidates)}.")
+    if found.status == "quarantined" and decision == "retry":
+        return ""
+    if named is None and len(found.candidates) != 1:
+        if decision == "fail" and found.candidates:
+            return found.candidates[0]
+        message = "It is not known which node ends the process."
+        raise Invalid(message, hint=f"Name it in `node`: {', '.join(found.candidates)}.")
+    return str(named or found.candidates[0])

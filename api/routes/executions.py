@@ -1,0 +1,149 @@
+"""Executions: looked at, followed, stopped, held, let go on, and repeated."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from api import bodies, pages, preferences, stream
+from api.starting import ended, start
+from api.state import State, of
+from engine import admission, catalog, queries
+from engine import operations as op
+from engine.errors import Conflict, Invalid
+from engine.states import EXECUTION_FINAL, ExecutionStatus
+
+router = APIRouter(prefix="/executions", tags=["executions"])
+
+SSE = "text/event-stream"
+
+
+@router.get("")
+async def listing(
+    request: Request,
+    workflow: Annotated[str | None, Query(max_length=200)] = None,
+    status: ExecutionStatus | None = None,
+    limit: pages.Limit = 50,
+    cursor: pages.Cursor = None,
+) -> Response:
+    """List executions, the latest first."""
+    before = pages.by_birth(cursor)
+    return pages.answer(
+        await of(request).runtime.reader.read(
+            lambda connection: queries.executions(
+                connection, limit, reference=workflow, status=status, before=before
+            )
+        )
+    )
+
+
+@router.get("/{execution}")
+async def show(
+    request: Request,
+    execution: str,
+    include: Annotated[str, Query(pattern="^(|input)$", description="`input` adds it.")] = "",
+) -> Response:
+    """Show an execution and its result. With `Prefer: wait=SECONDS` when it has ended, if it does in that time."""
+    state, wait = of(request), preferences.wait(request)
+    if wait:
+        return JSONResponse(await ended(state, execution, wait))
+    return JSONResponse(
+        await state.runtime.reader.read(
+            lambda connection: queries.execution(connection, execution, with_input=include == "input")
+        )
+    )
+
+
+@router.get("/{execution}/events")
+async def events(
+    request: Request,
+    execution: str,
+    after: Annotated[int, Query(ge=0, description="A sequence number; events behind it are returned.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+) -> Response:
+    """Return the history of an execution, or with `Accept: text/event-stream` go on as it happens."""
+    state = of(request)
+    live = SSE in request.headers.get("accept", "")
+    if live:
+        after = _last_seen(request, after)
+    found, final = await state.runtime.reader.read(
+        lambda connection: queries.events(connection, execution, after, limit)
+    )
+    if not live:
+        return JSONResponse({"data": found, "final": final})
+    if final and not found:
+        return Response(status_code=204)  # tells a browser not to come back
+    return StreamingResponse(stream.events(state, execution, after), media_type=SSE)
+
+
+@router.get("/{execution}/nodes")
+async def nodes(request: Request, execution: str) -> Response:
+    """Return what became of each node."""
+    found = await of(request).runtime.reader.read(lambda connection: queries.nodes(connection, execution))
+    return JSONResponse({"data": [each.to_json() for each in found]})
+
+
+@router.post("/{execution}/cancel", status_code=202)
+async def cancel(request: Request, execution: str) -> Response:
+    """Ask an execution to stop. What has not begun never will; what runs is told within seconds."""
+    state = of(request)
+    body = await bodies.read_object(request, "reason")
+    reason = body.get("reason", "")
+    if not isinstance(reason, str) or len(reason) > 1000:
+        raise Invalid("`reason` is a text of at most 1,000 characters.")
+    await _must_exist(state, execution)
+    status = await state.runtime.ledger.submit(op.Cancel(execution, state.runtime.clock.now(), reason))
+    return JSONResponse(
+        {"id": execution, "status": status}, 200 if ExecutionStatus(status) in EXECUTION_FINAL else 202
+    )
+
+
+@router.post("/{execution}/pause")
+async def pause(request: Request, execution: str) -> Response:
+    """Hold an execution: what runs goes on to the end of its segment, nothing new begins."""
+    return await _hold(of(request), execution, resume=False)
+
+
+@router.post("/{execution}/resume")
+async def resume(request: Request, execution: str) -> Response:
+    """Let a held execution go on."""
+    return await _hold(of(request), execution, resume=True)
+
+
+@router.post("/{execution}/retry", status_code=202)
+async def retry(request: Request, execution: str) -> Response:
+    """Start the same version on the same input once more: a new execution, based on the old one."""
+    state, wait = of(request), preferences.wait(request)
+    await bodies.read_object(request)
+    found, payload = await state.runtime.reader.read(lambda connection: queries.again(connection, execution))
+    wish = admission.Request(
+        catalog.startable(found),
+        payload,
+        kind="retry",
+        base=execution,
+        idempotency_key=preferences.idempotency_key(request),
+        reply_to=state.reply_to if wait else None,
+    )
+    return await start(state, wish, wait)
+
+
+def _last_seen(request: Request, after: int) -> int:
+    """Return the number of the last event that a stream's reader has."""
+    text = request.headers.get("last-event-id", "")
+    return int(text) if text.isdecimal() and len(text) < 12 else after
+
+
+async def _must_exist(state: State, execution: str) -> None:
+    await state.runtime.reader.read(lambda connection: queries.is_there(connection, execution))
+
+
+async def _hold(state: State, execution: str, *, resume: bool) -> Response:
+    await _must_exist(state, execution)
+    ready = await state.runtime.ledger.submit(op.Pause(execution, state.runtime.clock.now(), resume=resume))
+    if ready is None:
+        message = f"The execution {execution} has ended."
+        raise Conflict(message, hint=f"Start it once more: celeriac executions retry {execution}")
+    state.runtime.dispatcher.send(execution, ready)
+    return JSONResponse({"id": execution, "paused": not resume})

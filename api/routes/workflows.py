@@ -1,0 +1,137 @@
+"""Workflows: definitions that are saved, looked at, compared, enabled, and started."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from api import bodies, pages, preferences
+from api.problems import DefinitionInvalid
+from api.starting import start
+from api.state import State, of
+from celeriac import Json
+from engine import admission, catalog, problems, queries
+from engine.catalog import Pushed
+from engine.diff import diff
+from engine.errors import Invalid
+
+router = APIRouter(prefix="/workflows", tags=["workflows"])
+
+Version = Annotated[int | None, Query(ge=1)]
+
+
+@router.post("", status_code=201)
+async def push(request: Request) -> Response:
+    """Save a definition under its name: a new version when it differs. Every mistake in it comes back in one answer."""
+    state = of(request)
+    raw = await request.body()
+    document, found = await asyncio.to_thread(_checked, state, raw)
+    if document is None:
+        raise DefinitionInvalid(found)
+    change = await asyncio.to_thread(catalog.push, document, state.runtime.registry, state.runtime.clock)
+    pushed: Pushed = await state.runtime.ledger.submit(change)
+    body = {
+        "id": pushed.workflow,
+        "name": document["name"],
+        "version": {"id": pushed.version, "number": pushed.number},
+        "created": pushed.created,
+        "changed": pushed.changed,
+        "warnings": [each.to_json() for each in found],
+    }
+    location = {"Location": f"/api/v1/workflows/{pushed.workflow}"}
+    return JSONResponse(body, 201 if pushed.created else 200, location)
+
+
+@router.post("/validate")
+async def validate(request: Request) -> Response:
+    """Tell every mistake in a definition, and save nothing."""
+    raw = await request.body()
+    document, found = await asyncio.to_thread(_checked, of(request), raw)
+    return JSONResponse({"valid": document is not None, "problems": [each.to_json() for each in found]})
+
+
+@router.get("")
+async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
+    """List workflows by name."""
+    after = pages.by_name(cursor)
+    return pages.answer(
+        await of(request).runtime.reader.read(lambda connection: queries.workflows(connection, limit, after))
+    )
+
+
+@router.get("/{ref}")
+async def show(request: Request, ref: str) -> Response:
+    """Show a workflow, by id or name, with its active document."""
+    return JSONResponse(
+        await of(request).runtime.reader.read(lambda connection: queries.workflow(connection, ref))
+    )
+
+
+@router.get("/{ref}/versions")
+async def versions(request: Request, ref: str) -> Response:
+    """List the versions of a workflow, the newest first."""
+    found = await of(request).runtime.reader.read(lambda connection: queries.versions(connection, ref))
+    return JSONResponse({"data": found})
+
+
+@router.get("/{ref}/diff")
+async def differences(
+    request: Request,
+    ref: str,
+    from_: Annotated[int | None, Query(alias="from", ge=1)] = None,
+    to: Version = None,
+) -> Response:
+    """Compare two versions: by default the active one with the one before it."""
+    read = of(request).runtime.reader.read
+    number, after = await read(lambda connection: queries.document(connection, ref, to))
+    if from_ is None and number == 1:
+        raise Invalid("There is no version before the first.", hint="Name the versions: ?from=1&to=2.")
+    before_number = number - 1 if from_ is None else from_
+    before_number, before = await read(lambda connection: queries.document(connection, ref, before_number))
+    return JSONResponse({"from": before_number, "to": number, "changes": diff(before, after)})
+
+
+@router.post("/{ref}/enable")
+async def enable(request: Request, ref: str) -> Response:
+    """Let a workflow be started."""
+    return await _set_enabled(of(request), ref, enabled=True)
+
+
+@router.post("/{ref}/disable")
+async def disable(request: Request, ref: str) -> Response:
+    """Keep a workflow from being started; what runs goes on."""
+    return await _set_enabled(of(request), ref, enabled=False)
+
+
+@router.post("/{ref}/execute", status_code=202)
+async def execute(request: Request, ref: str) -> Response:
+    """Start a workflow on `input`. With `Prefer: wait=SECONDS` the answer is the result, if it comes in that time."""
+    state = of(request)
+    largest = state.settings.limits.input_bytes + 1024
+    body = await bodies.read_object(request, "input", largest=largest)
+    wait = preferences.wait(request)
+    found = await state.runtime.reader.read(lambda connection: catalog.active(connection, ref))
+    wish = admission.Request(
+        catalog.startable(found),
+        body.get("input", {}),
+        idempotency_key=preferences.idempotency_key(request),
+        reply_to=state.reply_to if wait else None,
+    )
+    return await start(state, wish, wait)
+
+
+def _checked(state: State, raw: bytes) -> tuple[dict[str, Json] | None, list[problems.Problem]]:
+    """Return a definition that may be used, and what is to be said about it; None when it has mistakes."""
+    document, found = problems.check_text(raw, state.runtime.registry, state.settings.limits)
+    if not isinstance(document, dict) or any(each.severity == "error" for each in found):
+        return None, found
+    return document, found
+
+
+async def _set_enabled(state: State, ref: str, *, enabled: bool) -> Response:
+    change = catalog.set_enabled(ref, enabled=enabled, now=state.runtime.clock.now())
+    workflow = await state.runtime.ledger.submit(change)
+    return JSONResponse({"id": workflow, "enabled": enabled})

@@ -1,0 +1,37 @@
+"""Starting an execution over HTTP: accepted durably first, and then, if the client likes, its result in the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.responses import JSONResponse, Response
+
+from api.state import State
+from engine import admission, queries
+from engine.states import EXECUTION_FINAL
+
+
+async def start(state: State, wish: admission.Request, wait: int) -> Response:
+    """Accept an execution: 202 and where it is, or 200 and its result when it ends within `wait` seconds."""
+    accepted = await admission.accept(state.runtime, wish)
+    headers = {"Location": f"/api/v1/executions/{accepted.execution}"}
+    if not wait and accepted.new:
+        return JSONResponse({"id": accepted.execution, "status": "created"}, 202, headers)
+    body = await ended(state, accepted.execution, wait)
+    if wait:
+        headers["Preference-Applied"] = f"wait={wait}"
+    return JSONResponse(body, 200 if body["status"] in EXECUTION_FINAL else 202, headers)
+
+
+async def ended(state: State, execution: str, wait: float) -> queries.Body:
+    """Return an execution when it has ended, or as it is after `wait` seconds."""
+    now = asyncio.get_running_loop().time
+    deadline = now() + wait
+    while True:
+        left = deadline - now()
+        told = left > 0 and await state.watcher.told(execution, left)
+        body: queries.Body = await state.runtime.reader.read(
+            lambda connection: queries.execution(connection, execution)
+        )
+        if not told or body["status"] in EXECUTION_FINAL:
+            return body

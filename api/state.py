@@ -1,0 +1,54 @@
+"""What the routes share: the engine's parts in this process, and the means to wait for an execution."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+
+from api.replies import Replies
+from engine.runtime import Runtime
+from engine.settings import Settings
+from engine.watch import Watcher
+
+if TYPE_CHECKING:
+    from engine.sealing import SealingKey
+
+
+@dataclass(slots=True)
+class State:
+    """One API process. `replies` is None in a process that asks and goes."""
+
+    settings: Settings
+    runtime: Runtime
+    watcher: Watcher
+    replies: Replies | None
+    stopping: bool = False
+    _sealing: SealingKey | None = field(default=None, repr=False)
+
+    @property
+    def reply_to(self) -> str | None:
+        """Where the end of an execution is to be told that someone here waits for."""
+        return None if self.replies is None else self.replies.name
+
+    @property
+    def sealing(self) -> SealingKey:
+        """The key that connections are sealed with. Raises `Misconfigured` when there is none or it is unusable."""
+        if self._sealing is None:
+            from engine import secret_key
+            from engine.sealing import SealingKey
+
+            settings = self.settings
+            secret = secret_key.load(
+                settings.secret_key, settings.data, make=settings.sqlite, random_bytes=os.urandom
+            )
+            self._sealing = SealingKey.of(secret)
+        return self._sealing
+
+
+def of(request: Request) -> State:
+    """Return the state of the application that serves a request."""
+    state: State = request.app.state.celeriac
+    return state

@@ -1,0 +1,86 @@
+"""Node types that only tests have: they compute, misbehave, or change the world without a key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+from pydantic import BaseModel, JsonValue
+
+from celeriac import Context, Effect, Json, node
+
+
+class Work(BaseModel, extra="forbid"):
+    """How long to compute, and what to return."""
+
+    seconds: float = 0.0
+    value: JsonValue = None
+
+
+@node("compute", process=True, queue="cpu")
+def compute(config: Work, _ctx: Context) -> Json:
+    """Keep a processor busy in a child."""
+    end = time.monotonic() + config.seconds
+    while time.monotonic() < end:
+        pass
+    return config.value
+
+
+class Call(BaseModel, extra="forbid"):
+    """Where to send an effect, and how long to stay afterwards."""
+
+    url: str
+    stay: float = 0.0
+
+
+@node("once_effect", effect=Effect.ONCE)
+async def once_effect(config: Call, ctx: Context) -> Json:
+    """Change the world in a way that cannot be repeated, then linger before the answer is known."""
+    body = {"execution": ctx.execution_id, "node": ctx.node_id}
+    reply = await ctx.http.post(config.url, json=body)
+    await asyncio.sleep(config.stay)
+    return {"status": reply.status_code}
+
+
+class Misfit(BaseModel, extra="forbid"):
+    """What to return that no engine can store."""
+
+    kind: str
+    size: int = 0
+
+
+@node("misfit")
+def misfit(config: Misfit, _ctx: Context) -> Json:
+    """Return what is no JSON, or too much of it."""
+    deep: list[Json] = []
+    for _ in range(config.size if config.kind == "deep" else 0):
+        deep = [deep]
+    values: dict[str, object] = {
+        "nan": float("nan"),
+        "surrogate": "\ud800",
+        "nul": "a\0b",
+        "object": object(),
+        "large": "x" * config.size,
+        "deep": deep,
+    }
+    return values[config.kind]  # type: ignore[return-value]  # the point is that it is none
+
+
+class Death(BaseModel, extra="forbid"):
+    """How to die."""
+
+    kind: str = "kill"
+
+
+@node("die", process=True, queue="cpu")
+def die(config: Death, _ctx: Context) -> Json:
+    """End the process it runs in."""
+    if config.kind == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+NODE_TYPES = (compute, once_effect, misfit, die)

@@ -1,0 +1,71 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from celeriac.testing import run_node
+from nodes.flow.wait import wait
+
+NOW = datetime(2031, 5, 4, 9, 0, 0, 500_000, tzinfo=UTC)
+NOW_MS = 1_935_651_600_500
+
+
+@pytest.mark.parametrize(
+    ("config", "until"),
+    [
+        ({"for": "1m30s"}, NOW_MS + 90_000),
+        ({"for": 0.25}, NOW_MS + 250),
+        ({"for": "366d"}, NOW_MS + 366 * 86_400_000),
+        ({"until": NOW_MS + 1}, NOW_MS + 1),
+        ({"until": "2031-05-04T09:00:01Z"}, NOW_MS + 500),
+        ({"until": "2031-05-04t11:00:01.25+02:00"}, NOW_MS + 750),
+        ({"until": "2031-05-04 07:00:01-02:00"}, NOW_MS + 500),
+    ],
+)
+async def test_it_waits_until_the_time_has_come(config: dict[str, Any], until: int) -> None:
+    outcome = await run_node(wait, config, now=NOW)
+    assert (outcome.kind, outcome.until) == ("wait", until)
+    assert isinstance(outcome.value, dict)
+    assert str(outcome.value["until"]).endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "config", [{"for": 0}, {"until": 0}, {"until": NOW_MS}, {"until": "1999-12-31T23:59:59Z"}]
+)
+async def test_a_time_that_has_passed_holds_nothing_up(config: dict[str, Any]) -> None:
+    assert (await run_node(wait, config, now=NOW)).kind == "output"
+
+
+async def test_the_output_tells_until_when() -> None:
+    outcome = await run_node(wait, {"for": "1s"}, now=NOW)
+    assert outcome.value == {"until": "2031-05-04T09:00:01.500Z"}
+
+
+async def test_a_time_more_than_a_year_away_is_refused() -> None:
+    outcome = await run_node(wait, {"until": NOW_MS + 367 * 86_400_000}, now=NOW)
+    assert outcome.code == "wait.too_long"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"for": 1, "until": 1},
+        {"for": None},
+        {"for": -1},
+        {"for": "367d"},
+        {"for": "soon"},
+        {"for": "5"},
+        {"until": -1},
+        {"until": True},
+        {"until": "2031-05-04T09:00:01"},
+        {"until": "2031-05-04"},
+        {"until": "2031-13-04T09:00:01Z"},
+    ],
+)
+async def test_what_names_no_time_is_refused(config: dict[str, Any]) -> None:
+    assert (await run_node(wait, config, now=NOW)).code == "node.config_invalid"
+
+
+def test_it_ends_its_segment() -> None:
+    assert wait.waits

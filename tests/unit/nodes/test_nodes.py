@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+
+from celeriac import NodeType
+from celeriac.outcomes import Json
+from nodes import NODE_TYPES
+
+FOLDER = Path(__file__).parents[3] / "nodes"
+
+
+def test_every_file_of_a_node_type_is_in_the_list_and_every_name_stands_once() -> None:
+    files = {each.stem for each in FOLDER.glob("*/*.py") if each.stem != "__init__"}
+    assert {each.run.__module__.rpartition(".")[2] for each in NODE_TYPES} == files
+    assert len({each.key for each in NODE_TYPES}) == len(NODE_TYPES)
+
+
+@pytest.mark.parametrize("node_type", NODE_TYPES, ids=lambda each: each.key)
+def test_a_node_type_tells_what_it_does_and_what_each_field_of_its_config_means(node_type: NodeType) -> None:
+    schema: dict[str, Json] = node_type.config_schema()
+    assert node_type.summary.endswith(".")
+    assert schema["additionalProperties"] is False
+    properties = schema.get("properties", {})
+    assert isinstance(properties, dict)
+    assert [
+        name for name, each in properties.items() if not (isinstance(each, dict) and each.get("description"))
+    ] == []
