@@ -50,7 +50,10 @@ class Decision:
 
 
 def joins_touched(plan: Plan, completed: Completed) -> set[Address]:
-    """Return every join a completion may reach: those it leads to, and those reached through what it skips."""
+    """Return every join a completion may reach: those it leads to, and those reached through what it skips.
+
+    Even a taken edge may lead to a skip: it may be the last to arrive at a join that more of them were needed for.
+    """
     found: set[Address] = set()
     seen: set[int] = set()
     edges = deque(
@@ -62,7 +65,7 @@ def joins_touched(plan: Plan, completed: Completed) -> set[Address]:
         segment = plan.segments[target]
         if is_join(segment):
             found.add((target, completed.item))
-        if not taken and target not in seen:
+        if target not in seen and (not taken or segment.join.mode == "n"):
             seen.add(target)
             edges.extend((exit_.target, False) for exit_ in segment.exits)
     return found

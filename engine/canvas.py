@@ -44,6 +44,13 @@ class segment(Signature):
         """Read the JSON form back."""
         return cls(dict(d), app=app)  # type: ignore[arg-type]  # Celery's own way of reading one
 
+    def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Signature:
+        """Return a copy with what it shows; Celery's own copy leaves that out."""
+        made: Signature = super().clone(args, kwargs, **options)
+        if "show" in self:
+            made["show"] = self["show"]
+        return made
+
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Send the one message. What Celery would chain behind it is dropped: the commit sends what follows."""
         options.pop("chain", None)

@@ -13,14 +13,15 @@ import re
 from celeriac import Fail, Json
 from engine.operations import Blob, Payload
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def encode(value: object, limit: int) -> str:
     """Return the JSON text of a value. Raises `Fail` (`node.output_invalid`, `node.output_too_large`)."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
+        text = _ENCODER.encode(value)
+        size = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         message = f"The output is not JSON: {_reason(error)}."
         raise Fail("node.output_invalid", message) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +23,7 @@ from engine.clock import Clock
 from engine.context import NodeContext, Surroundings
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
-from engine.expressions import ExpressionError, Scope, derived_entropy
+from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
 from engine.failure import TIMED_OUT, error_of, knows_outcome
 from engine.leases import Hold, Leases, Stop
@@ -30,6 +31,7 @@ from engine.ledger import LedgerThread
 from engine.plan import OUTPUT, Exit
 from engine.programs import Programs, Step
 from engine.reader import Reader
+from engine.registry import UnknownNodeType
 from engine.scrub import scrub
 from engine.settings import Settings
 from engine.snapshots import Past, Reference, Work, context_of, load, read_outputs
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 
 UNCERTAIN = "effect.uncertain"
 TRIGGER = "trigger"
+_PUT_OFF = 10_000
 
 
 class Children(Protocol):
@@ -87,6 +90,15 @@ class Run:
     failed: NodeError | None = None
 
 
+@dataclass(slots=True, eq=False)
+class Family:
+    """The carriers of one message: when they began (monotonic seconds), how many segments were handed to them, who runs."""
+
+    begun: float
+    count: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a performance needs from its process."""
@@ -120,10 +132,13 @@ class Executor:
         except CeleriacError as error:
             log.warning("A message could not be worked on and will come again: %s", error)
             return
-        if len(works) == 1:
-            await self._carry(works[0])
-        else:
-            await asyncio.gather(*(self._carry(work) for work in works))
+        family = Family(at.clock.monotonic())
+        for work in works[1:]:
+            self._branch(family, work, None)
+        if works:
+            await self._carry(family, works[0], None)
+        while family.tasks:
+            await asyncio.wait(family.tasks)
 
     async def drain(self, patience: float) -> None:
         """Take nothing new, wait for what runs, then hand the rest back."""
@@ -136,20 +151,21 @@ class Executor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _carry(self, work: Work) -> None:
-        """Perform a segment, and then whatever its commit handed over, within a budget that keeps others from starving."""
-        at = self._services
-        begun, count = at.clock.monotonic(), 0
-        following: Work | None = work
-        claimed: Hold | None = None
-        while following is not None:
-            count += 1
-            spent = (at.clock.monotonic() - begun) * 1000
-            inline = count < at.settings.limits.inline_segments and spent < at.settings.limits.inline_ms
+    def _branch(self, family: Family, work: Work, hold: Hold | None) -> None:
+        """Carry a segment beside the others of its message."""
+        task = asyncio.create_task(self._carry(family, work, hold))
+        family.tasks.add(task)
+        task.add_done_callback(family.tasks.discard)
+
+    async def _carry(self, family: Family, work: Work, hold: Hold | None) -> None:
+        """Perform a segment, and then what its commit hands over: the first here, the others beside it."""
+        following: list[tuple[Work, Hold | None]] = [(work, hold)]
+        while following:
+            (work, hold), *others = following
+            for other in others:
+                self._branch(family, *other)
             try:
-                following, claimed = await self._perform(
-                    following, claimed, inline=inline and not self._stopping
-                )
+                following = await self._perform(family, work, hold)
             except (_Lost, _Ended):
                 return
             except Unavailable as error:
@@ -162,12 +178,12 @@ class Executor:
                 return
 
     async def _perform(
-        self, work: Work, hold: Hold | None, *, inline: bool
-    ) -> tuple[Work | None, Hold | None]:
+        self, family: Family, work: Work, hold: Hold | None
+    ) -> list[tuple[Work, Hold | None]]:
         pure = work.segment.pure and work.deliveries < 2
         if hold is None and not pure:
             if self._stopping:
-                return None, None
+                return []
             hold = await self._claim(work)
         run = self._begin(work, hold, pure=pure)
         try:
@@ -175,7 +191,9 @@ class Executor:
                 hold.task = asyncio.current_task()
                 failpoint("claim.after")
             await self._run_nodes(run)
-            return await self._settle(run, inline=inline)
+            return await self._settle(run, family)
+        except UnknownNodeType as error:
+            await self._put_off(run, error)
         except asyncio.CancelledError:
             await self._withdraw(run)
             raise _Ended from None
@@ -492,6 +510,22 @@ class Executor:
         spent = NodeError(error.code, error.message, error.details, ("Uncertain",))
         await self._fail(run, step, spent, max(tries, step.node.retry.max_attempts), started_at)
 
+    async def _put_off(self, run: Run, error: UnknownNodeType) -> NoReturn:
+        """This process lacks a node type that another may have (a rolling upgrade): later, at no cost to the node."""
+        log.warning("A segment of %s is put off: %s", run.work.facts.execution, error)
+        due = self._services.clock.now() + _PUT_OFF
+        await self._hand_in(
+            op.Suspend(
+                **self._held(run),
+                due=due,
+                head=run.head,
+                tries=run.work.tries if run.head == run.work.head else 0,
+                backing_off=True,
+                first_try_at=run.work.first_try_at,
+            )
+        )
+        raise _Ended
+
     async def _give_up(self, run: Run, error: ChildDied) -> NoReturn:
         """The machine failed and not the node: another delivery, until there were too many."""
         at, work = self._services, run.work
@@ -519,7 +553,7 @@ class Executor:
         await self._hand_in(op.Suspend(**self._held(run), due=wait.until, head=run.head))
         raise _Ended
 
-    async def _settle(self, run: Run, *, inline: bool) -> tuple[Work | None, Hold | None]:
+    async def _settle(self, run: Run, family: Family) -> list[tuple[Work, Hold | None]]:
         """Commit the segment's end and what follows from it; pass on what became ready."""
         at, work = self._services, run.work
         failed = (
@@ -541,7 +575,7 @@ class Executor:
             output=run.output,
             owner=at.owner,
             lease=at.settings.timing.lease,
-            inline=inline,
+            inline=self._budget(family),
         )
         horizon = at.leases.horizon()
         failpoint("settle.before")
@@ -553,9 +587,16 @@ class Executor:
             at.outlet.send(work.facts.execution, settled.ready)
         if settled.finished is not None:
             at.outlet.finished(work.facts.execution, settled.reply_to)
-        if settled.successor is None:
-            return None, None
-        return await self._succeeding(run, settled.successor, horizon)
+        family.count += len(settled.successors)
+        return [await self._succeeding(run, each, horizon) for each in settled.successors]
+
+    def _budget(self, family: Family) -> int:
+        """Return how many more segments the carriers of one message may go on with, before others get their turn."""
+        at = self._services
+        spent = (at.clock.monotonic() - family.begun) * 1000
+        if self._stopping or spent >= at.settings.limits.inline_ms:
+            return 0
+        return max(0, at.settings.limits.inline_segments - family.count)
 
     async def _succeeding(
         self, run: Run, successor: tuple[int, str, op.Claimed], horizon: float
@@ -655,10 +696,8 @@ class Executor:
 
     def _scope(self, run: Run, node: str) -> Scope:
         work = run.work
-        key = b"\x1f".join(
-            (self._services.secret, work.facts.execution.encode(), node.encode(), work.item.encode())
-        )
-        return Scope(run.values, derived_entropy(key, work.ready_at))
+        name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
+        return Scope(run.values, Draws(self._services.secret, name, work.ready_at))
 
     @staticmethod
     def _keep_lines(run: Run, context: NodeContext, now: int) -> None:
@@ -696,6 +735,19 @@ class Executor:
             return value
 
         return do
+
+
+@dataclass(slots=True)
+class Draws:
+    """The time and the randomness of one node run: the same on every replay, and foreseen by nobody without the secret."""
+
+    secret: bytes
+    name: str
+    now_ms: int
+
+    def draw(self, n: int) -> bytes:
+        """Return the 16 bytes of the n-th draw."""
+        return hmac.digest(self.secret, f"{self.name}\x1f{n}".encode(), "sha256")[:16]
 
 
 class ChildDied(CeleriacError):

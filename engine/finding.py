@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from engine.nearest import nearest
 from engine.source import Path
 
 Severity = Literal["error", "warning"]
-
-COMPARISONS: Final = 20_000
-"""How many names one check compares in search of the one an author meant; about a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +32,12 @@ class Finding:
 class Guesses:
     """The names an author meant, for the mistakes of one definition.
 
-    Looking for one means comparing with every candidate. A definition of ten thousand nodes with ten thousand
-    wrong names gets hints for the first of them, not for all: somebody is waiting for the answer.
+    Looking for one means comparing with every candidate. A definition in which every name is wrong gets hints for the
+    first of them and not for all, so that the answer takes little longer than for a good one of the same size.
     """
 
-    def __init__(self) -> None:
-        self._left = COMPARISONS
+    def __init__(self, nodes: int) -> None:
+        self._left = 1_000 + 4 * nodes
 
     def nearest(self, name: str, candidates: Collection[str]) -> str | None:
         """Return the candidate that `name` most likely stands for."""

@@ -14,7 +14,26 @@ from engine.expressions import Reference, compile_template
 _MARKS: Final = ("{{", "{%", "{#")
 _PLAIN: Final = re.compile(r"\{\{ *([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*){0,9}) *\}\}")
 _WORDS: Final = frozenset(
-    "and elif else for if in is loop none not null or recursive true false True False None".split()
+    [
+        "and",
+        "elif",
+        "else",
+        "for",
+        "if",
+        "in",
+        "is",
+        "loop",
+        "none",
+        "not",
+        "null",
+        "or",
+        "recursive",
+        "true",
+        "false",
+        "True",
+        "False",
+        "None",
+    ]
 )
 """Names that the language reads otherwise."""
 

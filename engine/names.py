@@ -14,8 +14,9 @@ from typing import Any, Final
 from celeriac import Json
 from engine.config import with_braces
 from engine.definition import TRIGGER
-from engine.expressions import ExpressionError, Reference, Template, compile_expression, compile_template
+from engine.expressions import ExpressionError, Reference, compile_expression
 from engine.finding import Finding, Guesses, did_you_mean, listed
+from engine.mentions import mentions
 from engine.nearest import nearest
 from engine.outline import BODY, Outline, Vertex
 from engine.source import Path
@@ -80,10 +81,8 @@ class Names:
         for way in self._outline.ways:
             if way.when is not None:
                 where = _Where(f"the edge {way.source} -> {way.target}", way.source, done=True)
-                path = (*way.path, "when")
-                yield from self._check(
-                    path, way.when, compile_expression, _FIRST_EDGE if way.source == TRIGGER else where
-                )
+                where = _FIRST_EDGE if way.source == TRIGGER else where
+                yield from self._check((*way.path, "when"), way.when, _read_by_expression, where)
 
     def of_config(self, vertex: Vertex) -> tuple[list[Finding], bool]:
         """Return what is wrong with the expressions in a node's config, and whether there are any."""
@@ -97,16 +96,19 @@ class Names:
         return found, live
 
     def _template(self, path: Path, text: str, where: _Where, shift: int = 0) -> Iterator[Finding]:
-        return self._check(path, text, compile_template, where, shift)
+        return self._check(path, text, mentions, where, shift)
 
     def _check(
-        self, path: Path, text: str, compiled: Callable[[str], Template], where: _Where, shift: int = 0
+        self,
+        path: Path,
+        text: str,
+        read: Callable[[str], tuple[Reference, ...]],
+        where: _Where,
+        shift: int = 0,
     ) -> Iterator[Finding]:
-        """Compile a text and look at every name in it. `shift` is what was put in front of the author's
-        text.
-        """
+        """Look at every name that a text reads. `shift` is what was put in front of what the author wrote."""
         try:
-            references = compiled(text).references
+            references = read(text)
         except ExpressionError as error:
             inside = _unshifted(error.line, error.column, shift)
             yield Finding(path, error.code, error.message, error.hint, inside=inside)
@@ -257,6 +259,10 @@ def _declared(inputs: Any) -> frozenset[str] | None:
     """Return the payload's keys, where the definition names them."""
     properties = inputs.get("properties") if isinstance(inputs, dict) else None
     return frozenset(properties) if isinstance(properties, dict) else None
+
+
+def _read_by_expression(text: str) -> tuple[Reference, ...]:
+    return compile_expression(text).references
 
 
 def _live(path: Path, value: Json, braced: Json) -> Iterator[tuple[Path, str, int]]:

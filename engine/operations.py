@@ -130,8 +130,8 @@ class Record(Held):
 class Settle(Held):
     """End a segment: with the exits taken, or with the error that ends the execution.
 
-    Answers `Settled`, or None when the fence did not hold. `owner` and `lease` let the pen claim one successor for the
-    caller in the same transaction.
+    Answers `Settled`, or None when the fence did not hold. The pen hands over at most `inline` successors on
+    the same queue: pure ones, and one that it claims for `owner` until `lease` milliseconds from now.
     """
 
     taken: tuple[bool, ...] = ()
@@ -139,15 +139,15 @@ class Settle(Held):
     output: Payload = Payload()
     owner: str = ""
     lease: int = 0
-    inline: bool = True
+    inline: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What followed: `ready` to be sent, one `successor` for the caller, `finished` with a status."""
+    """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status."""
 
     ready: tuple[Sendable, ...] = ()
-    successor: tuple[int, str, Claimed] | None = None
+    successors: tuple[tuple[int, str, Claimed], ...] = ()
     finished: str | None = None
     reply_to: str | None = None
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from celeriac import Effect, Json, NodeType
+from celeriac import Effect, Json, NodeType, TryAgain
 from celeriac.contract import retry_to_json
 from engine import expressions
 from engine.config import with_braces
@@ -174,7 +174,8 @@ def build(workflow: Workflow, registry: Registry) -> Plan:
     everything = tuple(each.id for each in workflow.nodes)
     for node in workflow.nodes:
         vertices[node.id] = _vertex(node, workflow, registry, everything, branches=node.id in branching)
-    leaves = tuple(each.source for each in edges if each.target == OUTPUT)
+    left = {each.source for each in workflow.edges if _is_regular(each)}
+    leaves = tuple(each.id for each in workflow.nodes if each.id not in left)
     needs = leaves if workflow.outputs is None else _needs(workflow.outputs, everything)
     vertices[OUTPUT] = _Vertex(_bare(OUTPUT, needs), None, (), None)
 
@@ -197,16 +198,31 @@ def build(workflow: Workflow, registry: Registry) -> Plan:
 
 
 def _with_implied(workflow: Workflow) -> list[Edge]:
-    """Add the edges nobody writes: from the trigger to every root, and from every leaf to the output."""
+    """Add the edges nobody writes: from the trigger to every root, and from every leaf to the output.
+
+    A node whose every edge leads to a join that may start without it leads to the output too, so that the execution
+    does not end before it.
+    """
     entered = {each.target for each in workflow.edges}
-    left = {each.source for each in workflow.edges if each.on in ("success", "any") and each.port != "error"}
+    left = {each.source for each in workflow.edges if _is_regular(each)}
     implied = [
         Edge(TRIGGER, node.id, None, "success", None) for node in workflow.nodes if node.id not in entered
     ]
-    final = [Edge(node.id, OUTPUT, None, "any", None) for node in workflow.nodes if node.id not in left]
+    hasty = {node.id for node in workflow.nodes if node.join is not None and node.join.mode != "all"}
+    awaited = {each.source for each in workflow.edges if each.target not in hasty}
+    final = [
+        Edge(node.id, OUTPUT, None, "any", None)
+        for node in workflow.nodes
+        if node.id not in left or node.id not in awaited
+    ]
     if not workflow.nodes:
         final = [Edge(TRIGGER, OUTPUT, None, "any", None)]
     return [*implied, *workflow.edges, *final]
+
+
+def _is_regular(edge: Edge) -> bool:
+    """Whether an edge may be taken after a success, so that its source is no leaf."""
+    return edge.on in ("success", "any") and edge.port != "error"
 
 
 def _certain(
@@ -347,7 +363,7 @@ def _vertex(
             effect=effect,
             process=node_type.process,
             waits=node_type.waits,
-            retry=node.retry or workflow.retry or RetryPolicy.parse(retry_to_json(node_type.retry)),
+            retry=_retry(node.retry or workflow.retry, node_type, effect),
             attempt_timeout=timeout.attempt if timeout and timeout.attempt is not None else node_type.timeout,
             total_timeout=timeout.total if timeout else None,
             on_error=OnError("branch") if branches else node.on_error or workflow.on_error or OnError("fail"),
@@ -359,6 +375,15 @@ def _vertex(
         node_type.ports_of(node.config),
         node.join,
     )
+
+
+def _retry(given: RetryPolicy | None, node_type: NodeType, effect: Effect) -> RetryPolicy:
+    """Return the author's policy or the node type's own. What must not be repeated is repeated only when the node says so."""
+    if given is None:
+        return RetryPolicy.parse(retry_to_json(node_type.retry))
+    if effect is Effect.ONCE and not given.on:
+        return replace(given, on=(TryAgain.__name__,))
+    return given
 
 
 def _neutral(node_type: NodeType, effect: Effect) -> bool:

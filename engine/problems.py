@@ -86,13 +86,11 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
         message = f"Lists and objects are nested in more than {source.MAX_DEPTH} levels."
         yield Finding((), "definition.too_deep", message, "Flatten the value.")
         return
-    guesses = Guesses()
+    outline = Outline(document, registry)
+    guesses = Guesses(len(outline.vertices))
     unfit = misfits(document, registry, guesses)
     yield from unfit
-    flawed = {
-        each.path[:3] for each in unfit if each.path[3:4] == ("config",) or each.path[:2] == (*BODY, "nodes")
-    }
-    outline = Outline(document, registry)
+    flawed = {each.path[:3] for each in unfit if each.path[:2] == (*BODY, "nodes")}
     yield from _sizes(outline, limits)
     yield from entrances(outline, guesses)
     yield from wiring(outline, flawed, guesses)

@@ -146,11 +146,12 @@ def events(
     """
     row = _execution_row(connection, name, project)
     found = connection.run(
-        "SELECT seq, count, body FROM event WHERE execution_id = ? AND seq + count > ? ORDER BY seq LIMIT ?",
-        (name, after + 1, limit),
+        "SELECT seq, body FROM event WHERE execution_id = ? AND seq >= coalesce((SELECT max(seq) FROM event "
+        "WHERE execution_id = ? AND seq <= ?), 0) ORDER BY seq LIMIT ?",
+        (name, name, after + 1, limit + 1),
     )
-    listed = [each for seq, _, body in found for each in expand(seq, body) if int(each["seq"]) > after]  # type: ignore[arg-type]
-    final = row[5] in EXECUTION_FINAL and len(found) < limit and len(listed) <= limit
+    listed = [each for seq, body in found for each in expand(seq, body) if int(each["seq"]) > after]  # type: ignore[arg-type]
+    final = row[5] in EXECUTION_FINAL and len(found) <= limit and len(listed) <= limit
     return listed[:limit], final
 
 

@@ -6,6 +6,9 @@ from celeriac import NodeError
 from engine.definition import RetryPolicy
 
 
+_DETERMINED = ("expression.", "node.config_", "node.output_")
+
+
 def delay(policy: RetryPolicy, attempt: int, error: NodeError, elapsed: float, draw: float) -> float | None:
     """Return the seconds until the next attempt, or None when this was the last.
 
@@ -30,10 +33,16 @@ def delay(policy: RetryPolicy, attempt: int, error: NodeError, elapsed: float, d
 
 
 def selects(policy: RetryPolicy, error: NodeError) -> bool:
-    """Whether the policy repeats this error: named by `on` (everything when it names nothing) and not by `except`."""
+    """Whether the policy repeats this error: named by `on` and not by `except`.
+
+    An empty `on` names everything but what comes out the same every time: mistakes in expressions, configs and outputs.
+    """
     names = (error.code, *error.kinds)
-    excluded = any(_matches(selector, names) for selector in policy.excluding)
-    return not excluded and (not policy.on or any(_matches(selector, names) for selector in policy.on))
+    if any(_matches(selector, names) for selector in policy.excluding):
+        return False
+    if not policy.on:
+        return not error.code.startswith(_DETERMINED)
+    return any(_matches(selector, names) for selector in policy.on)
 
 
 def _matches(selector: str, names: tuple[str, ...]) -> bool:

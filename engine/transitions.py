@@ -491,27 +491,22 @@ def _follow(
     decision = advance(plan, joins, [Completed(each.segment, each.item, each.taken)])
     joins.update(decision.joins)
     ready: list[op.Sendable] = []
-    successor: tuple[int, str, op.Claimed] | None = None
+    successors: list[tuple[int, str, op.Claimed]] = []
+    claims = 0
     for address in decision.ready:
         segment, item = address
-        queue = plan.segments[segment].queue
+        queue, pure = plan.segments[segment].queue, plan.segments[segment].pure
         arrivals = decision.joins.get(address, Arrivals(0, 1))
         key = (row.id, segment, item)
         status, epoch, owner = "ready", 0, None
-        mine = (
-            each.inline
-            and successor is None
-            and queue == plan.segments[each.segment].queue
-            and row.pause_at is None
-        )
-        if mine:
-            due: int | None = each.now + (batch.rules.grace if plan.segments[segment].pure else each.lease)
-            if not plan.segments[segment].pure:
-                status, epoch, owner = "running", 1, each.owner
-                batch.emit(
-                    row, 1, each.now, ("segment.claimed", segment, each.now, _on(item, owner=each.owner))
-                )
-            successor = (segment, item, op.Claimed(epoch, 0, 0, 0, each.now, None))
+        near = queue == plan.segments[each.segment].queue and row.pause_at is None
+        if near and len(successors) < each.inline and (pure or not claims):
+            due: int | None = each.now + batch.rules.grace
+            if not pure:
+                claims, due, status, epoch, owner = 1, each.now + each.lease, "running", 1, each.owner
+                claimed = ("segment.claimed", segment, each.now, _on(item, owner=each.owner))
+                batch.emit(row, 1, each.now, claimed)
+            successors.append((segment, item, op.Claimed(epoch, 0, 0, 0, each.now, None)))
         else:
             due, send = batch.due(row, queue, each.now)
             if send:
@@ -556,7 +551,7 @@ def _follow(
         else:
             births.counts[key] = (*key, arrivals.pending, arrivals.taken)
     row.count(len(decision.ready) - 1, each.now)
-    return op.Settled(ready=tuple(ready), successor=successor)
+    return op.Settled(ready=tuple(ready), successors=tuple(successors))
 
 
 def _load_joins(

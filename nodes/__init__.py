@@ -11,11 +11,9 @@ from nodes.flow.switch import switch
 from nodes.flow.transform import transform
 from nodes.flow.wait import wait
 from nodes.integrations.http_request import http_request
-from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
     fail,
-    http_request,
     http_request,
     if_condition,
     log,

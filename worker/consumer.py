@@ -11,7 +11,7 @@ from celery.worker.state import maybe_shutdown
 log = logging.getLogger(__name__)
 
 
-class QuickConsumer(Consumer):  # type: ignore[misc]  # Celery is not typed
+class QuickConsumer(Consumer):
     """Tries again after 0.1 s, and then at most every 0.5 s, for ever."""
 
     def ensure_connected(self, conn: Any) -> Any:

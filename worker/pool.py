@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import uvloop
 from celery.concurrency.base import BasePool
 from kombu.serialization import loads
 
@@ -51,7 +52,7 @@ class AsyncPool(BasePool):  # type: ignore[misc]  # Celery is not typed
         """Start the loop and the performer; return when both are ready."""
         self._jobs: set[Job] = set()
         self._hub: Any = None
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="performer", daemon=True)
         self._performer = Performer(self.app)
         self._thread.start()

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 from celery import signals
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 
 from worker.application import app, settings
 

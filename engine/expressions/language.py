@@ -24,6 +24,8 @@ from engine.nearest import nearest
 Tree = TypeVar("Tree")
 
 STATEMENTS = ("if", "elif", "else", "endif", "for", "endfor", "set")
+_KNOWN_STATEMENTS = (*STATEMENTS, "endset")
+"""The end of a `set` that spans text passes too, so that its beginning is refused and says what to write."""
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _ESCAPE = re.compile(
@@ -145,7 +147,7 @@ def _tokens(source: Source, limits: Limits, state: str | None) -> Iterator[tuple
             _check_escapes(source, offset, value)
         elif kind == "integer" and len(value) > min(limits.int_bits, 4_000):
             raise source.error(TOO_LARGE, f"An integer has more than {limits.int_bits:,} bits.", offset)
-        elif kind == "name" and names_statement and value not in STATEMENTS:
+        elif kind == "name" and names_statement and value not in _KNOWN_STATEMENTS:
             raise source.error(
                 NOT_ALLOWED, f"There is no statement `{value}`.", offset, _statement_hint(value)
             )

@@ -9,7 +9,7 @@ from engine.expressions import operators
 from engine.expressions.error import NUMBER, Refused
 from engine.expressions.evaluation import Evaluation
 from engine.expressions.filters.texts import endswith, startswith
-from engine.expressions.values import MISSING, Json, Missing, contains, equal, integer_from, text_from, truth
+from engine.expressions.values import MISSING, Json, Missing, contains, equal, integer_from, text_from
 
 EXISTENCE: Final = ("defined", "undefined")
 """The tests that ask whether there is a value; for all others there has to be one."""
@@ -110,22 +110,22 @@ def ne(evaluation: Evaluation, value: Json, other: Json) -> bool:
 
 def lt(evaluation: Evaluation, value: Json, other: Json) -> bool:
     """Is it less?"""
-    return truth(operators.less(evaluation, value, other))
+    return operators.less(evaluation, value, other) is True
 
 
 def le(evaluation: Evaluation, value: Json, other: Json) -> bool:
     """Is it less, or equal?"""
-    return truth(operators.at_most(evaluation, value, other))
+    return operators.at_most(evaluation, value, other) is True
 
 
 def gt(evaluation: Evaluation, value: Json, other: Json) -> bool:
     """Is it greater?"""
-    return truth(operators.greater(evaluation, value, other))
+    return operators.greater(evaluation, value, other) is True
 
 
 def ge(evaluation: Evaluation, value: Json, other: Json) -> bool:
     """Is it greater, or equal?"""
-    return truth(operators.at_least(evaluation, value, other))
+    return operators.at_least(evaluation, value, other) is True
 
 
 def in_(evaluation: Evaluation, value: Json, seq: Json) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from jinja2 import nodes
 
@@ -40,19 +40,12 @@ def _body(compiler: Compiler, tree: Sequence[nodes.Node]) -> list[Write]:
         if isinstance(node, nodes.Output):
             writes += [_output(compiler, each) for each in node.nodes]
             continue
-        compiler.enter(node)
-        if isinstance(node, nodes.If):
-            writes.append(_if(compiler, node))
-        elif isinstance(node, nodes.For):
-            writes.append(_for(compiler, node))
-        elif isinstance(node, nodes.Assign):
-            writes.append(_set(compiler, node))
-        elif isinstance(node, nodes.AssignBlock):
+        compile_ = _STATEMENTS.get(type(node))
+        if compile_ is None:
             message = "A `set` that spans text is not part of the language."
             raise compiler.refuse(NOT_ALLOWED, message, node, "Write `{% set name = value %}`.")
-        else:
-            message = f"`{type(node).__name__.lower()}` is not part of the language."
-            raise compiler.refuse(NOT_ALLOWED, message, node)
+        compiler.enter(node)
+        writes.append(compile_(compiler, node))
         compiler.leave()
     return writes
 
@@ -220,3 +213,10 @@ def _items(evaluation: Evaluation, value: Json) -> list[Json]:
         return list(value)
     hint = "Write `| default([], true)` behind it if it may be null." if value is None else None
     raise Refused(TYPE, f"needs a list or an object, not {kind(value)}", hint)
+
+
+_STATEMENTS: Final[dict[type[nodes.Node], Callable[[Compiler, Any], Write]]] = {
+    nodes.If: _if,
+    nodes.For: _for,
+    nodes.Assign: _set,
+}

@@ -70,13 +70,6 @@ def size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def truth(value: object) -> bool:
-    """Return false for null, false, zero and what is empty; true for the rest."""
-    if type(value) in KINDS:
-        return bool(value)
-    raise Refused(TYPE, f"needs a JSON value, not {kind(value)}")
-
-
 def is_number(value: object) -> bool:
     """Return whether a value is a JSON number; booleans are none."""
     return type(value) is int or type(value) is float

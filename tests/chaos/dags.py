@@ -198,7 +198,9 @@ def _retry(rng: random.Random, tries: int) -> Body:
 def _settle_failures(draft: _Draft) -> None:
     """Say what follows a failure that no edge leads away from."""
     rng = draft.rng
-    caught = {each["from"] for each in draft.edges if each.get("on") == "error" or each.get("port") == "error"}
+    caught = {
+        each["from"] for each in draft.edges if each.get("on") == "error" or each.get("port") == "error"
+    }
     for each in draft.nodes:
         if each["id"] in draft.failing - caught and not draft.fatal:
             each["on_error"] = rng.choice(("continue", {"default": {"n": rng.randint(0, 9)}}))
@@ -224,7 +226,9 @@ def _number(draft: _Draft, known: set[str]) -> str:
 def _truth(draft: _Draft, known: set[str]) -> str:
     """An expression that is true or false."""
     rng = draft.rng
-    simple = rng.choice((f"({_number(draft, known)}) % 2 == 0", f"({_number(draft, known)}) < {rng.randint(1, 60)}"))
+    simple = rng.choice(
+        (f"({_number(draft, known)}) % 2 == 0", f"({_number(draft, known)}) < {rng.randint(1, 60)}")
+    )
     return f"{simple} and s != 'y'" if rng.random() < 0.2 else simple
 
 

@@ -144,10 +144,7 @@ def rfc3339_of(milliseconds: int) -> str:
 def date(_: Evaluation, value: Json, unit: Json = "seconds") -> Json:
     """A date, or a number of units since 1970, as RFC 3339 in UTC with milliseconds."""
     if type(value) is int or type(value) is float:
-        try:
-            return _written(_later(_EPOCH, value * _unit(unit)))
-        except OverflowError:
-            raise _beyond() from None
+        return _written(_later(_EPOCH, value * _unit(unit)))
     if type(value) is not str:
         raise Refused(TYPE, f"needs text or a number, not {kind(value)}")
     return _written(_moment(value))

@@ -18,6 +18,7 @@ from engine.settings import Limits
 ROOT = Path(__file__).parents[3]
 BUILT_IN = Registry.load(["nodes"])
 
+NAMES_A_REQUEST = {"definition.invalid"}
 FOUND_IN_TEXT_ONLY = {
     "definition.bad_number",
     "definition.bad_text",
@@ -65,21 +66,22 @@ def codes_in(file: Path, area: str) -> set[str]:
     return {each for each in texts if re.fullmatch(rf"{area}\.[a-z0-9_]+", each)}
 
 
-def codes_in_the_engine(area: str) -> set[str]:
-    return {code for file in (ROOT / "engine").rglob("*.py") for code in codes_in(file, area)}
+def codes_in_the_source(area: str) -> set[str]:
+    rooms = ("celeriac", "engine", "nodes", "api", "worker")
+    return {code for room in rooms for file in (ROOT / room).rglob("*.py") for code in codes_in(file, area)}
 
 
 @pytest.mark.parametrize("area", ["definition", "expression"])
 def test_the_table_of_codes_holds_every_code_there_is_and_no_other(area: str) -> None:
     table = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    assert sorted(codes_in_the_engine(area)) == sorted(
+    assert sorted(codes_in_the_source(area)) == sorted(
         re.findall(rf"^\| `({area}\.[a-z0-9_]+)`", table, re.MULTILINE)
     )
 
 
 def test_every_code_of_definitions_has_a_mistake_that_shows_it() -> None:
     shown = codes_in(ROOT / "tests" / "mistakes.py", "definition")
-    assert codes_in_the_engine("definition") - FOUND_IN_TEXT_ONLY - FOUND_BY_LIMITS == shown
+    assert codes_in_the_source("definition") - NAMES_A_REQUEST - FOUND_IN_TEXT_ONLY - FOUND_BY_LIMITS == shown
 
 
 # What is accepted.
@@ -520,8 +522,8 @@ def test_a_cycle_is_not_reported_again_by_what_follows_it() -> None:
 
 
 def test_names_are_only_guessed_while_somebody_can_wait_for_it() -> None:
-    nodes = [noop(f"n{number}") for number in range(300)]
-    edges: list[Json] = [{"from": f"m{number}", "to": f"n{number}"} for number in range(300)]
+    nodes = [noop(f"node_{number}") for number in range(300)]
+    edges: list[Json] = [{"from": f"nod_{number}", "to": f"node_{number}"} for number in range(300)]
     found = problems.check(workflow(*nodes, edges=edges), BUILT_IN)
     assert len(found) == 300
     guessed = [each.hint for each in found if (each.hint or "").startswith("Did you mean")]

@@ -285,6 +285,7 @@ REFUSALS = [
     ("'x' | int", "value", "`int` cannot make a number of text that is no number."),
     ("null | int", "type", "`int` cannot make a number of null."),
     ("'1e999' | float", "number", "`float` comes to a number that JSON cannot hold."),
+    ("large | float", "number", "`float` comes to a number that JSON cannot hold, at `large`."),
     ("(1 * 10) | float(1, 2)", "arguments", "`float` takes (default?)."),
     ("1 | length", "type", "`length` needs a list, an object or text, not a number."),
     ("{} | first", "type", "`first` needs a list or text, not an object."),
@@ -389,7 +390,7 @@ REFUSALS = [
     ("expression", "code", "message"), REFUSALS, ids=[expression for expression, _, _ in REFUSALS]
 )
 def test_filters_refuse_what_they_cannot_do(expression: str, code: str, message: str | None) -> None:
-    values = DATA | {"half": "\ud83d", "huge": 10**400}
+    values = DATA | {"half": "\ud83d", "huge": 10**400, "large": 1 << 2_000}
     with pytest.raises(ExpressionError) as caught:
         compile_expression(expression).evaluate(scope(**values))
 

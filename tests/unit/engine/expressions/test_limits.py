@@ -262,6 +262,14 @@ def test_a_loop_cannot_write_more_than_the_limit() -> None:
     assert code_of(source, x="a" * 2_000) == "expression.budget"
 
 
+@pytest.mark.parametrize("source", ["{{ x | tojson }}", "{{ x }}.", "{{ x ~ '' }}", "{{ [x] | join }}"])
+def test_json_is_measured_before_it_is_written(source: str) -> None:
+    error = refusal_of(source, x=["a" * 600_000, {"b": "a" * 600_000}])
+
+    assert error.code == "expression.budget"
+    assert "would build more than 1,048,576 bytes of text" in error.message
+
+
 def test_a_value_that_is_only_passed_on_costs_nothing() -> None:
     large: Json = ["x" * 5_000_000]
 
@@ -371,6 +379,7 @@ def test_a_caller_that_is_itself_deep_gets_an_error_and_no_crash() -> None:
             return
         for attempt in (
             lambda: compile_template("{{ " + "[" * 46 + "x" + "]" * 46 + " }}"),
+            lambda: compile_template("{{ 1" + " + 1" * 46 + " }}"),
             lambda: template.evaluate(Scope({"x": 1}, derived_entropy(b"", 0))),
         ):
             try:
@@ -382,4 +391,4 @@ def test_a_caller_that_is_itself_deep_gets_an_error_and_no_crash() -> None:
     thread.start()
     thread.join()
 
-    assert codes == ["expression.too_large", "expression.too_large"]
+    assert codes == ["expression.too_large"] * 3

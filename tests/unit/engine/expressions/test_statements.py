@@ -87,7 +87,7 @@ def test_the_sequence_of_a_loop_is_evaluated_before_its_variable_exists() -> Non
         ("{% for i in [1] %}{{ loop.cycle('a') }}{% endfor %}", "not_allowed", "Values have no methods, so no `cycle()`."),
         ("{% for i in [1] %}{{ loop(i) }}{% endfor %}", "unknown_function", "There is no function `loop`."),
         ("{{ loop.index }}", "unknown_name", "There is no `loop` here."),
-        ("{% set x %}text{% endset %}", "not_allowed", "There is no statement `endset`."),
+        ("{% set x %}text{% endset %}", "not_allowed", "A `set` that spans text is not part of the language."),
         ("{% if x %}{% set y = 1 %}{% endif %}{{ y }}", "unknown_name", "There is no `y` here."),
         ("{% for i in [1] %}{% set y = 1 %}{% endfor %}{{ y }}", "unknown_name", "There is no `y` here."),
     ],

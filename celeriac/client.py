@@ -1,0 +1,262 @@
+"""A client of the API: one method a request, JSON in and JSON out.
+
+    async with Client("http://127.0.0.1:8321", token) as client:
+        started = await client.execute("greet", {"name": "Ada"}, wait=10)
+
+What the API refuses is raised as `Refused`, with the API's own code, message and remedy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import httpx2
+
+from celeriac.outcomes import Json
+
+Body = dict[str, Any]
+
+_TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
+FINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
+"""The statuses an execution ends in."""
+
+
+class Refused(Exception):
+    """The API did not do it. `errors` are single mistakes, where there are several."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str | None = None,
+        status: int = 0,
+        errors: list[Body] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.status = status
+        self.errors = errors or []
+
+    def to_json(self) -> Body:
+        """Return `{code, message, hint?, errors?}`."""
+        body: Body = {"code": self.code, "message": self.message}
+        if self.hint:
+            body["hint"] = self.hint
+        if self.errors:
+            body["errors"] = self.errors
+        return body
+
+
+class Unreachable(Refused):
+    """Nobody answered; nobody knows whether the request arrived."""
+
+
+class Client:
+    """One API. `transport` serves requests in this process instead of sending them."""
+
+    def __init__(self, url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx2.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}", "User-Agent": "celeriac"},
+            timeout=_TIMEOUT,
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def push(self, document: bytes) -> Body:
+        """Save a definition. Raises `Refused` with every mistake in it."""
+        return await self._ask("POST", "/workflows", raw=document)
+
+    async def validate(self, document: bytes) -> Body:
+        """Return `{valid, problems}`."""
+        return await self._ask("POST", "/workflows/validate", raw=document)
+
+    async def workflows(self, limit: int = 50, cursor: str | None = None) -> Body:
+        """Return a page of workflows."""
+        return await self._ask("GET", "/workflows", query={"limit": limit, "cursor": cursor})
+
+    async def workflow(self, ref: str) -> Body:
+        """Return a workflow with its document."""
+        return await self._ask("GET", f"/workflows/{_part(ref)}")
+
+    async def versions(self, ref: str) -> list[Body]:
+        """Return the versions of a workflow."""
+        return cast("list[Body]", (await self._ask("GET", f"/workflows/{_part(ref)}/versions"))["data"])
+
+    async def diff(self, ref: str, before: int | None = None, after: int | None = None) -> Body:
+        """Return what differs between two versions."""
+        return await self._ask("GET", f"/workflows/{_part(ref)}/diff", query={"from": before, "to": after})
+
+    async def enable(self, ref: str, *, enabled: bool = True) -> Body:
+        """Let a workflow be started, or not."""
+        return await self._ask("POST", f"/workflows/{_part(ref)}/{'enable' if enabled else 'disable'}")
+
+    async def execute(self, ref: str, payload: Json, *, key: str | None = None, wait: int = 0) -> Body:
+        """Start a workflow; with `wait` seconds the answer is the result, if it comes in that time."""
+        return await self._ask(
+            "POST", f"/workflows/{_part(ref)}/execute", body={"input": payload}, key=key, wait=wait
+        )
+
+    async def executions(
+        self,
+        *,
+        workflow: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Body:
+        """Return a page of executions."""
+        query = {"workflow": workflow, "status": status, "limit": limit, "cursor": cursor}
+        return await self._ask("GET", "/executions", query=query)
+
+    async def execution(self, name: str, *, with_input: bool = False, wait: int = 0) -> Body:
+        """Return an execution; with `wait` seconds when it has ended, if it does in that time."""
+        query = {"include": "input"} if with_input else {}
+        return await self._ask("GET", f"/executions/{_part(name)}", query=query, wait=wait)
+
+    async def events(self, name: str, after: int = 0) -> list[Body]:
+        """Return the whole history of an execution so far, behind a sequence number."""
+        found: list[Body] = []
+        while True:
+            page = await self._ask("GET", f"/executions/{_part(name)}/events", query={"after": after})
+            found.extend(page["data"])
+            if not page["data"]:
+                return found
+            after = found[-1]["seq"]
+
+    async def follow(self, name: str, after: int = 0) -> AsyncIterator[Body]:
+        """Yield events as they happen, until the execution has ended."""
+        path = f"/api/v1/executions/{_part(name)}/events"
+        headers = {"Accept": "text/event-stream"}
+        try:
+            async with self._http.stream(
+                "GET",
+                path,
+                params={"after": after},
+                headers=headers,
+                timeout=httpx2.Timeout(30.0, read=60.0),
+            ) as answer:
+                if answer.status_code >= 400:
+                    await answer.aread()
+                    raise _refused(answer)
+                async for line in answer.aiter_lines():
+                    if line.startswith("data: {") and line != "data: {}":
+                        yield json.loads(line.removeprefix("data: "))
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+
+    async def nodes(self, name: str) -> list[Body]:
+        """Return what became of each node."""
+        return cast("list[Body]", (await self._ask("GET", f"/executions/{_part(name)}/nodes"))["data"])
+
+    async def cancel(self, name: str, reason: str = "") -> Body:
+        """Ask an execution to stop."""
+        return await self._ask("POST", f"/executions/{_part(name)}/cancel", body={"reason": reason})
+
+    async def pause(self, name: str) -> Body:
+        """Hold an execution."""
+        return await self._ask("POST", f"/executions/{_part(name)}/pause")
+
+    async def resume(self, name: str) -> Body:
+        """Let a held execution go on."""
+        return await self._ask("POST", f"/executions/{_part(name)}/resume")
+
+    async def retry(self, name: str, *, key: str | None = None, wait: int = 0) -> Body:
+        """Start an ended execution's version on its input once more."""
+        return await self._ask("POST", f"/executions/{_part(name)}/retry", key=key, wait=wait)
+
+    async def attention(self, limit: int = 200) -> list[Body]:
+        """Return what waits for a person's word."""
+        return cast("list[Body]", (await self._ask("GET", "/attention", query={"limit": limit}))["data"])
+
+    async def resolve(self, execution: str, segment: int, decision: Mapping[str, Json]) -> Body:
+        """Say what became of a segment: `{decision, output?, item?, node?}`."""
+        path = f"/executions/{_part(execution)}/segments/{segment}/resolve"
+        return await self._ask("POST", path, body=dict(decision))
+
+    async def connections(self) -> list[Body]:
+        """Return the connections, without their secrets."""
+        return cast("list[Body]", (await self._ask("GET", "/connections"))["data"])
+
+    async def add_connection(self, connection: Mapping[str, Json]) -> Body:
+        """Store `{name, kind, hosts, values, replace?}`."""
+        return await self._ask("POST", "/connections", body=dict(connection))
+
+    async def remove_connection(self, name: str) -> None:
+        """Remove a connection."""
+        await self._ask("DELETE", f"/connections/{_part(name)}")
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        body: Json = None,
+        raw: bytes | None = None,
+        key: str | None = None,
+        wait: int = 0,
+    ) -> Body:
+        headers = {}
+        content = raw if raw is not None or body is None else json.dumps(body).encode()
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        if wait:
+            headers["Prefer"] = f"wait={wait}"
+        try:
+            answer = await self._http.request(
+                method,
+                f"/api/v1{path}",
+                params={name: value for name, value in (query or {}).items() if value is not None},
+                content=content,
+                headers=headers,
+                timeout=httpx2.Timeout(30.0 + wait, connect=5.0),
+            )
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        if answer.status_code >= 400:
+            raise _refused(answer)
+        return cast("Body", answer.json()) if answer.content else {}
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        message = f"Nobody answers at {self.url}: {str(error) or type(error).__name__}."
+        return Unreachable("api.unreachable", message, hint="Is it up? celeriac doctor looks.")
+
+
+def _refused(answer: httpx2.Response) -> Refused:
+    try:
+        body = answer.json()
+        return Refused(
+            body["code"],
+            body["detail"],
+            hint=body.get("hint"),
+            status=answer.status_code,
+            errors=body.get("errors"),
+        )
+    except (ValueError, KeyError, TypeError):
+        message = f"What answers there is no Celeriac: {answer.status_code}."
+        return Refused("api.not_celeriac", message, status=answer.status_code)
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")

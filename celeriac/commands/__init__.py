@@ -1,0 +1,1 @@
+"""The commands, one subject a file. Whatever is costly to import is imported by the command that needs it."""

@@ -1,0 +1,469 @@
+"""The judge: from the rows of a database, the ledger of effects and what clients saw, to a list of violations.
+
+It reads the tables with queries of its own and imports nothing of the engine, so that a mistake there cannot hide here.
+`check` is pure: the same evidence gives the same verdict.
+
+The invariants, by the numbers they are known under:
+
+- I1 what was accepted is there once; what was refused is not there
+- I2 everything has ended
+- I3 a node succeeds once, and what it succeeded with stays
+- I4 a node starts after what it had to wait for, and what ran is what the definition says
+- I5 a keyed effect is applied once if its node succeeded, never twice, and under no other key
+- I7 the fence of a segment never goes back
+- I9 no more tries than the author allows
+- I10 the history of an execution is gapless, and ends with its end
+- I18 nothing is left: no lease, no ready or blocked row, no message
+- I20 the result is the one the reference interpreter finds
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.chaos.dags import Case
+from tests.chaos.reference import Outcome, Result, interpret
+from tests.chaos.sink import Effect
+
+FINAL = {"succeeded", "failed", "cancelled", "timed_out"}
+_SHOWN = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One submission as its client saw it: `ok` with an execution, `fail` (refused), `info` (nobody knows)."""
+
+    key: str
+    outcome: Literal["ok", "fail", "info"]
+    execution: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that was done to the stack, in milliseconds since the epoch."""
+
+    at: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A row of dispatch."""
+
+    number: int
+    item: str
+    status: str
+    pending: int
+    epoch: int
+    deliveries: int
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the journal, packed rows taken apart."""
+
+    node: str
+    status: str
+    output: Any
+    error: Any
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A row of events: `count` of them from `seq` on."""
+
+    seq: int
+    count: int
+    epoch: int
+    at: int
+    bodies: list[list[Any]]
+
+
+@dataclass(slots=True)
+class Execution:
+    """One execution with all its rows."""
+
+    id: str
+    workflow: str
+    status: str
+    key: str | None
+    seq: int
+    payload: Any
+    output: Any
+    error: Any
+    segments: list[Segment] = field(default_factory=list)
+    journal: list[Entry] = field(default_factory=list)
+    ranges: list[Range] = field(default_factory=list)
+
+    @property
+    def states(self) -> dict[str, Entry]:
+        """The nodes with a journaled outcome."""
+        return {each.node: each for each in self.journal}
+
+    def events(self) -> Iterator[tuple[int, int, list[Any]]]:
+        """Yield (seq, epoch, body)."""
+        for each in self.ranges:
+            for index, body in enumerate(each.bodies):
+                yield each.seq + index, each.epoch, body
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All there is to judge by. `cases` are the definitions by their names; `queued` what is left in the broker."""
+
+    executions: Sequence[Execution]
+    cases: Mapping[str, Case]
+    effects: Sequence[Effect]
+    ops: Sequence[Op]
+    faults: Sequence[Fault] = ()
+    queued: int = 0
+
+    @cached_property
+    def by_id(self) -> dict[str, Execution]:
+        """The executions by their ids."""
+        return {each.id: each for each in self.executions}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken promise."""
+
+    invariant: str
+    execution: str | None
+    text: str
+    node: str | None = None
+
+
+# --- Reading ------------------------------------------------------------------------------------------------
+
+_EXECUTIONS = (
+    "SELECT e.id, w.name, e.status, e.idempotency_key, e.seq, coalesce(e.input, i.body), coalesce(e.output, o.body), e.error "
+    "FROM execution e JOIN workflow w ON w.id = e.workflow_id LEFT JOIN blob i ON i.hash = e.input_blob "
+    "LEFT JOIN blob o ON o.hash = e.output_blob ORDER BY e.id"
+)
+_SEGMENTS = (
+    "SELECT execution_id, segment, item, status, pending, epoch, deliveries, owner FROM segment "
+    "ORDER BY execution_id, segment"
+)
+_JOURNAL = (
+    "SELECT j.execution_id, j.node, j.status, coalesce(j.output, b.body), j.error, j.tries FROM journal j "
+    "LEFT JOIN blob b ON b.hash = j.blob WHERE j.step = '' ORDER BY j.execution_id, j.started_at"
+)
+_EVENTS = "SELECT execution_id, seq, count, epoch, at, body FROM event ORDER BY execution_id, seq"
+
+
+def read(database_url: str) -> list[Execution]:
+    """Read every execution of a database that stands still."""
+    if database_url.startswith("sqlite:///"):
+        path = Path(database_url.removeprefix("sqlite:///"))
+        raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return _assemble(
+                *(raw.execute(each).fetchall() for each in (_EXECUTIONS, _SEGMENTS, _JOURNAL, _EVENTS))
+            )
+        finally:
+            raw.close()
+    import psycopg
+
+    with psycopg.connect(database_url) as connection:
+        return _assemble(
+            *(connection.execute(each).fetchall() for each in (_EXECUTIONS, _SEGMENTS, _JOURNAL, _EVENTS))
+        )
+
+
+def _assemble(
+    executions: Sequence[Any], segments: Sequence[Any], journal: Sequence[Any], events: Sequence[Any]
+) -> list[Execution]:
+    found = {
+        name: Execution(name, workflow, status, key, seq, _value(payload), _value(output), _value(error))
+        for name, workflow, status, key, seq, payload, output, error in executions
+    }
+    for execution, *fields in segments:
+        found[execution].segments.append(Segment(*fields))
+    for execution, node, status, output, error, tries in journal:
+        if status == "pack":
+            entries = [Entry(name, "succeeded", value, None, 1) for name, value in json.loads(output)]
+        else:
+            entries = [Entry(node, status, _value(output), _value(error), tries)]
+        found[execution].journal.extend(entries)
+    for execution, seq, count, epoch, at, body in events:
+        found[execution].ranges.append(Range(seq, count, epoch, at, json.loads(body)))
+    return list(found.values())
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+# --- Judging ------------------------------------------------------------------------------------------------
+
+
+def check(evidence: Evidence) -> list[Violation]:
+    """Return everything that is wrong."""
+    found = [*_accepted(evidence), *_effects(evidence), *_left_over(evidence)]
+    for execution in evidence.executions:
+        case = evidence.cases[execution.workflow]
+        found += _ended(execution)
+        found += _successes(execution)
+        found += _fences(execution)
+        found += _tries(execution, case)
+        found += _history(execution)
+        found += _leftovers(execution)
+        if execution.status in FINAL:
+            expected = interpret(case.document, execution.payload, case.answers)
+            found += _result(execution, expected)
+            found += _precedence(execution, case)
+    return found
+
+
+def _accepted(evidence: Evidence) -> Iterator[Violation]:
+    """I1."""
+    by_key: dict[str, list[str]] = defaultdict(list)
+    for each in evidence.executions:
+        if each.key is not None:
+            by_key[each.key].append(each.id)
+    of_key: dict[str, list[Op]] = defaultdict(list)
+    for op in evidence.ops:
+        of_key[op.key].append(op)
+    for key, ops in of_key.items():
+        there = by_key.get(key, [])
+        answered = sorted({str(op.execution) for op in ops if op.outcome == "ok"})
+        if len(there) > 1:
+            yield Violation("I1", there[0], f"the key {key} started {len(there)} executions: {there}")
+        if answered and answered != there:
+            yield Violation(
+                "I1", answered[0], f"the key {key} was accepted as {answered}, and there is {there}"
+            )
+        if there and all(op.outcome == "fail" for op in ops):
+            yield Violation("I1", there[0], f"the key {key} was refused, and there is {there}")
+    for key in by_key.keys() - of_key.keys():
+        yield Violation("I1", by_key[key][0], f"nobody asked for the key {key}")
+
+
+def _ended(execution: Execution) -> Iterator[Violation]:
+    """I2."""
+    if execution.status not in FINAL:
+        rows = ", ".join(
+            f"{each.number}{each.item} {each.status} (pending {each.pending}, epoch {each.epoch}, "
+            f"deliveries {each.deliveries})"
+            for each in execution.segments
+            if each.status not in ("done", "skipped")
+        )
+        yield Violation("I2", execution.id, f"it is still {execution.status}; segments: {rows or 'all done'}")
+
+
+def _successes(execution: Execution) -> Iterator[Violation]:
+    """I3."""
+    ends = Counter(
+        body[1] for _, _, body in execution.events() if body[0] in ("node.succeeded", "node.failed")
+    )
+    for node, count in ends.items():
+        if count > 1:
+            yield Violation("I3", execution.id, f"{node} came to an end {count} times", node)
+    for node, entry in execution.states.items():
+        if entry.status in ("succeeded", "failed", "continued") and ends[node] == 0:
+            yield Violation("I3", execution.id, f"{node} is {entry.status}, and no event says so", node)
+    succeeded = {body[1] for _, _, body in execution.events() if body[0] == "node.succeeded"}
+    for node in succeeded:
+        journaled = execution.states.get(node)
+        if journaled is None or journaled.status != "succeeded":
+            status = "missing" if journaled is None else journaled.status
+            yield Violation("I3", execution.id, f"{node} succeeded, and its journal is {status}", node)
+    final = [
+        body[0] for _, _, body in execution.events() if body[0] in {f"execution.{each}" for each in FINAL}
+    ]
+    if execution.status in FINAL and final != [f"execution.{execution.status}"]:
+        yield Violation("I3", execution.id, f"it is {execution.status}, and its events say {final}")
+
+
+def _precedence(execution: Execution, case: Case) -> Iterator[Violation]:
+    """I4, as far as the order of events shows it: a node ends after all it had to wait for."""
+    ended = {
+        body[1]: seq for seq, _, body in execution.events() if body[0] in ("node.succeeded", "node.failed")
+    }
+    waits_for_all = {
+        each["id"] for each in case.document["definition"]["nodes"] if each.get("join", "all") == "all"
+    }
+    for edge in case.document["definition"]["edges"]:
+        source, target = edge["from"], edge["to"]
+        if target in waits_for_all and source in ended and target in ended and ended[source] > ended[target]:
+            yield Violation("I4", execution.id, f"{target} ended before {source}", target)
+
+
+def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
+    """I4 and I20: the same nodes in the same states with the same outputs as the reference says."""
+    if execution.status == "cancelled":
+        return
+    if execution.status != expected.status:
+        text = (
+            f"it {execution.status} ({execution.error}), and should have {expected.status} ({expected.fatal})"
+        )
+        yield Violation("I20", execution.id, text)
+        return
+    if execution.status == "failed":
+        if execution.error["node"] not in expected.fatal:
+            yield Violation("I20", execution.id, f"{execution.error['node']} ended it, not {expected.fatal}")
+        for name, entry in execution.states.items():
+            outcome = expected.nodes.get(name)
+            if entry.status in ("succeeded", "continued") and not _agrees(entry, outcome):
+                yield Violation("I4", execution.id, f"{name}: {entry} instead of {outcome}", name)
+        return
+    for name, outcome in expected.nodes.items():
+        found = execution.states.get(name)
+        if outcome.state == "skipped" and found is not None:
+            yield Violation("I4", execution.id, f"{name} is skipped, and has run: {found}", name)
+        elif outcome.state != "skipped" and not _agrees(found, outcome):
+            yield Violation("I4", execution.id, f"{name}: {found} instead of {outcome}", name)
+    if execution.output != expected.output:
+        yield Violation("I20", execution.id, f"its output is {execution.output}, not {expected.output}")
+
+
+def _agrees(entry: Entry | None, outcome: Outcome | None) -> bool:
+    if entry is None or outcome is None or entry.status != outcome.state:
+        return False
+    if outcome.code is not None and (entry.error or {}).get("code") != outcome.code:
+        return False
+    return outcome.state == "failed" or bool(entry.output == outcome.output)
+
+
+def effect_key(execution: str, node: str) -> str:
+    """The key of a node's effect, as the documentation says it is made."""
+    text = f"{execution}\x1f{node}\x1f\x1f"
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
+
+
+def _effects(evidence: Evidence) -> Iterator[Violation]:
+    """I5."""
+    applied: Counter[str] = Counter()
+    for effect in evidence.effects:
+        execution, node = effect.execution or "", effect.node or ""
+        if execution not in evidence.by_id:
+            yield Violation("I5", None, f"an effect of {execution!r}, which does not exist")
+            continue
+        if effect.key != effect_key(execution, node):
+            yield Violation("I5", execution, f"{node} came under the key {effect.key}", node)
+        if effect.behaviour == "conflict":
+            yield Violation("I5", execution, f"{node} came twice under one key with different bodies", node)
+        applied[str(effect.key)] += effect.applied
+    for execution_ in evidence.executions:
+        definition = evidence.cases[execution_.workflow].document["definition"]
+        states = execution_.states
+        for each in definition["nodes"]:
+            if each["type"] != "http_request":
+                continue
+            name = each["id"]
+            count = applied.pop(effect_key(execution_.id, name), 0)
+            succeeded = name in states and states[name].status == "succeeded"
+            if count > 1 or (succeeded and count != 1):
+                state = states[name].status if name in states else "not journaled"
+                yield Violation("I5", execution_.id, f"{name} is {state} and was applied {count} times", name)
+    for key, count in applied.items():
+        if count:
+            yield Violation("I5", None, f"an effect under a key nobody knows: {key}")
+
+
+def _fences(execution: Execution) -> Iterator[Violation]:
+    """I7."""
+    seen: dict[str, int] = {}
+    for _, epoch, body in execution.events():
+        if body[0].startswith("node.") and body[1] is not None:
+            if epoch < seen.get(body[1], 0):
+                text = f"{body[1]} wrote {body[0]} under fence {epoch} after {seen[body[1]]}"
+                yield Violation("I7", execution.id, text, body[1])
+            seen[body[1]] = max(epoch, seen.get(body[1], 0))
+
+
+def _tries(execution: Execution, case: Case) -> Iterator[Violation]:
+    """I9."""
+    allowed = {
+        each["id"]: each["retry"]["max_attempts"]
+        for each in case.document["definition"]["nodes"]
+        if "retry" in each
+    }
+    for name, entry in execution.states.items():
+        if entry.tries > allowed.get(name, entry.tries):
+            yield Violation(
+                "I9", execution.id, f"{name} was tried {entry.tries} times, not {allowed[name]}", name
+            )
+
+
+def _history(execution: Execution) -> Iterator[Violation]:
+    """I10."""
+    following = 1
+    for each in execution.ranges:
+        if each.seq != following or each.count != len(each.bodies):
+            text = f"event {following} is followed by {each.seq} with {each.count} of {len(each.bodies)}"
+            yield Violation("I10", execution.id, text)
+        following = each.seq + each.count
+    if execution.seq != following - 1:
+        yield Violation(
+            "I10", execution.id, f"its sequence is at {execution.seq}, its events at {following - 1}"
+        )
+    names = [body[0] for _, _, body in execution.events()]
+    if not names or names[0] != "execution.created":
+        yield Violation("I10", execution.id, f"its history begins with {names[:1]}")
+    if execution.status == "succeeded" and names[-1] != "execution.succeeded":
+        yield Violation("I10", execution.id, f"it succeeded, and then came {names[-1]}")
+
+
+def _leftovers(execution: Execution) -> Iterator[Violation]:
+    """I18 and the counts of joins, for one execution."""
+    for each in execution.segments:
+        living = each.status not in ("done", "failed", "skipped", "cancelled")
+        if execution.status in FINAL and (living or each.owner is not None):
+            text = f"it is {execution.status}, and its segment {each.number} is {each.status} of {each.owner}"
+            yield Violation("I18", execution.id, text)
+        if each.pending < 0:
+            yield Violation("I3", execution.id, f"more arrived at segment {each.number} than lead to it")
+
+
+def _left_over(evidence: Evidence) -> Iterator[Violation]:
+    """I18 for the broker."""
+    if evidence.queued:
+        yield Violation("I18", None, f"{evidence.queued} messages are left in the broker")
+
+
+# --- Telling ------------------------------------------------------------------------------------------------
+
+
+def report(violations: Sequence[Violation], evidence: Evidence, seed: object, limit: int = 10) -> str:
+    """What a person needs to find the cause: the seed, the faults around each violation, the events of its node."""
+    lines = [f"{len(violations)} violations with seed {seed}"]
+    counts = Counter(each.invariant for each in violations)
+    lines.append(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
+    for each in violations[:limit]:
+        lines += ["", f"{each.invariant} {each.execution or ''}: {each.text}"]
+        execution = evidence.by_id.get(each.execution or "")
+        if execution is not None and execution.ranges:
+            lines += _timeline(execution, each.node, evidence.faults)
+    if len(violations) > limit:
+        lines += ["", f"and {len(violations) - limit} more"]
+    return "\n".join(lines)
+
+
+def _timeline(execution: Execution, node: str | None, faults: Sequence[Fault]) -> list[str]:
+    """The faults and the events of an execution in the order they happened; of a long history what concerns `node`."""
+    begun, ended = execution.ranges[0].at, execution.ranges[-1].at
+    around = [(each.at, f"    --- {each.text}") for each in faults if begun - 2000 <= each.at <= ended + 3000]
+    events = [
+        (each.at, f"    #{each.seq + index} epoch {each.epoch} {json.dumps(body)[:160]}", body[1])
+        for each in execution.ranges
+        for index, body in enumerate(each.bodies)
+    ]
+    chosen = [each for each in events if node is None or each[2] in (node, None) or isinstance(each[2], int)]
+    told = sorted([*around, *((at, text) for at, text, _ in chosen)], key=lambda each: each[0])
+    if len(told) > 3 * _SHOWN:
+        told = [*told[:_SHOWN], (told[_SHOWN][0], "    ..."), *told[-2 * _SHOWN :]]
+    return [f"  {(at - begun) / 1000:+8.3f}{text}" for at, text in told]
