@@ -16,7 +16,7 @@ def main() -> None:
         os.environ["PYTHONPATH"] = f"{rooms}{os.pathsep}{inherited}" if inherited else str(rooms)
     from celeriac.cli import app
 
-    app()
+    app(prog_name="celeriac")
 
 
 if __name__ == "__main__":

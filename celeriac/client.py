@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote
-
-import httpx2
 
 from celeriac.outcomes import Json
 
+if TYPE_CHECKING:
+    import httpx2
+
 Body = dict[str, Any]
 
-_TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
 FINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
 """The statuses an execution ends in."""
 
@@ -62,11 +62,14 @@ class Client:
     """One API. `transport` serves requests in this process instead of sending them."""
 
     def __init__(self, url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        import httpx2  # a tenth of a second, which not every command has to pay
+
         self.url = url.rstrip("/")
+        self._lost = httpx2.TransportError
         self._http = httpx2.AsyncClient(
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}", "User-Agent": "celeriac"},
-            timeout=_TIMEOUT,
+            timeout=30.0,
             transport=transport,
             trust_env=False,
         )
@@ -152,7 +155,7 @@ class Client:
                 path,
                 params={"after": after},
                 headers=headers,
-                timeout=httpx2.Timeout(30.0, read=60.0),
+                timeout=60.0,
             ) as answer:
                 if answer.status_code >= 400:
                     await answer.aread()
@@ -160,7 +163,7 @@ class Client:
                 async for line in answer.aiter_lines():
                     if line.startswith("data: {") and line != "data: {}":
                         yield json.loads(line.removeprefix("data: "))
-        except httpx2.TransportError as error:
+        except self._lost as error:
             raise self._unreachable(error) from error
 
     async def nodes(self, name: str) -> list[Body]:
@@ -230,9 +233,9 @@ class Client:
                 params={name: value for name, value in (query or {}).items() if value is not None},
                 content=content,
                 headers=headers,
-                timeout=httpx2.Timeout(30.0 + wait, connect=5.0),
+                timeout=30.0 + wait,
             )
-        except httpx2.TransportError as error:
+        except self._lost as error:
             raise self._unreachable(error) from error
         if answer.status_code >= 400:
             raise _refused(answer)

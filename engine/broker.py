@@ -115,7 +115,7 @@ class Broker:
                     pipe.llen(queue)
                 return dict(zip(queues, pipe.execute(), strict=True))
             return {
-                queue: channel.queue_declare(queue, passive=False, durable=True).message_count
+                queue: channel.queue_declare(queue, durable=True, auto_delete=False).message_count
                 for queue in queues
             }
 

@@ -90,7 +90,7 @@ def compile(plan: Plan, done: Done | None = None, *, execution: str = "", item: 
     heads = _frontier(plan, done)
     if not heads:
         return None
-    met: set[int] = set()
+    met = set(done)
     parts = [_from(plan, each, execution, item, met) for each in heads]
     return parts[0] if len(parts) == 1 else group(parts)
 

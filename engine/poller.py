@@ -31,10 +31,13 @@ _OVERDUE = Batched(
     "WHERE s.status = 'ready' AND s.due <= r.now ORDER BY s.due LIMIT 2048",
     columns("queue now", now="bigint"),
 )
-_TIMERS = (
+_RESTING = ("waiting", "backing_off")
+_TIMERS = tuple(
     "SELECT s.execution_id, s.segment, s.item FROM segment s JOIN execution e ON e.id = s.execution_id "
-    "WHERE s.queue = ? AND s.status = ? AND s.due <= ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 500"
+    f"WHERE s.queue = ? AND s.status = '{status}' AND s.due <= ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 500"
+    for status in _RESTING
 )
+"""States stand in the text: only then can either database see that its partial index holds every row in question."""
 _LATE = (
     "SELECT s.execution_id, s.segment, s.item, s.epoch FROM segment s "
     "WHERE s.queue = ? AND s.status = 'running' AND s.due <= ? ORDER BY s.due LIMIT 500"
@@ -44,8 +47,7 @@ _OWNERS = (
     "WHERE s.queue = ? AND s.status = 'running' AND s.due IS NOT NULL"
 )
 _DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL AND e.cancel_at IS NULL LIMIT 500"
-_NEXT = "SELECT min(due) FROM segment WHERE queue = ? AND status = ?"
-_TIMED = ("waiting", "backing_off")
+_NEXT = tuple(f"SELECT min(due) FROM segment WHERE queue = ? AND status = '{status}'" for status in _RESTING)
 
 
 class Asks(Protocol):
@@ -159,9 +161,9 @@ class Poller:
         return held_back
 
     def _wake(self, queue: str, now: int) -> None:
-        for status in _TIMED:
+        for query in _TIMERS:
             addresses: dict[str, list[tuple[int, str]]] = defaultdict(list)
-            for execution, segment, item in self._rows(_TIMERS, queue, status, now):
+            for execution, segment, item in self._rows(query, queue, now):
                 addresses[execution].append((segment, item))
             self._forward([op.Wake(execution, tuple(each), now) for execution, each in addresses.items()])
 
@@ -187,7 +189,9 @@ class Poller:
         )
 
     def _end_overdue(self, now: int) -> None:
-        self._ledger.ask_all([op.Cancel(execution, now, timed_out=True) for (execution,) in self._rows(_DEADLINES, now)])
+        self._ledger.ask_all(
+            [op.Cancel(execution, now, timed_out=True) for (execution,) in self._rows(_DEADLINES, now)]
+        )
 
     def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose]) -> None:
         """Ask the pen, and send what it made ready."""
@@ -196,9 +200,7 @@ class Poller:
 
     def _soonest(self) -> int | None:
         """Return when the next timer of a known queue is due."""
-        times = [
-            row[0] for queue in self._queues for status in _TIMED for row in self._rows(_NEXT, queue, status)
-        ]
+        times = [row[0] for queue in self._queues for query in _NEXT for row in self._rows(query, queue)]
         return min((each for each in times if each is not None), default=None)
 
     def _rows(self, sql: str, *parameters: object) -> list[Row]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
@@ -26,6 +27,9 @@ from engine.source import Path, Spot, pointer
 from engine.wiring import wiring
 
 LIMITS = Limits()
+
+MOST: Final = 10_000
+"""The mistakes in one answer. A definition with more was made by a program, and its author reads the first ones."""
 
 _WORDED: Final = ("value_error", "assertion_error")
 
@@ -57,8 +61,8 @@ class Problem:
 
 def check(document: Json, registry: Registry, limits: Limits = LIMITS) -> list[Problem]:
     """Return every mistake of a definition that came as a value, in the order of the document."""
-    found = sorted(_findings(document, registry, limits), key=lambda each: _order(document, each))
-    return [_problem(each, None) for each in found]
+    order = _Order(document)
+    return [_problem(each, None) for each in sorted(_found(document, registry, limits), key=order.of)]
 
 
 def check_text(
@@ -66,19 +70,26 @@ def check_text(
 ) -> tuple[Json | None, list[Problem]]:
     """Return the value of a definition's text, and every mistake in it, in the order of the text.
 
-    There is no value when the text has mistakes of its own (a key that stands twice, say): what it means is
-    in doubt.
+    There is no value when the text has mistakes of its own (a key that stands twice, say): what it means is in doubt.
     """
     read = source.read(text, max_bytes=limits.definition_bytes)
-    found = [] if read.broken else list(_findings(read.value, registry, limits))
+    found = [] if read.broken else _found(read.value, registry, limits)
     places = read.positions(Spot(each.path, each.key, each.inside) for each in found)
-    flaws = [
-        _problem(Finding(each.path, each.code, each.message, each.hint), read.position(each.at))
-        for each in read.flaws
-    ]
-    problems = [*flaws, *(_problem(each, place) for each, place in zip(found, places, strict=True))]
+    problems = [_problem(each, place) for each, place in zip(found, places, strict=True)]
+    for flaw in read.flaws[:MOST]:
+        finding = Finding(flaw.path, flaw.code, flaw.message, flaw.hint)
+        problems.append(_problem(finding, read.position(flaw.at)))
     problems.sort(key=lambda each: (each.line or 0, each.column or 0, each.pointer, each.code))
-    return None if flaws else read.value, problems
+    return None if read.flaws else read.value, problems
+
+
+def _found(document: Json, registry: Registry, limits: Limits) -> list[Finding]:
+    """Return the findings, as many as somebody may want to read."""
+    found = list(islice(_findings(document, registry, limits), MOST + 1))
+    if len(found) > MOST:
+        message = f"There are more than {MOST:,} mistakes; these are the first that were met."
+        found[MOST] = Finding((), "definition.too_many_mistakes", message, "Correct these, and check again.")
+    return found
 
 
 def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Finding]:
@@ -87,11 +98,14 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
         yield Finding((), "definition.too_deep", message, "Flatten the value.")
         return
     outline = Outline(document, registry)
+    oversized = list(_sizes(outline, limits))
+    if oversized:
+        yield from oversized
+        return
     guesses = Guesses(len(outline.vertices))
-    unfit = misfits(document, registry, guesses)
+    unfit = misfits(document, registry, guesses, MOST + 1)
     yield from unfit
     flawed = {each.path[:3] for each in unfit if each.path[:2] == (*BODY, "nodes")}
-    yield from _sizes(outline, limits)
     yield from entrances(outline, guesses)
     yield from wiring(outline, flawed, guesses)
     names = Names(outline, guesses)
@@ -153,20 +167,31 @@ def _within(value: Json, path: Path) -> Path:
     return tuple(found)
 
 
-def _order(document: Json, finding: Finding) -> tuple[tuple[int, ...], str]:
-    """Return what sorts findings as their places stand in the document: at each level, the how-manieth."""
-    order: list[int] = []
-    here = document
-    for key in finding.path:
-        if isinstance(here, dict):
-            if key not in here:
-                break
-            order.append(list(here).index(str(key)))
-            here = here[str(key)]
-        elif isinstance(here, list) and isinstance(key, int):
-            order.append(key)
-            here = here[key]
-    return (*order, *(finding.inside or ())), finding.code
+class _Order:
+    """Where findings stand in a document: at each level, the how-manieth."""
+
+    def __init__(self, document: Json) -> None:
+        self._document = document
+        self._numbers: dict[int, dict[str, int]] = {}
+
+    def of(self, finding: Finding) -> tuple[tuple[int, ...], str]:
+        """Return what a finding is sorted by."""
+        order: list[int] = []
+        here = self._document
+        for key in finding.path:
+            if isinstance(here, dict) and key in here:
+                order.append(self._number(here, str(key)))
+                here = here[str(key)]
+            elif isinstance(here, list) and isinstance(key, int):
+                order.append(key)
+                here = here[key]
+        return (*order, *(finding.inside or ())), finding.code
+
+    def _number(self, members: dict[str, Json], key: str) -> int:
+        """Return the number of a key among its neighbours, numbering these once: an object may have many."""
+        if id(members) not in self._numbers:
+            self._numbers[id(members)] = {name: number for number, name in enumerate(members)}
+        return self._numbers[id(members)][key]
 
 
 def _problem(finding: Finding, place: tuple[int, int] | None) -> Problem:

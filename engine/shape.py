@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from jsonschema_rs import ValidationError, ValidationErrorKind
@@ -40,13 +41,14 @@ _SHOWN: Final = 40
 _Schema = Mapping[str, Any]
 
 
-def misfits(document: Json, registry: Registry, guesses: Guesses) -> list[Finding]:
-    """Return everything in a document that its schema does not allow; nothing, when it fits."""
+def misfits(document: Json, registry: Registry, guesses: Guesses, most: int) -> list[Finding]:
+    """Return what in a document its schema does not allow, at most so many; nothing, when it fits."""
     validator = schema.validator(registry)
     if validator.is_valid(document):
         return []
     reader = _Reader(document, registry, guesses)
-    found = [each for error in validator.iter_errors(document) for each in reader.read(error)]
+    reads = (each for error in validator.iter_errors(document) for each in reader.read(error))
+    found = list(islice(reads, most))
     misspelt = {(each.finding.path[:-1], each.meant) for each in found if each.meant is not None}
     kept = [each.finding for each in found if (each.finding.path, each.missing) not in misspelt]
     return list(dict.fromkeys(kept))

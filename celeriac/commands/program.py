@@ -137,12 +137,13 @@ async def _spawn(line: list[str], environment: Mapping[str, str], descriptors: t
 async def _read(descriptor: int) -> bytes:
     """Return what comes out of a pipe first; nothing when the other end is closed."""
     loop = asyncio.get_running_loop()
-    there: asyncio.Future[bytes] = loop.create_future()
-    loop.add_reader(descriptor, lambda: there.done() or there.set_result(os.read(descriptor, 64)))
+    there = asyncio.Event()
+    loop.add_reader(descriptor, there.set)
     try:
-        return await there
+        await there.wait()
     finally:
         loop.remove_reader(descriptor)
+    return os.read(descriptor, 64)
 
 
 def _how(status: int | None) -> str:

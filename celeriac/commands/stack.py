@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any
 from api.listening import listen, url_of
 from celeriac.commands import lock as locks
 from celeriac.commands.program import Kept, Program, Runs
-from engine.errors import Misconfigured, SchemaMissing, Unavailable
+from engine.errors import Misconfigured, Unavailable
 from engine.settings import Settings
 from engine.store import schema
-from engine.store.database import open_database
 from engine.valkey import LONGEST_SOCKET, Valkey
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ class Stack:
 
         Raises `SchemaTooNew`.
         """
-        if await asyncio.to_thread(_is_at_head, self.settings):
+        if await asyncio.to_thread(schema.is_at_head, self.settings):
             self._at_head.set()
             return
         line = [sys.executable, "-m", "celeriac", "migrate"]
@@ -233,20 +232,6 @@ async def running(
         yield stack
     finally:
         await asyncio.shield(asyncio.create_task(stack.stop()))
-
-
-def _is_at_head(settings: Settings) -> bool:
-    """Whether the schema is the one this version needs. Raises `SchemaTooNew`."""
-    if settings.sqlite and not settings.sqlite_path.exists():
-        return False
-    connection = open_database(settings).connect()
-    try:
-        schema.check(connection)
-    except SchemaMissing:
-        return False
-    finally:
-        connection.close()
-    return True
 
 
 def _check_secret(settings: Settings) -> None:

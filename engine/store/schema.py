@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import SchemaMissing, SchemaTooNew
 from engine.settings import DEFAULT_PROJECT, Settings
-from engine.store.database import Connection
+from engine.store.database import Connection, open_database
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -44,6 +44,20 @@ def check(connection: Connection) -> None:
         )
     message = f"The database is at schema {found or 'nothing'}; this version of Celeriac needs {HEAD}."
     raise SchemaMissing(message, hint="Run: celeriac migrate")
+
+
+def is_at_head(settings: Settings) -> bool:
+    """Whether there is nothing to migrate. Raises `SchemaTooNew`."""
+    if settings.sqlite and not settings.sqlite_path.exists():
+        return False
+    connection = open_database(settings).connect()
+    try:
+        check(connection)
+    except SchemaMissing:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def migrate(settings: Settings, now: int) -> str:

@@ -15,7 +15,7 @@ from engine import canvas as target
 from engine.canvas import join, segment
 from engine.plan import Plan
 from tests.builders import document, edges, node
-from tests.chaos.dags import Case, cases
+from tests.chaos.dags import Case, cases, orders
 from tests.chaos.reference import interpret
 from tests.property.test_plan import WITH_EFFECTS, Walk, planned
 
@@ -53,7 +53,7 @@ def ladder(steps: int) -> Plan:
     return planned(document([node(each) for each in names], edges(*ways)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(case=cases(WITH_EFFECTS))
 def test_every_segment_stands_in_the_whole_canvas_once(case: Case) -> None:
     plan = planned(case.document)
@@ -61,8 +61,8 @@ def test_every_segment_stands_in_the_whole_canvas_once(case: Case) -> None:
     assert sorted(segments(canvas)) == [each.id for each in plan.segments]
 
 
-@settings(max_examples=40, deadline=None)
-@given(case=cases(WITH_EFFECTS), rng=st.randoms(use_true_random=False), limit=st.integers(1, 20))
+@settings(max_examples=200, deadline=None)
+@given(case=cases(WITH_EFFECTS), rng=orders(), limit=st.integers(1, 20))
 def test_the_same_remainder_compiles_alike_whatever_the_order_that_led_to_it(
     case: Case, rng: random.Random, limit: int
 ) -> None:
@@ -74,8 +74,8 @@ def test_the_same_remainder_compiles_alike_whatever_the_order_that_led_to_it(
     assert remaining(plan, walk.done) == remaining(Plan.from_json(plan.to_json()), dict(shuffled))
 
 
-@settings(max_examples=40, deadline=None)
-@given(case=cases(WITH_EFFECTS), rng=st.randoms(use_true_random=False), limit=st.integers(1, 20))
+@settings(max_examples=200, deadline=None)
+@given(case=cases(WITH_EFFECTS), rng=orders(), limit=st.integers(1, 20))
 def test_a_remainder_holds_nothing_that_is_done(case: Case, rng: random.Random, limit: int) -> None:
     walk = walked(case, rng, limit)
     canvas = target.compile(planned(case.document), walk.done)
@@ -83,8 +83,8 @@ def test_a_remainder_holds_nothing_that_is_done(case: Case, rng: random.Random, 
         assert not walk.done.keys() & set(segments(canvas))
 
 
-@settings(max_examples=40, deadline=None)
-@given(case=cases(WITH_EFFECTS), rng=st.randoms(use_true_random=False), limit=st.integers(0, 20))
+@settings(max_examples=200, deadline=None)
+@given(case=cases(WITH_EFFECTS), rng=orders(), limit=st.integers(0, 20))
 def test_a_canvas_survives_json_and_keeps_its_types(case: Case, rng: random.Random, limit: int) -> None:
     canvas = target.compile(planned(case.document), walked(case, rng, limit).done if limit else None)
     if canvas is None:
@@ -96,8 +96,8 @@ def test_a_canvas_survives_json_and_keeps_its_types(case: Case, rng: random.Rand
     assert json.loads(json.dumps(read)) == json.loads(text)
 
 
-@settings(max_examples=40, deadline=None)
-@given(case=cases(WITH_EFFECTS), rng=st.randoms(use_true_random=False), limit=st.integers(0, 20))
+@settings(max_examples=200, deadline=None)
+@given(case=cases(WITH_EFFECTS), rng=orders(), limit=st.integers(0, 20))
 def test_no_canvas_holds_a_stock_chord(case: Case, rng: random.Random, limit: int) -> None:
     canvas = target.compile(planned(case.document), walked(case, rng, limit).done if limit else None)
     if canvas is None:

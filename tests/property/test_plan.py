@@ -7,7 +7,6 @@ import random
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from engine.advance import Address, Arrivals, Completed, advance, joins_touched
 from engine.definition import TRIGGER, Workflow
@@ -15,7 +14,7 @@ from engine.execute import _leaves_by
 from engine.plan import OUTPUT, Plan, Segment, build
 from engine.registry import Registry
 from tests.builders import document, edge, edges, node
-from tests.chaos.dags import Case, Taste, cases
+from tests.chaos.dags import Case, Taste, cases, orders
 from tests.chaos.reference import Result, _ports, evaluate, interpret
 
 REGISTRY = Registry.load(["nodes", "tests.nodes"])
@@ -95,8 +94,8 @@ def ran(expected: Result) -> set[str]:
     return {name for name, outcome in expected.nodes.items() if outcome.state != "skipped"}
 
 
-@settings(max_examples=120, deadline=None)
-@given(case=cases(WITH_EFFECTS), rng=st.randoms(use_true_random=False))
+@settings(max_examples=2000, deadline=None)
+@given(case=cases(WITH_EFFECTS), rng=orders())
 def test_any_order_of_completions_runs_what_the_reference_runs_and_each_node_once(
     case: Case, rng: random.Random
 ) -> None:
@@ -114,14 +113,14 @@ def test_any_order_of_completions_runs_what_the_reference_runs_and_each_node_onc
         assert walk.performed[-1] == OUTPUT
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(case=cases(WITH_EFFECTS))
 def test_a_plan_survives_its_stored_form(case: Case) -> None:
     plan = planned(case.document)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(case=cases(WITH_EFFECTS))
 def test_every_node_is_in_one_segment_and_every_edge_is_inside_one_or_leaves_one(case: Case) -> None:
     plan = planned(case.document)

@@ -27,7 +27,12 @@ FOUND_IN_TEXT_ONLY = {
     "definition.not_utf8",
     "definition.too_large",
 }
-FOUND_BY_LIMITS = {"definition.too_deep", "definition.too_many_edges", "definition.too_many_nodes"}
+FOUND_BY_LIMITS = {
+    "definition.too_deep",
+    "definition.too_many_edges",
+    "definition.too_many_mistakes",
+    "definition.too_many_nodes",
+}
 """Their tests stand below and in test_source.py."""
 
 
@@ -371,6 +376,20 @@ def test_the_limits_are_counted_to_the_last_node_edge_byte_and_level() -> None:
         deep = [deep]
     assert codes(workflow(noop("a"), outputs=deep)) == []
     assert codes(workflow(noop("a"), outputs=[deep])) == [("definition.too_deep", "")]
+
+
+def test_an_answer_holds_at_most_ten_thousand_mistakes() -> None:
+    def document(count: int) -> dict[str, Json]:
+        return {**workflow(noop("a")), **{f"key_{number}": 1 for number in range(count)}}
+
+    assert {code for code, _ in codes(document(problems.MOST))} == {"definition.unknown_key"}
+    found = codes(document(problems.MOST + 1))
+    assert len(found) == problems.MOST + 1
+    assert [each for each in found if each[0] != "definition.unknown_key"] == [
+        ("definition.too_many_mistakes", "")
+    ]
+    text = json.dumps(document(0)).replace('"a"', '"a", ' + ", ".join(['"id": "a"'] * (problems.MOST + 5)))
+    assert len(problems.check_text(text, BUILT_IN)[1]) == problems.MOST
 
 
 def test_a_warning_is_told_from_an_error() -> None:

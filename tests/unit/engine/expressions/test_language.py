@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import nodes
+from jinja2.parser import Parser
 
-from engine.expressions import compile_expression, compile_template
+from engine.expressions import LIMITS, compile_expression, compile_template, language
+from engine.expressions.language import Source
 from tests.expressions import code_of, refusal_of, scope, value_of
 
 
@@ -176,3 +181,58 @@ def test_a_result_that_looks_like_a_template_is_data() -> None:
 @pytest.mark.parametrize("source", ["{{ a ** 2 }}", "{{ a[1:2, 3] }}", "{{ f(*a) }}", "{{ f(**a) }}"])
 def test_syntax_of_jinja_outside_the_language_is_refused(source: str) -> None:
     assert code_of(source, a=[1]) in ("expression.not_allowed", "expression.unknown_function")
+
+
+def _as_jinja_reads_it(source: str) -> list[nodes.Node]:
+    return language._parse(Source(source), LIMITS, None, Parser.subparse)
+
+
+def _offsets(tree: list[nodes.Node]) -> list[int]:
+    return [each.lineno for node in tree for each in (node, *node.find_all(nodes.Node))]
+
+
+shortcuts = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["{{ a }}", "{{a.b}}", "{{ a.b_1.C }}", "{{\n a\t}}", "{{ not }}", "{{ true }}", "{{ none.a }}"]
+        ),
+        st.sampled_from(
+            ["{{ a.1 }}", "{{ a . b }}", "{{ a.if }}", "{{ if.a }}", "{{ é }}", "{{ a.é }}", "{{ a-}}"]
+        ),
+        st.text(st.sampled_from("{}a. \n#%-"), max_size=3),
+    ),
+    max_size=5,
+).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(shortcuts)
+def test_the_shortcut_for_names_in_text_reads_what_jinja_reads(source: str) -> None:
+    tree = language._names_in_text(source)
+    if tree is not None and not language.is_plain(source):
+        expected = _as_jinja_reads_it(source)
+        assert tree == expected
+        assert _offsets(tree)[1:] == _offsets(expected)[1:]
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ a }}", "x {{ a.b }} y\n{{ c }}", "{{a}}{{b}}", "{{ a }}}", "{{ a.if }}", "}} {{ a }} }"]
+)
+def test_the_shortcut_is_taken_for_names_in_text(source: str) -> None:
+    assert language._names_in_text(source) == _as_jinja_reads_it(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a | b }}",
+        "{{ not }}",
+        "{{{ a }}",
+        "{{ a }} {{ 1 }}",
+        "{{ a }}{# b #}",
+        "{{ a }}\r",
+        "{{ 1 }} {{ a }}",
+    ],
+)
+def test_the_shortcut_is_left_for_everything_else(source: str) -> None:
+    assert language._names_in_text(source) is None

@@ -1,0 +1,116 @@
+"""Submits over HTTP, with connections that stay open: `POST /api/v1/workflows/{name}/execute`, and the result in the answer.
+
+The client is a bare one, for it shares two processors with what it measures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from urllib.parse import urlsplit
+
+from bench.protocol import PATIENCE, Order, Report, serve
+from bench.shapes import SHAPES
+
+URL, TOKEN = "BENCH_API_URL", "BENCH_API_TOKEN"
+CLIENTS = 16
+_BREATH = 0.005
+"""Seconds between executions that are measured one by one, so that each finds an idle stack."""
+
+
+class WrongAnswer(Exception):
+    """The API answered something else than it has to."""
+
+
+class Client:
+    """One connection to the API."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._host = host
+
+    @classmethod
+    async def connect(cls) -> Client:
+        """Open a connection to the API that the environment names."""
+        url = urlsplit(os.environ[URL])
+        assert url.hostname is not None
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        return cls(reader, writer, url.netloc)
+
+    async def execute(self, shape: str, number: int) -> None:
+        """Start an execution and wait for its result."""
+        body = json.dumps({"input": {"number": number}}).encode()
+        head = (
+            f"POST /api/v1/workflows/{shape}/execute HTTP/1.1\r\n"
+            f"Host: {self._host}\r\n"
+            f"Authorization: Bearer {os.environ[TOKEN]}\r\n"
+            "Content-Type: application/json\r\n"
+            "Prefer: wait=30\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + body)
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        status, *lines = answer.decode().split("\r\n")
+        headers = {name.casefold(): value for name, _, value in (each.partition(": ") for each in lines)}
+        content = json.loads(await self._reader.readexactly(int(headers["content-length"])))
+        if " 200 " not in status or content["status"] != "succeeded":
+            message = f"{status}: {content}"
+            raise WrongAnswer(message)
+        (value,) = content["output"].values()
+        expected = SHAPES[shape].result()
+        if expected is not None and value["x"] != expected:
+            message = f"An execution of {shape} came to {value}, not {expected}."
+            raise WrongAnswer(message)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+async def serial(shape: str, count: int) -> Report:
+    """Run one after the other, each submitted to an idle stack."""
+    client = await Client.connect()
+    latencies = []
+    for number in range(count):
+        await asyncio.sleep(_BREATH)
+        begun = time.perf_counter()
+        await client.execute(shape, number)
+        latencies.append((time.perf_counter() - begun) * 1000)
+    await client.close()
+    return {"seconds": sum(latencies) / 1000, "latencies": latencies}
+
+
+async def clients(shape: str, count: int) -> Report:
+    """Let several clients each start its next execution when it has the result of the one before."""
+    crowd = [await Client.connect() for _ in range(CLIENTS)]
+    numbers = iter(range(count))
+    latencies: list[float] = []
+
+    async def work(client: Client) -> None:
+        for number in numbers:
+            begun = time.perf_counter()
+            await client.execute(shape, number)
+            latencies.append((time.perf_counter() - begun) * 1000)
+
+    begun = time.perf_counter()
+    async with asyncio.timeout(PATIENCE - 10), asyncio.TaskGroup() as group:
+        for each in crowd:
+            group.create_task(work(each))
+    seconds = time.perf_counter() - begun
+    for each in crowd:
+        await each.close()
+    return {"seconds": seconds, "latencies": latencies}
+
+
+def handle(order: Order) -> Report:
+    """Do what is asked: run a shape in a `serial` way, or with several `clients`."""
+    ways = {"serial": serial, "clients": clients}
+    return asyncio.run(ways[order.pop("do")](**order))
+
+
+if __name__ == "__main__":
+    serve(handle)

@@ -1,0 +1,153 @@
+"""What becomes of samples: medians, percentiles, ratios, and the one object that a case and a stack come to."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.cases import Case
+from celeriac import Json
+
+TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run of one side: seconds for all its executions, each one's milliseconds where they ran one by one.
+
+    `cpu` is the processor time in microseconds that each role (worker, submitter, ...) took for one execution.
+    """
+
+    executions: int
+    seconds: float
+    latencies: tuple[float, ...] = ()
+    cpu: Mapping[str, float] = field(default_factory=dict)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that `share` (0 to 1) of the values do not exceed: one that was measured."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def ratio(ours: float, baseline: float, *, higher_is_better: bool) -> float:
+    """Return how many times better ours is: above 1 it is better, whatever the unit."""
+    return ours / baseline if higher_is_better else baseline / ours
+
+
+def figure(case: Case, sample: Sample, python: float | None = None) -> float:
+    """Return what one run comes to, in the unit of the case. `python` is the seconds that bare Python took beside it."""
+    if case.unit == "executions/s":
+        return sample.executions / sample.seconds
+    if case.unit == "x Python":
+        if python is None:
+            message = f"{case.name} is measured in units of bare Python, which was not run."
+            raise ValueError(message)
+        return sample.seconds / sample.executions / python
+    return statistics.median(sample.latencies)
+
+
+def outcome(
+    case: Case,
+    stack: str,
+    ours: Sequence[Sample],
+    baseline: Sequence[Sample],
+    *,
+    pool: str,
+    load: float,
+    python: Sequence[float] = (),
+) -> dict[str, Json]:
+    """Return the object of a case that was run: medians over the runs, and what they were made of."""
+    beside = list(python) or [None] * len(ours)
+    mine = [figure(case, each, bare) for each, bare in zip(ours, beside, strict=True)]
+    theirs = [figure(case, each, bare) for each, bare in zip(baseline, beside, strict=True)]
+    body = _body(case, stack, statistics.median(mine), statistics.median(theirs))
+    body |= {
+        "runs": len(ours),
+        "executions": ours[0].executions,
+        "baseline_executions": baseline[0].executions,
+        "baseline_pool": pool,
+        "each_run": _rounded(mine),
+        "baseline_each_run": _rounded(theirs),
+        "cpu_us_per_execution": cpu(ours),
+        "baseline_cpu_us_per_execution": cpu(baseline),
+        "load": round(load, 2),
+    }
+    if len(ours[0].latencies) > 1:
+        body["p99_ms"] = _digits(percentile([ms for each in ours for ms in each.latencies], 0.99))
+        if all(len(each.latencies) > 1 for each in baseline):
+            body["baseline_p99_ms"] = _digits(
+                percentile([ms for each in baseline for ms in each.latencies], 0.99)
+            )
+        body["target_p99_ms"] = case.target_p99
+    if python:
+        body["seconds"] = {
+            "ours": _digits(statistics.median(each.seconds / each.executions for each in ours)),
+            "baseline": _digits(statistics.median(each.seconds / each.executions for each in baseline)),
+            "python": _digits(statistics.median(python)),
+        }
+    return body
+
+
+def memory(
+    case: Case,
+    stack: str,
+    ours: Sequence[Mapping[str, float]],
+    baseline: Sequence[Mapping[str, float]],
+    *,
+    load: float,
+) -> dict[str, Json]:
+    """Return the object of the memory case, from megabytes by process, a mapping a run."""
+    mine, theirs = ([sum(each.values()) for each in side] for side in (ours, baseline))
+    body = _body(case, stack, statistics.median(mine), statistics.median(theirs))
+    return body | {
+        "runs": len(ours),
+        "each_run": _rounded(mine),
+        "baseline_each_run": _rounded(theirs),
+        "processes": {name: _digits(size) for name, size in ours[-1].items()},
+        "baseline_processes": {name: _digits(size) for name, size in baseline[-1].items()},
+        "load": round(load, 2),
+    }
+
+
+def skipped(case: Case, stack: str, reason: str) -> dict[str, Json]:
+    """Return the object of a case that could not be run."""
+    return {"case": case.name, "stack": stack, "skipped": reason}
+
+
+def cpu(samples: Sequence[Sample]) -> dict[str, Json]:
+    """Return the median microseconds of each role, and of all roles together."""
+    roles = {role: None for each in samples for role in each.cpu}
+    found: dict[str, Json] = {
+        role: round(statistics.median(each.cpu.get(role, 0.0) for each in samples)) for role in roles
+    }
+    found[TOTAL] = round(statistics.median(sum(each.cpu.values()) for each in samples))
+    return found
+
+
+def _body(case: Case, stack: str, ours: float, baseline: float) -> dict[str, Json]:
+    met = None
+    if case.target is not None:
+        met = ours >= case.target if case.higher_is_better else ours <= case.target
+    return {
+        "case": case.name,
+        "stack": stack,
+        "ours": _digits(ours),
+        "baseline": _digits(baseline),
+        "ratio": _digits(ratio(ours, baseline, higher_is_better=case.higher_is_better)),
+        "unit": case.unit,
+        "submit": case.submit,
+        "target": case.target,
+        "target_met": met,
+    }
+
+
+def _digits(value: float) -> float:
+    """Return a figure as exact as a noisy machine can tell: three digits."""
+    return float(f"{value:.3g}") if abs(value) < 1000 else float(round(value))
+
+
+def _rounded(values: Sequence[float]) -> list[Json]:
+    return [_digits(each) for each in values]

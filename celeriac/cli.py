@@ -1,0 +1,48 @@
+"""The command line: `celeriac COMMAND`. Each command imports what it needs when it runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import typer
+
+from celeriac.commands import (
+    attention,
+    connections,
+    definitions,
+    demo,
+    doctor,
+    executions,
+    processes,
+    running,
+    storage,
+    up,
+    workflows,
+)
+
+app = typer.Typer(
+    name="celeriac",
+    help="JSON workflows as durable executions. Start with: celeriac demo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(demo.demo)
+app.command()(running.run)
+app.command()(definitions.validate)
+app.command("compile")(definitions.compile_)
+app.command()(workflows.push)
+app.add_typer(workflows.app, name="workflows")
+app.add_typer(executions.app, name="executions")
+app.add_typer(attention.app, name="attention")
+app.add_typer(connections.app, name="connections")
+app.command()(up.up)
+app.command()(processes.worker)
+app.command()(processes.poller)
+app.command()(processes.api)
+app.command()(storage.migrate)
+app.command()(storage.backup)
+app.command()(storage.restore)
+app.command()(storage.purge)
+app.command()(doctor.doctor)
+app.command()(definitions.schema)

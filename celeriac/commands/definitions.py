@@ -1,0 +1,171 @@
+"""Definitions in files: checked, compiled and drawn, without any installation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from celeriac.commands.terminal import REFUSED, AsJson, answering, paint, problem_text, refuse, say, show
+
+if TYPE_CHECKING:
+    from celeriac import Json
+    from engine.plan import Plan
+    from engine.problems import Problem
+    from engine.registry import Registry
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definitions, as JSON.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition, as JSON.")]
+
+
+class Format(StrEnum):
+    """How a compiled workflow is shown."""
+
+    TREE = "tree"
+    JSON = "json"
+    MERMAID = "mermaid"
+
+
+def validate(files: Files, as_json: AsJson = False) -> None:
+    """Tell every mistake in definitions, each with its place and its remedy."""
+    with answering(as_json):
+        registry = load_registry()
+        results = []
+        for file in files:
+            document, problems = check_file(file, registry)
+            found = [each.to_json() for each in problems]
+            results.append({"file": str(file), "valid": document is not None, "problems": found})
+            if not as_json:
+                for each in found:
+                    say(problem_text(dict(each), str(file)))
+        valid = all(each["valid"] for each in results)
+        show(
+            {"valid": valid, "files": results},
+            as_json,
+            lambda: "\n".join(_verdict(each) for each in results),
+        )
+        if not valid:
+            raise typer.Exit(REFUSED)
+
+
+def compile_(
+    file: File,
+    form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TREE,
+    as_json: AsJson = False,
+) -> None:
+    """Show the Celery canvas that a definition compiles to."""
+    with answering(as_json):
+        registry = load_registry()
+        document = sound(file, registry)
+        from engine import canvas
+        from engine.definition import Workflow
+        from engine.plan import build
+
+        plan = build(Workflow.parse(document), registry)
+        compiled = canvas.compile(plan)
+        if as_json or form is Format.JSON:
+            print(json.dumps(compiled, indent=2))
+        elif form is Format.MERMAID:
+            print("\n".join(_mermaid(plan)))
+        else:
+            print("\n".join(_tree(compiled or {}, "")))
+
+
+def schema(as_json: AsJson = False) -> None:
+    """Print the JSON Schema of definitions, with the node types installed here."""
+    with answering(as_json):
+        from engine import schema as schemas
+
+        print(schemas.text(schemas.document(load_registry())), end="")
+
+
+def load_registry() -> Registry:
+    """Return the node types installed here."""
+    from engine.registry import Registry
+    from engine.settings import from_environment
+
+    return Registry.load(from_environment().node_modules)
+
+
+def read_file(file: Path) -> bytes:
+    """Return a file's bytes. Raises `Refused` when there is none."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        refuse("file.unreadable", f"{file} cannot be read: {error.strerror}.", "Name a file that exists.")
+
+
+def check_file(file: Path, registry: Registry) -> tuple[dict[str, Json] | None, list[Problem]]:
+    """Return a file's definition, or None when it may not be used, and everything that is to be said about it."""
+    from engine.problems import check_text
+    from engine.settings import from_environment
+
+    document, problems = check_text(read_file(file), registry, from_environment().limits)
+    if not isinstance(document, dict) or any(each.severity == "error" for each in problems):
+        return None, problems
+    return document, problems
+
+
+def sound(file: Path, registry: Registry) -> dict[str, Json]:
+    """Return a file's definition. Raises `Refused` with every mistake in it."""
+    from celeriac.client import Refused
+
+    document, problems = check_file(file, registry)
+    if document is None:
+        found: list[dict[str, Any]] = [dict(each.to_json()) for each in problems]
+        count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+        message = f"{file} has {count}."
+        hint = f"Correct it, and look again: celeriac validate {file}"
+        raise Refused("definition.invalid", message, hint=hint, status=422, errors=found)
+    return document
+
+
+def _verdict(result: Mapping[str, Any]) -> str:
+    if result["valid"]:
+        return f"{result['file']}: {paint('ok', 'ok')}"
+    errors = sum(each["severity"] == "error" for each in result["problems"])
+    return f"{result['file']}: {paint('one mistake' if errors == 1 else f'{errors} mistakes', 'error')}"
+
+
+def _tree(signature: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """Yield a canvas as an indented tree."""
+    kind = signature.get("subtask_type") or "segment"
+    kwargs = signature.get("kwargs") or {}
+    if kind == "celeriac.segment":
+        options = signature.get("options") or {}
+        if "see" in signature.get("show", {}):
+            yield f"{indent}-> segment {signature['show']['see']}"
+        else:
+            shown = signature.get("show", {})
+            nodes = ", ".join(shown.get("nodes", ()))
+            yield f"{indent}segment {shown.get('segment')} [{options.get('queue')}]: {nodes}"
+    elif kind == "celeriac.join":
+        yield f"{indent}join"
+        for each in kwargs.get("header", ()):
+            yield from _tree(each, indent + "  | ")
+        yield f"{indent}  then"
+        yield from _tree(kwargs.get("body") or {}, indent + "    ")
+    else:
+        yield f"{indent}{kind}"
+        for each in kwargs.get("tasks", ()):
+            yield from _tree(each, indent + "  ")
+
+
+def _mermaid(plan: Plan) -> Iterator[str]:
+    """Yield a plan as a Mermaid flow chart: one box a segment, one arrow an exit."""
+    yield "flowchart TD"
+    for segment in plan.segments:
+        nodes = "<br/>".join(node.id for node in segment.nodes)
+        yield f'  s{segment.id}["{nodes}"]'
+    for segment in plan.segments:
+        for exit_ in segment.exits:
+            label = (
+                exit_.port if exit_.port not in (None, "out") else exit_.on if exit_.on != "success" else ""
+            )
+            if exit_.when is not None:
+                label = f"{label} when".strip()
+            yield f"  s{segment.id} -->{f'|{label}|' if label else ''} s{exit_.target}"

@@ -1,0 +1,222 @@
+"""Executions: listed, shown as a timeline, followed, stopped, held, repeated."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from celeriac.commands import reach, running
+from celeriac.commands.loop import drive
+from celeriac.commands.terminal import (
+    AsJson,
+    Url,
+    answering,
+    error_text,
+    is_live,
+    lasting,
+    paint,
+    say,
+    show,
+    table,
+    when,
+)
+
+if TYPE_CHECKING:
+    from celeriac.client import Client
+
+app = typer.Typer(help="Executions: list, show, events, cancel, pause, resume, retry.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")]
+
+
+class Status(StrEnum):
+    """What an execution may be."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+@app.command("list")
+def list_(
+    workflow: Annotated[str | None, typer.Option("--workflow", help="Only those of this workflow.")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Only those of this status.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List executions, the latest first."""
+    with answering(as_json):
+        page = drive(
+            _with(url, lambda client: client.executions(workflow=workflow, status=status, limit=limit))
+        )
+        rows = [
+            [
+                each["id"],
+                each["workflow"]["name"],
+                each["status"],
+                when(each["created_at"]),
+                lasting(each["duration_ms"]),
+            ]
+            for each in page["data"]
+        ]
+        headers = ["execution", "workflow", "status", "created", "took"]
+        show(page["data"], as_json, lambda: table(headers, rows, status=2))
+
+
+@app.command("show")
+def show_(
+    name: Name,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="How many nodes to show at most.")] = 200,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of an execution: its first error with the remedy, and each node in the order of time."""
+    with answering(as_json):
+
+        async def ask(client: Client) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+            return await client.execution(name), await client.nodes(name)
+
+        body, found = drive(_with(url, ask))
+        show({**body, "nodes": found}, as_json, lambda: _timeline(body, found, nodes))
+
+
+@app.command()
+def events(
+    name: Name,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only those behind this number.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the end.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the history of an execution. With --json and --follow one object a line."""
+    with answering(as_json):
+        if not follow:
+            found = drive(_with(url, lambda client: client.events(name, after)))
+            show(found, as_json, lambda: "\n".join(map(_event_line, found)))
+            return
+
+        async def go_on(client: Client) -> None:
+            import json
+
+            async for event in client.follow(name, after):
+                print(json.dumps(event) if as_json else _event_line(event), flush=True)
+
+        drive(_with(url, go_on))
+
+
+@app.command()
+def cancel(
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever reads the history.")] = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an execution to stop."""
+    with answering(as_json):
+        found = drive(_with(url, lambda client: client.cancel(name, reason)))
+        final = found["status"] in ("cancelled", "succeeded", "failed", "timed_out")
+        text = f"{name} is {found['status']}" if final else f"{name} was asked to stop"
+        show(found, as_json, lambda: text)
+
+
+@app.command()
+def pause(name: Name, url: Url = None, as_json: AsJson = False) -> None:
+    """Hold an execution between segments."""
+    with answering(as_json):
+        found = drive(_with(url, lambda client: client.pause(name)))
+        show(found, as_json, lambda: f"{name} is held; it goes on with: celeriac executions resume {name}")
+
+
+@app.command()
+def resume(name: Name, url: Url = None, as_json: AsJson = False) -> None:
+    """Let a held execution go on."""
+    with answering(as_json):
+        found = drive(_with(url, lambda client: client.resume(name)))
+        show(found, as_json, lambda: f"{name} goes on")
+
+
+@app.command()
+def retry(
+    name: Name,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start an ended execution's version on its input once more, as a new execution."""
+    with answering(as_json):
+
+        async def ask(client: Client) -> dict[str, Any]:
+            started = await client.retry(name, key=str(uuid.uuid4()))
+            return await running.wait_for(client, started["id"], None) if wait else started
+
+        found = drive(_with(url, ask))
+        if wait:
+            raise typer.Exit(running.report(found, as_json))
+        show({"execution": found["id"], **found}, as_json, lambda: found["id"])
+        if not as_json:
+            say(f"  celeriac executions show {found['id']}")
+
+
+async def _with(url: str | None, ask: Any) -> Any:
+    async with reach.api(url) as client:
+        return await ask(client)
+
+
+def _timeline(body: dict[str, Any], nodes: list[dict[str, Any]], most: int) -> str:
+    """Return what a person wants to know first, first."""
+    took = lasting(body["duration_ms"]) if body["duration_ms"] is not None else "so far"
+    title = f"{body['workflow']['name']} v{body['version']['number']}"
+    lines = [f"{paint(body['id'], 'bold')}  {title}  {paint(body['status'], body['status'])}  {took}"]
+    lines.extend(_first_error(body, nodes))
+    begun = body["created_at"]
+    rows = [_node_row(each, begun) for each in nodes[:most]]
+    headers = ["node", "status", "start", "took", "tries", "first error"]
+    lines += ["", table(headers, rows, status=1)]
+    if len(nodes) > most:
+        lines.append(f"... and {len(nodes) - most} more: --nodes {len(nodes)}")
+    return "\n".join(lines)
+
+
+def _first_error(body: dict[str, Any], nodes: list[dict[str, Any]]) -> list[str]:
+    failed = [each for each in nodes if each.get("error")]
+    error = body.get("error") or (failed[0]["error"] if failed and body["status"] != "succeeded" else None)
+    lines = []
+    if error is not None:
+        where = error.get("node") or (failed[0]["node"] if failed else None)
+        lines.append(
+            error_text({**error, "message": f"{where}: {error['message']}" if where else error["message"]})
+        )
+    if body["status"] in ("failed", "timed_out", "cancelled"):
+        lines.append(f"  celeriac executions retry {body['id']}")
+    unsure = [each for each in nodes if each["status"] in ("uncertain", "quarantined")]
+    if unsure and body.get("finished_at") is None:
+        lines.append(f"  {unsure[0]['node']} waits for a person: celeriac attention list")
+    if body.get("paused_at") and body.get("finished_at") is None:
+        lines.append(f"  held since {when(body['paused_at'])}: celeriac executions resume {body['id']}")
+    return lines
+
+
+def _node_row(each: dict[str, Any], begun: int) -> list[str]:
+    start = "-" if each["started_at"] is None else f"+{lasting(each['started_at'] - begun)}"
+    error = each.get("first_error")
+    text = "" if error is None else f"{error['code']}: {error['message']}"
+    wide = 100 if is_live(sys.stdout) else 1000
+    name = f"{each['node']}[{each['item']}]" if each.get("item") else each["node"]
+    tries = str(each["tries"]) if each["tries"] else "-"
+    return [name, each["status"], start, lasting(each["duration_ms"]), tries, text[:wide]]
+
+
+def _event_line(event: dict[str, Any]) -> str:
+    known = ("seq", "type", "at", "node", "segment")
+    subject = event.get("node", event.get("segment", ""))
+    more = ", ".join(f"{key}={value}" for key, value in event.items() if key not in known)
+    return f"{event['seq']:>5}  {when(event['at'])}  {event['type']:<24} {subject}  {more}".rstrip()

@@ -1,0 +1,151 @@
+"""Workflows of an installation: pushed, listed, shown, compared, enabled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from celeriac.commands import definitions, reach
+from celeriac.commands.loop import drive
+from celeriac.commands.terminal import AsJson, Url, answering, paint, refuse, say, show, table, when
+
+if TYPE_CHECKING:
+    from celeriac.client import Client
+
+app = typer.Typer(help="Workflows: list, show, diff, enable, disable.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Its name or its id.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")]
+
+
+def push(
+    path: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A definition, or a folder of them.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Save definitions in an installation. Of a folder all are saved, or with a mistake in any of them none."""
+    with answering(as_json):
+        files = _definitions_in(path) if path.is_dir() else [path]
+        registry = definitions.load_registry()
+        for file in files:
+            definitions.sound(file, registry)
+
+        async def pushed(client: Client) -> list[dict[str, Any]]:
+            return [{"file": str(file), **await client.push(definitions.read_file(file))} for file in files]
+
+        found = drive(_with(url, pushed))
+        show(found, as_json, lambda: "\n".join(map(_pushed_line, found)))
+
+
+@app.command("list")
+def list_(limit: Limit = 50, url: Url = None, as_json: AsJson = False) -> None:
+    """List the workflows of an installation."""
+    with answering(as_json):
+        page = drive(_with(url, lambda client: client.workflows(limit)))
+        rows = [
+            [
+                each["name"],
+                f"v{each['version']['number']}",
+                "yes" if each["enabled"] else "no",
+                when(each["updated_at"]),
+            ]
+            for each in page["data"]
+        ]
+        show(page["data"], as_json, lambda: table(["name", "version", "enabled", "updated"], rows))
+        if not rows:
+            say("There is none yet. Save one: celeriac push FILE")
+
+
+@app.command("show")
+def show_(name: Name, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a workflow's definition."""
+    with answering(as_json):
+        found = drive(_with(url, lambda client: client.workflow(name)))
+        show(found, as_json, lambda: json.dumps(found["document"], indent=2, ensure_ascii=False))
+        if not as_json:
+            say(
+                f"{found['id']} version {found['version']['number']}, {'enabled' if found['enabled'] else 'disabled'}"
+            )
+
+
+@app.command()
+def diff(
+    name: Name,
+    before: Annotated[
+        int | None, typer.Option("--from", min=1, help="A version; the one before `to`.")
+    ] = None,
+    after: Annotated[int | None, typer.Option("--to", min=1, help="A version; the active one.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two versions of a workflow, by default the active one with the one before it."""
+    with answering(as_json):
+        found = drive(_with(url, lambda client: client.diff(name, before, after)))
+        show(found, as_json, lambda: "\n".join(map(_change_line, found["changes"])) or "no difference")
+        if not as_json:
+            say(f"version {found['from']} to version {found['to']}")
+
+
+@app.command()
+def enable(name: Name, url: Url = None, as_json: AsJson = False) -> None:
+    """Let a workflow be started."""
+    _set_enabled(name, url, as_json, enabled=True)
+
+
+@app.command()
+def disable(name: Name, url: Url = None, as_json: AsJson = False) -> None:
+    """Keep a workflow from being started; what runs goes on."""
+    _set_enabled(name, url, as_json, enabled=False)
+
+
+def _set_enabled(name: str, url: str | None, as_json: bool, *, enabled: bool) -> None:
+    with answering(as_json):
+        found = drive(_with(url, lambda client: client.enable(name, enabled=enabled)))
+        show(found, as_json, lambda: f"{name} is {'enabled' if enabled else 'disabled'}")
+
+
+async def _with(url: str | None, ask: Any) -> Any:
+    async with reach.api(url) as client:
+        return await ask(client)
+
+
+def _definitions_in(folder: Path) -> list[Path]:
+    """Return the files of a folder that are definitions; the others may be inputs, results or data."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            body = json.loads(file.read_bytes())
+        except ValueError:
+            found.append(file)  # its mistakes are told with those of the others
+            continue
+        if isinstance(body, dict) and "definition" in body:
+            found.append(file)
+        else:
+            say(f"{file}: no definition, left out")
+    if not found:
+        refuse("definition.none", f"There is no definition in {folder}.", "A definition is a JSON file.")
+    return found
+
+
+def _pushed_line(each: dict[str, Any]) -> str:
+    version = each["version"]["number"]
+    news = "new" if each["created"] else "changed" if each["changed"] else "as it was"
+    return f"{each['name']} v{version} ({news})"
+
+
+def _change_line(change: dict[str, Any]) -> str:
+    place = change["pointer"] or "/"
+    match change["op"]:
+        case "added":
+            return paint(f"+ {place}: {_short(change['after'])}", "succeeded")
+        case "removed":
+            return paint(f"- {place}: {_short(change['before'])}", "failed")
+    return f"~ {place}: {_short(change['before'])} -> {_short(change['after'])}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else f"{text[:97]}..."
