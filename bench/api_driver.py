@@ -35,10 +35,10 @@ class Client:
     @classmethod
     async def connect(cls) -> Client:
         """Open a connection to the API that the environment names."""
-        url = urlsplit(os.environ[URL])
-        assert url.hostname is not None
-        reader, writer = await asyncio.open_connection(url.hostname, url.port)
-        return cls(reader, writer, url.netloc)
+        host = urlsplit(os.environ[URL]).netloc
+        name, _, port = host.partition(":")
+        reader, writer = await asyncio.open_connection(name, int(port))
+        return cls(reader, writer, host)
 
     async def execute(self, shape: str, number: int) -> None:
         """Start an execution and wait for its result."""

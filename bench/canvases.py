@@ -16,7 +16,9 @@ BROKER = "BENCH_BROKER_URL"
 POOLS = {"prefork": ("-P", "prefork", "-c", "2"), "solo": ("-P", "solo")}
 
 _url = os.environ.get(BROKER, "memory://")
-app = Celery("bench", broker=_url, backend=_url if BROKER in os.environ else "disabled://", set_as_current=False)
+app = Celery(
+    "bench", broker=_url, backend=_url if BROKER in os.environ else "disabled://", set_as_current=False
+)
 
 
 @app.task(name="bench.first")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-IN_PROCESS = "in-process batch"
-API = "API"
-
 Way = Literal["burst", "serial", "clients", "memory"]
 Submit = Literal["in-process batch", "API"]
+
+IN_PROCESS: Submit = "in-process batch"
+API: Submit = "API"
 
 
 @dataclass(frozen=True, slots=True)

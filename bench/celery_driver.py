@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bench.canvases import canvas
@@ -19,15 +20,15 @@ class WrongResult(Exception):
 
 def handle(order: Order) -> Report:
     """Do what is asked: run a shape as a `burst` or in a `serial` way, or in bare `python`."""
-    ways = {"burst": burst, "serial": serial, "python": python}
+    ways: dict[str, Callable[..., Report]] = {"burst": burst, "serial": serial, "python": python}
     return ways[order.pop("do")](**order)
 
 
 def burst(shape: str, count: int, queue: str) -> Report:
     """Submit all at once, and wait for all results."""
-    work = canvas(SHAPES[shape], queue)
     begun = time.perf_counter()
-    results = [work.apply_async() for _ in range(count)]
+    # A canvas sent a second time keeps its ids, and would find the results of the first.
+    results = [canvas(SHAPES[shape], queue).apply_async() for _ in range(count)]
     submitted = time.perf_counter()
     for each in results:
         _check(shape, each.get(timeout=PATIENCE - 10))
@@ -36,12 +37,11 @@ def burst(shape: str, count: int, queue: str) -> Report:
 
 def serial(shape: str, count: int, queue: str) -> Report:
     """Run one after the other, each submitted to an idle worker."""
-    work = canvas(SHAPES[shape], queue)
     latencies = []
     for _ in range(count):
         time.sleep(_BREATH)
         begun = time.perf_counter()
-        result = work.apply_async().get(timeout=PATIENCE - 10)
+        result = canvas(SHAPES[shape], queue).apply_async().get(timeout=PATIENCE - 10)
         latencies.append((time.perf_counter() - begun) * 1000)
         _check(shape, result)
     return {"seconds": sum(latencies) / 1000, "latencies": latencies}
@@ -53,10 +53,10 @@ def python(shape: str, count: int) -> Report:
     if not isinstance(work, Fibonacci):
         message = f"There is nothing to compute in {shape}."
         raise TypeError(message)
-    begun = time.perf_counter()
+    begun, cost = time.perf_counter(), time.process_time()
     for _ in range(count * work.times):
         fibonacci(work.n)
-    return {"seconds": time.perf_counter() - begun}
+    return {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - cost}
 
 
 def _check(shape: str, result: Any) -> None:

@@ -6,14 +6,12 @@ import asyncio
 import gc
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from api.replies import Replies
 from bench.protocol import PATIENCE, Order, Report, serve
 from bench.shapes import SHAPES
 from engine import admission, catalog, runtime, settings
-from engine.store import schema
 from engine.store.database import Connection
 from engine.watch import Watcher
 
@@ -133,17 +131,9 @@ class EngineDriver:
             raise Unfinished(message)
 
 
-def main() -> None:
-    """Serve until the input ends."""
-    current = settings.from_environment()
-    Path(current.data).mkdir(parents=True, exist_ok=True)
-    schema.migrate(current, time.time_ns() // 1_000_000)
+if __name__ == "__main__":
     driver = EngineDriver()
     try:
         serve(driver.handle)
     finally:
         driver.end()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from bench.cases import Case
 from celeriac import Json
 
-TOTAL = "total"
+_ENOUGH = 100
+"""Latencies that a 99th percentile has to be of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,16 @@ class Sample:
     latencies: tuple[float, ...] = ()
     cpu: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def each(self) -> float:
+        """Seconds for one execution."""
+        return self.seconds / self.executions
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of processor time for one execution, of all roles."""
+        return sum(self.cpu.values())
+
 
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that `share` (0 to 1) of the values do not exceed: one that was measured."""
@@ -37,15 +48,15 @@ def ratio(ours: float, baseline: float, *, higher_is_better: bool) -> float:
     return ours / baseline if higher_is_better else baseline / ours
 
 
-def figure(case: Case, sample: Sample, python: float | None = None) -> float:
-    """Return what one run comes to, in the unit of the case. `python` is the seconds that bare Python took beside it."""
+def figure(case: Case, sample: Sample, python: Sample | None = None) -> float:
+    """Return what one run comes to, in the unit of the case. `python` is the run of bare Python beside it."""
     if case.unit == "executions/s":
         return sample.executions / sample.seconds
     if case.unit == "x Python":
         if python is None:
             message = f"{case.name} is measured in units of bare Python, which was not run."
             raise ValueError(message)
-        return sample.seconds / sample.executions / python
+        return sample.each / python.each
     return statistics.median(sample.latencies)
 
 
@@ -57,10 +68,10 @@ def outcome(
     *,
     pool: str,
     load: float,
-    python: Sequence[float] = (),
+    python: Sequence[Sample] = (),
 ) -> dict[str, Json]:
     """Return the object of a case that was run: medians over the runs, and what they were made of."""
-    beside = list(python) or [None] * len(ours)
+    beside: Sequence[Sample | None] = python or [None] * len(ours)
     mine = [figure(case, each, bare) for each, bare in zip(ours, beside, strict=True)]
     theirs = [figure(case, each, bare) for each, bare in zip(baseline, beside, strict=True)]
     body = _body(case, stack, statistics.median(mine), statistics.median(theirs))
@@ -71,23 +82,22 @@ def outcome(
         "baseline_pool": pool,
         "each_run": _rounded(mine),
         "baseline_each_run": _rounded(theirs),
-        "cpu_us_per_execution": cpu(ours),
-        "baseline_cpu_us_per_execution": cpu(baseline),
+        "cpu_us_per_execution": _cpu(ours),
+        "baseline_cpu_us_per_execution": _cpu(baseline),
         "load": round(load, 2),
     }
-    if len(ours[0].latencies) > 1:
-        body["p99_ms"] = _digits(percentile([ms for each in ours for ms in each.latencies], 0.99))
-        if all(len(each.latencies) > 1 for each in baseline):
-            body["baseline_p99_ms"] = _digits(
-                percentile([ms for each in baseline for ms in each.latencies], 0.99)
-            )
+    for name, samples in (("p99_ms", ours), ("baseline_p99_ms", baseline)):
+        latencies = [ms for each in samples for ms in each.latencies]
+        if len(latencies) >= _ENOUGH:
+            body[name] = _digits(percentile(latencies, 0.99))
+    if case.target_p99 is not None:
         body["target_p99_ms"] = case.target_p99
     if python:
+        sides = {"ours": ours, "baseline": baseline, "python": python}
         body["seconds"] = {
-            "ours": _digits(statistics.median(each.seconds / each.executions for each in ours)),
-            "baseline": _digits(statistics.median(each.seconds / each.executions for each in baseline)),
-            "python": _digits(statistics.median(python)),
+            side: _digits(statistics.median(each.each for each in samples)) for side, samples in sides.items()
         }
+        body["python_cpu_us_per_execution"] = round(statistics.median(each.cost for each in python))
     return body
 
 
@@ -117,16 +127,6 @@ def skipped(case: Case, stack: str, reason: str) -> dict[str, Json]:
     return {"case": case.name, "stack": stack, "skipped": reason}
 
 
-def cpu(samples: Sequence[Sample]) -> dict[str, Json]:
-    """Return the median microseconds of each role, and of all roles together."""
-    roles = {role: None for each in samples for role in each.cpu}
-    found: dict[str, Json] = {
-        role: round(statistics.median(each.cpu.get(role, 0.0) for each in samples)) for role in roles
-    }
-    found[TOTAL] = round(statistics.median(sum(each.cpu.values()) for each in samples))
-    return found
-
-
 def _body(case: Case, stack: str, ours: float, baseline: float) -> dict[str, Json]:
     met = None
     if case.target is not None:
@@ -151,3 +151,13 @@ def _digits(value: float) -> float:
 
 def _rounded(values: Sequence[float]) -> list[Json]:
     return [_digits(each) for each in values]
+
+
+def _cpu(samples: Sequence[Sample]) -> dict[str, Json]:
+    """Return the median microseconds of each role, and of all roles together."""
+    roles = {role: None for each in samples for role in each.cpu}
+    found: dict[str, Json] = {
+        role: round(statistics.median(each.cpu.get(role, 0.0) for each in samples)) for role in roles
+    }
+    found["total"] = round(statistics.median(each.cost for each in samples))
+    return found

@@ -66,7 +66,9 @@ def _times(pids: Iterable[int]) -> dict[int, float]:
 
 def _parent(entry: Path) -> int | None:
     try:
-        return int((entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+        return int(
+            (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+        )
     except (FileNotFoundError, ProcessLookupError):
         return None
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 90.0
@@ -41,6 +41,8 @@ class Driver:
             cwd=ROOT,
             start_new_session=True,  # a Ctrl-C in the terminal is for us, who then end it
         )
+        self._orders = cast("IO[bytes]", self._process.stdin)
+        self._reports = cast("IO[bytes]", self._process.stdout)
 
     @property
     def pid(self) -> int:
@@ -49,13 +51,11 @@ class Driver:
 
     def ask(self, **order: Any) -> Report:
         """Have it do something. Raises `Failed` with what went wrong, or when it takes too long."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            self._process.stdin.flush()
-        readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
-        line = self._process.stdout.readline() if readable else b""
+            self._orders.write(json.dumps(order).encode() + b"\n")
+            self._orders.flush()
+        readable, _, _ = select.select([self._reports], [], [], PATIENCE)
+        line = self._reports.readline() if readable else b""
         if not line:
             why = "has ended" if readable else f"has not answered within {PATIENCE:g} s"
             message = f"{self.module} {why}; it was told {order}."
@@ -68,14 +68,14 @@ class Driver:
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._orders.close()
         try:
             self._process.wait(15)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._reports.close()
 
 
 def serve(handle: Callable[[Order], Report]) -> None:
@@ -86,7 +86,7 @@ def serve(handle: Callable[[Order], Report]) -> None:
     for line in sys.stdin:
         try:
             report = handle(json.loads(line))
-        except Exception as error:  # any: whoever asked has to be told
+        except Exception as error:  # noqa: BLE001  whoever asked has to be told of any
             report = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(report) + "\n")
         answers.flush()

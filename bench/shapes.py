@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from celeriac import Json
 
@@ -100,9 +101,7 @@ def _node(name: str, kind: str, config: Node) -> Node:
 
 
 def _in_a_row(name: str, nodes: list[Node]) -> dict[str, Json]:
-    edges: list[Json] = [
-        {"from": before["id"], "to": after["id"]} for before, after in zip(nodes, nodes[1:], strict=False)
-    ]
+    edges: list[Json] = [{"from": before["id"], "to": after["id"]} for before, after in pairwise(nodes)]
     return _document(name, nodes, edges)
 
 

@@ -79,24 +79,37 @@ def inspect(path: Path) -> Content:
         if file.read(16) != b"SQLite format 3\0":
             message = f"{path} is no SQLite database."
             raise NotABackup(message, hint="Restore a file that celeriac backup wrote.")
-    connection = SqliteDatabase(path).connect()
+    database = SqliteDatabase(path)
     try:
-        broken = connection.run("PRAGMA quick_check(1)")[0][0]
-        if broken != "ok":
-            message = f"{path} is damaged: {broken}."
-            raise NotABackup(message, hint="Take another backup.")
-        schema = revision(connection)
-        if schema is None:
-            message = f"{path} is a database of something else."
-            raise NotABackup(message, hint="Restore a file that celeriac backup wrote.")
-        check(connection)
-        workflows, executions, unfinished = connection.run(_COUNTS)[0]
-        # As one file, without the log that a database in use has beside it.
-        connection.run("PRAGMA journal_mode=DELETE")
+        connection = database.connect()
+        try:
+            schema, counts = _read(path, connection)
+        finally:
+            connection.close()
+    except database.damaged as error:
+        raise _damaged(path, str(error)) from None
     finally:
-        connection.close()
         Path(f"{path}.lock").unlink(missing_ok=True)
-    return Content(str(path), path.stat().st_size, schema, workflows, executions, unfinished)
+    return Content(str(path), path.stat().st_size, schema, *counts)
+
+
+def _read(path: Path, connection: SqliteConnection) -> tuple[str, tuple[int, int, int]]:
+    broken = connection.run("PRAGMA quick_check(1)")[0][0]
+    if broken != "ok":
+        raise _damaged(path, broken)
+    schema = revision(connection)
+    if schema is None:
+        message = f"{path} is a database of something else."
+        raise NotABackup(message, hint="Restore a file that celeriac backup wrote.")
+    check(connection)
+    workflows, executions, unfinished = connection.run(_COUNTS)[0]
+    # As one file, without the log that a database in use has beside it.
+    connection.run("PRAGMA journal_mode=DELETE")
+    return schema, (workflows, executions, unfinished)
+
+
+def _damaged(path: Path, reason: str) -> NotABackup:
+    return NotABackup(f"{path} is damaged: {reason}.", hint="Take another backup.")
 
 
 def restore(settings: Settings, source: Path, *, now: int, replace: bool) -> tuple[Content, Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -12,7 +13,7 @@ from celeriac.duration import seconds
 from engine import schema
 from engine.definition import TRIGGER
 from engine.finding import Finding, Guesses, did_you_mean
-from engine.outline import BODY, Outline
+from engine.outline import BODY, TRIGGERS, Outline
 from engine.source import Path
 
 _CRON_FIELDS: Final = 5
@@ -23,17 +24,22 @@ _BAD_CONFIG: Final = "definition.bad_config"
 def entrances(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
     """Yield what is wrong with triggers and `inputs`, besides their shape."""
     seen: dict[str, int] = {}
-    for number, (path, trigger) in enumerate(outline.triggers, 1):
-        name = trigger.get("id", TRIGGER)
-        if isinstance(name, str) and seen.setdefault(name, number) != number:
-            message = f"The trigger id {name} is taken: trigger {seen[name]} has it already."
-            where = (*path, "id") if "id" in trigger else path
-            yield Finding(where, "definition.duplicate_id", message, "Give each trigger an `id` of its own.")
+    for path, trigger in outline.triggers:
+        if len(path) > len(TRIGGERS):
+            yield from _duplicate_id(path, trigger, seen)
         config = trigger.get("config")
         if trigger.get("type") == "schedule" and isinstance(config, dict):
             yield from _schedule((*path, "config"), config, guesses)
     if isinstance(outline.body.get("inputs"), dict):
         yield from _inputs((*BODY, "inputs"), outline.body["inputs"])
+
+
+def _duplicate_id(path: Path, trigger: Mapping[str, Any], seen: dict[str, int]) -> Iterator[Finding]:
+    name, number = trigger.get("id", TRIGGER), int(path[-1]) + 1
+    if isinstance(name, str) and seen.setdefault(name, number) != number:
+        message = f"The trigger id {name} is taken: trigger {seen[name]} has it already."
+        where = (*path, "id") if "id" in trigger else path
+        yield Finding(where, "definition.duplicate_id", message, "Give each trigger an `id` of its own.")
 
 
 def _schedule(path: Path, config: Mapping[str, Any], guesses: Guesses) -> Iterator[Finding]:
@@ -75,12 +81,19 @@ def _is_timezone(name: str) -> bool:
 
 
 def _inputs(path: Path, inputs: dict[str, Any]) -> Iterator[Finding]:
+    """Compare `inputs` with the schema of schemas; when it is one, see whether it can be used."""
     code = "definition.bad_inputs"
-    hint = "`inputs` is a JSON Schema (2020-12) of the payload, and refers to nothing outside itself."
+    wrong = {tuple(each.instance_path): each for each in schema.of_schemas().iter_errors(inputs)}
+    for inner, error in wrong.items():
+        value = json.dumps(error.instance, ensure_ascii=False)
+        place = ".".join(map(str, ("inputs", *inner)))
+        message = f"`{place}` cannot be {value if len(value) <= 40 else value[:40] + '...'}."
+        yield Finding((*path, *inner), code, message, "`inputs` is a JSON Schema (2020-12) of the payload.")
+    if wrong:
+        return
     try:
         schema.compiled(inputs)
     except jsonschema_rs.ValidationError as error:
-        inner = (*path, *error.instance_path)
-        yield Finding(inner, code, f"`inputs` is no JSON Schema: {error.message[:200]}.", hint)
-    except ValueError as error:
-        yield Finding(path, code, f"`inputs` is no JSON Schema: {str(error)[:200]}.", hint)
+        reason = error.message.rstrip(".")
+        hint = "References stay inside `inputs`; patterns have neither look-around nor back-references."
+        yield Finding((*path, *error.instance_path), code, f"`inputs` cannot be used: {reason}.", hint)

@@ -20,7 +20,7 @@ from engine.errors import Unavailable
 from engine.failpoints import failpoint
 from engine.operations import Operation
 from engine.store.database import Connection, Database
-from engine.store.statements import MARK, READ_MARK
+from engine.store.statements import MARK, TOUCH_MARK
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,15 @@ class Ledger:
 
     def _commit(self, work: Sequence[Work]) -> list[Any]:
         self._number += 1
+        doubtful: list[Any] | None = None
         for attempt in range(_PATIENCE):
             asked, answers = False, []
             try:
                 connection = self._connected()
                 connection.begin()
+                if doubtful is not None and self._is_committed(connection):
+                    connection.rollback()
+                    return doubtful
                 answers = self._apply(connection, work)
                 connection.run(MARK, (self._writer, self._number, self._clock.now()))
                 failpoint("commit.before")
@@ -92,8 +96,8 @@ class Ledger:
                     self._undo()
                     continue
                 self._forget()
-                if asked and self._was_committed():
-                    return answers
+                if asked:
+                    doubtful = answers
                 self._pause(min(0.05 * 2**attempt, 2.0))
             except BaseException:
                 self._undo()
@@ -101,9 +105,8 @@ class Ledger:
             else:
                 return answers
         message = "The database cannot be reached."
-        raise Unavailable(
-            message, hint="Nothing was written. Look at the database server; celeriac doctor tests it."
-        )
+        written = "Nothing was written." if doubtful is None else "Nobody knows whether it was written."
+        raise Unavailable(message, hint=f"{written} Look at the database server; celeriac doctor tests it.")
 
     def _apply(self, connection: Connection, work: Sequence[Work]) -> list[Any]:
         answers: list[Any] = [None] * len(work)
@@ -116,14 +119,13 @@ class Ledger:
                 answers[index] = each(connection)
         return answers
 
-    def _was_committed(self) -> bool:
-        """Answer a lost acknowledgement by reading what this writer last committed."""
-        try:
-            found = self._connected().run(READ_MARK, (self._writer,))
-        except self._database.lost:
-            self._forget()
-            return False
-        return bool(found) and found[0][0] == self._number
+    def _is_committed(self, connection: Connection) -> bool:
+        """Answer a lost acknowledgement by what this writer last committed.
+
+        Asked inside the transaction that would repeat it, and as a write: it waits for a commit that is still on its way.
+        """
+        ((number,),) = connection.run(TOUCH_MARK, (self._writer, self._clock.now()))
+        return bool(number == self._number)
 
     def _connected(self) -> Connection:
         if self._connection is None:

@@ -18,6 +18,7 @@ from engine.registry import Registry, UnknownNodeType
 from engine.source import Path
 
 BODY: Path = ("definition",)
+TRIGGERS: Path = (*BODY, "triggers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,7 @@ class Outline:
     def triggers(self) -> list[tuple[Path, Mapping[str, Any]]]:
         """The ways in that are objects."""
         several = _list(self.body.get("triggers"))
-        found: list[tuple[Path, Any]] = [
-            ((*BODY, "triggers", index), each) for index, each in enumerate(several)
-        ]
+        found: list[tuple[Path, Any]] = [((*TRIGGERS, index), each) for index, each in enumerate(several)]
         if "trigger" in self.body:
             found.insert(0, ((*BODY, TRIGGER), self.body[TRIGGER]))
         return [(path, each) for path, each in found if isinstance(each, dict)]

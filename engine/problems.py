@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from celeriac import Json
+from celeriac import Json, NodeType
 from engine import source
 from engine.config import schema_of
 from engine.entrances import entrances
@@ -76,7 +76,7 @@ def check_text(
     found = [] if read.broken else _found(read.value, registry, limits)
     places = read.positions(Spot(each.path, each.key, each.inside) for each in found)
     problems = [_problem(each, place) for each, place in zip(found, places, strict=True)]
-    for flaw in read.flaws[:MOST]:
+    for flaw in read.flaws:
         finding = Finding(flaw.path, flaw.code, flaw.message, flaw.hint)
         problems.append(_problem(finding, read.position(flaw.at)))
     problems.sort(key=lambda each: (each.line or 0, each.column or 0, each.pointer, each.code))
@@ -113,8 +113,8 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
     for vertex in outline.vertices:
         findings, live = names.of_config(vertex)
         yield from findings
-        if not live and vertex.path not in flawed:
-            yield from _refused_by_model(vertex)
+        if vertex.type is not None and not live and vertex.path not in flawed:
+            yield from _refused_by_model(vertex, vertex.type)
 
 
 def _sizes(outline: Outline, limits: Limits) -> Iterator[Finding]:
@@ -129,21 +129,19 @@ def _sizes(outline: Outline, limits: Limits) -> Iterator[Finding]:
             yield Finding((*BODY, key), code, message, hint)
 
 
-def _refused_by_model(vertex: Vertex) -> Iterator[Finding]:
+def _refused_by_model(vertex: Vertex, node_type: NodeType) -> Iterator[Finding]:
     """Ask the node type itself about a config that will not change any more, because it holds no expression.
 
     Its model knows what no schema can say, and would say it only when the node runs.
     """
-    if vertex.type is None:
-        return
     try:
-        vertex.type.config.model_validate(vertex.config)
+        node_type.config.model_validate(vertex.config)
     except ValidationError as error:
-        fields = schema_of(vertex.type).get("properties", {})
+        fields = schema_of(node_type).get("properties", {})
         for path, reason in _reasons(error, vertex.config).items():
             place = ".".join(map(str, ("config", *path)))
             message = f"`{place}` of the node {vertex.id} does not fit: {reason}."
-            about = fields.get(path[0], {}).get("description") if path else vertex.type.summary
+            about = fields.get(path[0], {}).get("description") if path else node_type.summary
             yield Finding((*vertex.path, "config", *path), "definition.bad_config", message, about)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jsonschema_rs
 
@@ -33,6 +33,7 @@ _SILENT: Final = frozenset({*_ANNOTATIONS, "title", "type", "$comment"})
 """Keywords that leave any text acceptable, when `type` admits text."""
 
 Schema = dict[str, Any]
+Part = Literal["document", "node", "edge"]
 
 
 @lru_cache(maxsize=8)
@@ -69,10 +70,31 @@ def validator(registry: Registry) -> jsonschema_rs.Draft202012Validator:
     return compiled(document(registry))
 
 
+@lru_cache(maxsize=32)
+def part(registry: Registry, name: Part) -> tuple[Schema, jsonschema_rs.Draft202012Validator]:
+    """Return schema and validator of one node, of one edge, or of a document whose nodes and edges are not looked at."""
+    whole = document(registry)
+    definitions = whole["$defs"]
+    if name != "document":
+        found = {"$ref": f"#/$defs/{name}", "$defs": definitions}
+        return found, compiled(found)
+    body = definitions["definition"]
+    lists = {key: {**body["properties"][key], "items": {}} for key in ("nodes", "edges")}
+    without = {**body, "properties": {**body["properties"], **lists}}
+    found = {**whole, "$defs": {**definitions, "definition": without}}
+    return found, compiled(found)
+
+
+@cache
+def of_schemas() -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of schemas themselves."""
+    return compiled({"$ref": "https://json-schema.org/draft/2020-12/schema"})
+
+
 def compiled(schema: Schema) -> jsonschema_rs.Draft202012Validator:
     """Compile a schema that refers to nothing outside itself.
 
-    Raises `jsonschema_rs.ValidationError` or `ValueError` when it is none. Patterns are matched in linear
+    Raises `jsonschema_rs.ValidationError` when it is none. Patterns are matched in linear
     time, and no reference is ever fetched, from the network or from a file: schemas come from authors.
     """
     return jsonschema_rs.Draft202012Validator(

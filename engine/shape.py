@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from jsonschema_rs import ValidationError, ValidationErrorKind
+from jsonschema_rs import Draft202012Validator, ValidationError, ValidationErrorKind
 
 from celeriac import Json
 from engine import schema
@@ -38,20 +38,68 @@ _CODES: Final[Mapping[tuple[str | int, ...], str]] = {
 _SHOWN: Final = 40
 """The characters of a value that a message repeats."""
 
+_EXPLAINED: Final = 20_000
+"""The values of one part that are looked at for words; a node written by hand has a hundred."""
+
 _Schema = Mapping[str, Any]
 
 
 def misfits(document: Json, registry: Registry, guesses: Guesses, most: int) -> list[Finding]:
     """Return what in a document its schema does not allow, at most so many; nothing, when it fits."""
-    validator = schema.validator(registry)
-    if validator.is_valid(document):
+    if schema.validator(registry).is_valid(document):
         return []
-    reader = _Reader(document, registry, guesses)
-    reads = (each for error in validator.iter_errors(document) for each in reader.read(error))
+    reads = (
+        each
+        for part, value, path in _parts(document)
+        for each in _Reader(document, path, schema.part(registry, part), registry, guesses).reads(value)
+    )
     found = list(islice(reads, most))
+    if not found:
+        message = f"A part of the document does not fit, after the first {_EXPLAINED:,} values in it."
+        return [Finding((), "definition.bad_value", message, "Make it smaller: data does not belong here.")]
     misspelt = {(each.finding.path[:-1], each.meant) for each in found if each.meant is not None}
     kept = [each.finding for each in found if (each.finding.path, each.missing) not in misspelt]
     return list(dict.fromkeys(kept))
+
+
+def _parts(document: Json) -> Iterator[tuple[schema.Part, Json, Path]]:
+    """Yield the document without its nodes and edges, and then each of these, with its place.
+
+    The validator finds all mistakes before it tells the first. Asked part by part, it need not look for a million.
+    """
+    body = document.get("definition") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(body, dict):
+        yield "document", document, ()
+        return
+    nodes, edges = body.get("nodes"), body.get("edges")
+    lists = (("nodes", nodes), ("edges", edges))
+    filled: dict[str, Json] = {key: [None] for key, each in lists if isinstance(each, list) and each}
+    yield "document", {**document, "definition": {**body, **filled}}, ()
+    for index, each in enumerate(nodes if isinstance(nodes, list) else ()):
+        yield "node", each, ("definition", "nodes", index)
+    for index, each in enumerate(edges if isinstance(edges, list) else ()):
+        yield "edge", each, ("definition", "edges", index)
+
+
+def _clipped(value: Json, room: list[int]) -> Json:
+    """Return the beginning of a value: as many of the values in it as there is room for."""
+    if isinstance(value, list):
+        items: list[Json] = []
+        for each in value:
+            if room[0] <= 0:
+                break
+            room[0] -= 1
+            items.append(_clipped(each, room))
+        return items
+    if isinstance(value, dict):
+        members: dict[str, Json] = {}
+        for key, each in value.items():
+            if room[0] <= 0:
+                break
+            room[0] -= 1
+            members[key] = _clipped(each, room)
+        return members
+    return value
 
 
 class _Read(NamedTuple):
@@ -74,17 +122,31 @@ class _Place(NamedTuple):
 
 
 class _Reader:
-    """Reads the validator's errors on one document."""
+    """Reads the validator's errors on one part of a document."""
 
-    def __init__(self, document: Json, registry: Registry, guesses: Guesses) -> None:
+    def __init__(
+        self,
+        document: Json,
+        path: Path,
+        part: tuple[schema.Schema, Draft202012Validator],
+        registry: Registry,
+        guesses: Guesses,
+    ) -> None:
         self._document = document
+        self._part = path
+        self._root, self._validator = part
         self._registry = registry
         self._guesses = guesses
-        self._root = schema.document(registry)
 
-    def read(self, error: ValidationError) -> Iterator[_Read]:
+    def reads(self, value: Json) -> Iterator[_Read]:
+        """Yield everything that does not fit in the part."""
+        if not self._validator.is_valid(value):
+            for error in self._validator.iter_errors(_clipped(value, [_EXPLAINED])):
+                yield from self._read(error)
+
+    def _read(self, error: ValidationError) -> Iterator[_Read]:
         """Yield what one error means."""
-        path: Path = tuple(error.instance_path)
+        path: Path = (*self._part, *error.instance_path)
         if isinstance(error.kind, ValidationErrorKind.PropertyNames):
             yield self._bad_key(path, error.kind.error)
             return
@@ -169,19 +231,20 @@ class _Reader:
         self, path: Path, branches: Sequence[Sequence[ValidationError]], place: _Place
     ) -> Iterator[_Read]:
         """Explain the branch that came nearest: one of the value's own type, with the fewest mistakes."""
+        here = path[len(self._part) :]
         written = [each for each in branches if not _is_template(each)]
-        near = [each for each in written if not any(_refuses_type(error, path) for error in each)]
+        near = [each for each in written if not any(_refuses_type(error, here) for error in each)]
         if near:
             for error in min(
                 near, key=lambda each: (sum(_refuses_choice(error) for error in each), len(each))
             ):
-                yield from self.read(error)
+                yield from self._read(error)
             return
         wanted = [
             name
             for each in written
             for error in each
-            if _refuses_type(error, path)
+            if _refuses_type(error, here)
             for name in _wanted(error)
         ]
         message = f"{self._subject(path)} has to be {listed(list(dict.fromkeys(wanted)))}, not {_kind(self._at(path))}."
@@ -209,12 +272,8 @@ class _Reader:
             case ValidationErrorKind.Not() if code == "definition.reserved_id":
                 message = f"{_shown(value)} is a name that expressions use; a node cannot have it."
                 hint = f"Call it {value}_1, or by what it does."
-            case ValidationErrorKind.FalseSchema():
-                message = (
-                    f"{subject} cannot stand beside {_quoted(str(error.evaluation_path[-4]))}."
-                    if ("dependentSchemas" in error.evaluation_path)
-                    else f"{subject} cannot stand here."
-                )
+            case ValidationErrorKind.FalseSchema() if "dependentSchemas" in error.evaluation_path:
+                message = f"{subject} cannot stand beside {_quoted(str(error.evaluation_path[-3]))}."
                 hint = "Keep one of the two."
             case _:
                 message = f"{subject} {_complaint(error.kind, value, secret=_config_code(path) is not None)}."
@@ -276,7 +335,7 @@ class _Reader:
 
     def _place(self, evaluation: tuple[str | int, ...]) -> _Place:
         here: Any = self._root
-        about = self._root["description"]
+        about = self._root.get("description")
         for step in evaluation[:-1]:
             here = self._resolved(here) if step == "$ref" else here[step]
             if isinstance(here, dict) and isinstance(here.get("description"), str):
@@ -370,6 +429,8 @@ def _complaint(kind: ValidationErrorKind, value: Any, *, secret: bool) -> str:
             return f"has {len(value)} entries, and needs {limit} at least"
         case ValidationErrorKind.MaxItems(limit=limit) | ValidationErrorKind.MaxProperties(limit=limit):
             return f"has {len(value)} entries, and can have {limit} at most"
+        case ValidationErrorKind.FalseSchema():
+            return "cannot stand here"
         case ValidationErrorKind.UniqueItems():
             return "has the same entry twice"
         case _:

@@ -23,6 +23,9 @@ MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 309
 """More digits than a double has, so that no reader of the same JSON loses what another one keeps."""
 
+MAX_FLAWS: Final = 10_000
+"""The flaws of one text that are told; with more, a program wrote it, and its author reads the first ones."""
+
 Path = tuple[str | int, ...]
 """A place in a value: the keys and indices that lead there."""
 
@@ -96,13 +99,13 @@ class Source:
 
     def _inside(self, quote_at: int, line: int, column: int) -> int:
         """Follow the author's escapes from an opening quote to a decoded line and column."""
-        at, here = quote_at, (1, 1)
-        for match in _CHARACTER.finditer(self.text, quote_at + 1):
-            at = match.start()
-            if match.group() == '"' or here >= (line, column):
-                break
+        characters = _CHARACTER.finditer(self.text, quote_at + 1)
+        here = (1, 1)
+        match = next(characters)
+        while match.group() != '"' and here < (line, column):
             here = (here[0] + 1, 1) if _LINE_END.fullmatch(match.group()) else (here[0], here[1] + 1)
-        return at
+            match = next(characters)
+        return match.start()
 
     @cached_property
     def _line_ends(self) -> list[int]:
@@ -175,7 +178,9 @@ def _too_deep(text: str, max_depth: int) -> Flaw:
     """Find the first place beyond the limit. Works on tokens: what follows that place need not be JSON."""
     path: list[str | int] = []
     last = ""
-    for match in _TOKEN.finditer(text):
+    tokens = _TOKEN.finditer(text)
+    while True:
+        match = next(tokens)
         token = match.group()
         if token in "[{":
             if len(path) == max_depth:
@@ -192,7 +197,6 @@ def _too_deep(text: str, max_depth: int) -> Flaw:
             path[-1] = last
         else:
             last = token
-    raise AssertionError(max_depth)
 
 
 def _no_json(text: str, error: json.JSONDecodeError) -> Flaw:
@@ -394,4 +398,5 @@ class _Closer(_Cursor):
         return int(digits) if digits.lstrip("-").isdecimal() else number
 
     def _add(self, path: Path, code: str, message: str, hint: str, at: int) -> None:
-        self.flaws.append(Flaw(path, code, message, hint, at))
+        if len(self.flaws) < MAX_FLAWS:
+            self.flaws.append(Flaw(path, code, message, hint, at))

@@ -47,18 +47,20 @@ TIMED = frozenset({S.READY, S.RUNNING, S.WAITING, S.BACKING_OFF})
 EXECUTION_MOVES: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
     E.CREATED: frozenset({E.RUNNING, E.WAITING}) | EXECUTION_FINAL,
     E.RUNNING: frozenset({E.WAITING}) | EXECUTION_FINAL,
-    E.WAITING: frozenset({E.RUNNING}) | EXECUTION_FINAL,
+    E.WAITING: frozenset({E.RUNNING, E.CANCELLED, E.TIMED_OUT}),
 }
 
 SEGMENT_MOVES: dict[SegmentStatus, frozenset[SegmentStatus]] = {
-    S.BLOCKED: frozenset({S.READY, S.SKIPPED, S.CANCELLED}),
+    S.BLOCKED: frozenset({S.READY, S.RUNNING, S.SKIPPED, S.CANCELLED}),
     S.READY: frozenset({S.RUNNING, S.DONE, S.FAILED, S.WAITING, S.BACKING_OFF, S.CANCELLED}),
     S.RUNNING: frozenset(
         {S.DONE, S.FAILED, S.WAITING, S.BACKING_OFF, S.UNCERTAIN, S.READY, S.QUARANTINED, S.CANCELLED}
     ),
     S.WAITING: frozenset({S.READY, S.CANCELLED}),
     S.BACKING_OFF: frozenset({S.READY, S.CANCELLED}),
-    S.UNCERTAIN: frozenset({S.READY, S.FAILED, S.CANCELLED}),
-    S.QUARANTINED: frozenset({S.READY, S.FAILED, S.CANCELLED}),
+    S.UNCERTAIN: frozenset({S.READY, S.CANCELLED}),
+    S.QUARANTINED: frozenset({S.READY, S.CANCELLED}),
 }
-"""A pure segment goes from ready to its end without a claim: it may be run twice, and one of the two commits wins."""
+"""As one commit leads from a state to the next. A pure segment goes from ready to its end without a claim: it may be run
+twice, and one of the two commits wins. A join that is handed over with the commit that completes it goes from blocked to
+running."""

@@ -12,7 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from engine import operations as op
 from engine.advance import Address, Arrivals, Completed, advance, joins_touched
@@ -24,6 +24,8 @@ from engine.store.database import Connection
 
 Key = tuple[str, int, str]
 """(execution, segment, item)."""
+
+HeldT = TypeVar("HeldT", bound=op.Held)
 
 
 class Room(Protocol):
@@ -197,22 +199,20 @@ def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
 
 def record(batch: Batch, records: list[op.Record]) -> list[bool]:
     """Journal what has happened so far; the segment stays where it is."""
-    rows = [_fence(each) for each in records]
+    standing = _standing(records)
+    rows = [_fence(each) for each in standing.values()]
     won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
-    winners = [each for each in records if _key(each) in won]
-    _journal(batch, winners)
-    return [_key(each) in won for each in records]
+    _journal(batch, [each for key, each in standing.items() if key in won])
+    return _answers(records, standing, won)
 
 
 def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     """End segments, count their arrivals at joins, start what became ready, end executions."""
-    first: dict[Key, op.Settle] = {}
-    for each in settles:
-        first.setdefault(_key(each), each)
-    ends = {key: _end_of(batch.rows[each.execution], each) for key, each in first.items()}
-    rows = [(*_fence(each), ends[key], _bits(each.taken)) for key, each in first.items()]
+    standing = _standing(settles)
+    ends = {key: _end_of(batch.rows[each.execution], each) for key, each in standing.items()}
+    rows = [(*_fence(each), ends[key], _bits(each.taken)) for key, each in standing.items()]
     won = {fields[:3] for fields in batch.connection.batch(sql.SETTLE, rows)}
-    winners = [each for key, each in first.items() if key in won]
+    winners = [each for key, each in standing.items() if key in won]
     failpoint("settle.fenced")
     _journal(batch, winners)
     of_execution: dict[str, list[op.Settle]] = defaultdict(list)
@@ -227,11 +227,12 @@ def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     births.write(batch.connection)
     if stopped:
         batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in stopped])
-    return [answers.get(_key(each)) if first[_key(each)] is each else None for each in settles]
+    return [answers.get(_key(each)) if standing[_key(each)] is each else None for each in settles]
 
 
 def suspend(batch: Batch, suspends: list[op.Suspend]) -> list[bool]:
     """Put segments to rest until a time: -> waiting, or -> backing_off between attempts."""
+    standing = _standing(suspends)
     rows = [
         (
             *_fence(each),
@@ -241,33 +242,41 @@ def suspend(batch: Batch, suspends: list[op.Suspend]) -> list[bool]:
             each.tries,
             each.first_try_at,
         )
-        for each in suspends
+        for each in standing.values()
     ]
     won = {fields[:3] for fields in batch.connection.batch(sql.SUSPEND, rows)}
-    return _rested(batch, suspends, won)
+    _rested(batch, [each for key, each in standing.items() if key in won])
+    return _answers(suspends, standing, won)
 
 
 def doubt(batch: Batch, doubts: list[op.Doubt]) -> list[bool]:
     """Put segments aside whose effect nobody knows the fate of: running -> uncertain."""
-    rows = [(*_fence(each), each.head, each.reason) for each in doubts]
+    standing = _standing(doubts)
+    rows = [(*_fence(each), each.head, each.reason) for each in standing.values()]
     won = {fields[:3] for fields in batch.connection.batch(sql.DOUBT, rows)}
-    return _rested(batch, doubts, won)
+    _rested(batch, [each for key, each in standing.items() if key in won])
+    return _answers(doubts, standing, won)
 
 
 def release(batch: Batch, releases: list[op.Release]) -> list[bool]:
-    """Hand claims back: running -> ready, at once."""
-    rows = [(*_fence(each), each.now) for each in releases]
+    """Hand claims back: running -> ready, at once. In an execution that is to stop, they are over."""
+    standing = _standing(releases)
+    rows = [_fence(each) for each in standing.values()]
     won = {fields[:3] for fields in batch.connection.batch(sql.RELEASE, rows)}
-    winners = [each for each in releases if _key(each) in won]
+    winners = [each for key, each in standing.items() if key in won]
     _journal(batch, winners)
+    stopped = []
     for each in winners:
-        batch.emit(
-            batch.rows[each.execution],
-            each.epoch,
-            each.now,
-            ("segment.released", each.segment, each.now, _on(each.item)),
-        )
-    return [_key(each) in won for each in releases]
+        row = batch.rows[each.execution]
+        body = ("segment.released", each.segment, each.now, _on(each.item))
+        batch.emit(row, each.epoch, each.now, body)
+        if row.final or row.cancel_at is not None:
+            stopped.append(row.id)
+            row.count(-1, each.now)
+            _end_cancelled(batch, row, each.now)
+    if stopped:
+        batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
+    return _answers(releases, standing, won)
 
 
 def renew(batch: Batch, renewals: list[op.Renew]) -> list[op.Renewed]:
@@ -318,7 +327,16 @@ def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
 def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
     """Take claims from the dead: running -> ready, or -> quarantined when it has happened too often."""
     rows = [
-        (each.execution, segment, item, epoch, "running", each.now, each.reason, each.deliveries)
+        (
+            each.execution,
+            segment,
+            item,
+            epoch,
+            "running",
+            each.now + batch.rules.grace,
+            each.reason,
+            each.deliveries,
+        )
         for each in losses
         for segment, item, epoch in each.claims
     ]
@@ -596,9 +614,27 @@ def _end_cancelled(batch: Batch, row: Row, now: int) -> None:
     batch.emit(row, 0, now, (f"execution.{row.status}", None, now, {}))
 
 
-def _rested(batch: Batch, held: Sequence[op.Held], won: set[Key]) -> list[bool]:
+def _standing(held: Sequence[HeldT]) -> dict[Key, HeldT]:
+    """Return what is asked for each segment once, by its latest holder.
+
+    A process that slept through its lease may hold a segment twice, and ask for both in one batch: the fence is looked at
+    by segment, so the older one must not come that far.
+    """
+    standing: dict[Key, HeldT] = {}
+    for each in held:
+        found = standing.get(_key(each))
+        if found is None or found.epoch < each.epoch:
+            standing[_key(each)] = each
+    return standing
+
+
+def _answers(asked: Sequence[HeldT], standing: Mapping[Key, HeldT], won: set[Key]) -> list[bool]:
+    """Return for each holder whether its own request was carried out."""
+    return [_key(each) in won and standing[_key(each)] is each for each in asked]
+
+
+def _rested(batch: Batch, winners: Sequence[op.Held]) -> None:
     """Journal and count segments that no longer move by themselves; cancel those of a cancelled execution."""
-    winners = [each for each in held if _key(each) in won]
     _journal(batch, winners)
     stopped = []
     for each in winners:
@@ -609,7 +645,6 @@ def _rested(batch: Batch, held: Sequence[op.Held], won: set[Key]) -> list[bool]:
             _end_cancelled(batch, row, each.now)
     if stopped:
         batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
-    return [_key(each) in won for each in held]
 
 
 def _made_ready(

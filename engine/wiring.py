@@ -143,9 +143,7 @@ def _joins(outline: Outline) -> Iterator[Finding]:
                 (*path, "count"), "definition.bad_join", message, 'Remove it, or write "mode": "n".'
             )
         elif mode == "n" and type(count) is int and count > entering:
-            message = (
-                f"{vertex.id} waits for {count} edges and would never run: only {_many(entering, 'edge')} to it."
-            )
+            message = f"{vertex.id} waits for {count} edges and would never run: only {_many(entering, 'edge')} to it."
             hint = f"Write {entering}, or add edges." if entering else "Remove the join, or add edges."
             yield Finding((*path, "count"), "definition.bad_join", message, hint)
 

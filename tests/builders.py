@@ -20,6 +20,7 @@ from engine import admission, catalog, runtime
 from engine.clock import SystemClock
 from engine.settings import Settings, from_environment
 from engine.store import schema
+from tests.chaos import sink
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
@@ -219,3 +220,16 @@ class Client:
 
     def all_finished(self, seconds: float = 30.0) -> None:
         wait_until(lambda: self.unfinished() == 0, seconds, "the end of every execution")
+
+
+class SinkProcess(Process):
+    """The ledger of effects, in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "sink.db"
+        super().__init__(["-m", "tests.chaos.sink", str(self.path)], os.environ, folder / "sink.log")
+        wait_until(lambda: self.said().strip().isdecimal(), 20, "the sink's port")
+        self.url = f"http://127.0.0.1:{self.said().strip()}"
+
+    def effects(self) -> list[sink.Effect]:
+        return sink.read(self.path)

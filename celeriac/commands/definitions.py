@@ -116,7 +116,7 @@ def sound(file: Path, registry: Registry) -> dict[str, Json]:
 
     document, problems = check_file(file, registry)
     if document is None:
-        found: list[dict[str, Any]] = [dict(each.to_json()) for each in problems]
+        found: list[dict[str, Any]] = [{"file": str(file), **each.to_json()} for each in problems]
         count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
         message = f"{file} has {count}."
         hint = f"Correct it, and look again: celeriac validate {file}"

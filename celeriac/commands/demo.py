@@ -110,15 +110,15 @@ def _report(output: Any) -> str:
             each["region"],
             str(each["clocks"]),
             str(each["countries"]),
-            f"{each['widest']['zone']} ({each['widest']['countries']})",
+            f"{each['widest']['zone']} ({each['widest']['shared']})",
         ]
         for each in output["regions"]
     ]
     return "\n".join(
         (
             "",
-            f"{output['clocks']} clocks for {output['countries']} countries since 1970.",
-            f"Farthest north: {output['northernmost']}; farthest south: {output['southernmost']}.",
+            f"{output['countries']} countries and territories share {output['clocks']} clocks.",
+            f"The northernmost is {output['northernmost']}, the southernmost {output['southernmost']}.",
             f"Most clocks: {', '.join(output['most_clocks'])}.",
             "",
             table(["region", "clocks", "countries", "shared by most countries"], rows),

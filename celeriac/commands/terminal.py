@@ -149,6 +149,7 @@ def answering(as_json: bool) -> Iterator[None]:
 
 def problem_text(problem: dict[str, Any], file: str = "") -> str:
     """Return one mistake: its place, what is wrong, and what to do."""
+    file = problem.get("file", file)
     place = ":".join(str(each) for each in (file, problem.get("line"), problem.get("column")) if each)
     where = f"{place}: " if place else ""
     severity = problem.get("severity", "error")

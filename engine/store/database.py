@@ -90,6 +90,8 @@ class SqliteDatabase:
 
     dialect = "sqlite"
     lost: tuple[type[Exception], ...] = ()
+    damaged: tuple[type[Exception], ...] = (sqlite3.DatabaseError,)
+    """What opening or reading a file raises that is no sound database."""
 
     def __init__(self, path: Path) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:

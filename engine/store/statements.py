@@ -37,8 +37,9 @@ LOCK_EXECUTIONS = Batched(
 UPDATE_EXECUTIONS = Batched(
     "UPDATE execution SET status = r.status, open = r.open, seq = r.seq, cancel_at = r.cancel_at, "
     "pause_at = r.pause_at, cancel_reason = r.cancel_reason, "
-    "started_at = coalesce(execution.started_at, r.started_at), finished_at = r.finished_at, "
-    "output = r.output, output_blob = r.output_blob, error = r.error "
+    "started_at = coalesce(execution.started_at, r.started_at), "
+    "finished_at = coalesce(execution.finished_at, r.finished_at), output = coalesce(execution.output, r.output), "
+    "output_blob = coalesce(execution.output_blob, r.output_blob), error = coalesce(execution.error, r.error) "
     "FROM {rows} WHERE execution.id = r.id",
     columns(
         "id status open seq cancel_at pause_at cancel_reason started_at finished_at output output_blob error",
@@ -122,11 +123,11 @@ DOUBT = Batched(
     ),
 )
 RELEASE = Batched(
-    "UPDATE segment SET status = 'ready', due = r.due, owner = NULL FROM {rows} WHERE "
+    "UPDATE segment SET status = 'ready', due = segment.ready_at, owner = NULL FROM {rows} WHERE "
     + _MINE
     + _RETURN
     + ", segment.queue",
-    columns("execution_id segment item epoch held due", segment="bigint", epoch="bigint", due="bigint"),
+    columns("execution_id segment item epoch held", segment="bigint", epoch="bigint"),
 )
 RENEW = Batched(
     "UPDATE segment SET due = r.due FROM {rows} WHERE " + _MINE + _RETURN,
@@ -218,7 +219,10 @@ MARK = (
     "INSERT INTO ledger_mark (writer, number, at) VALUES (?, ?, ?) "
     "ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at"
 )
-READ_MARK = "SELECT number FROM ledger_mark WHERE writer = ?"
+TOUCH_MARK = (
+    "INSERT INTO ledger_mark (writer, number, at) VALUES (?, 0, ?) "
+    "ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING number"
+)
 
 LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "

@@ -301,6 +301,7 @@ def _scope(run: _Run) -> dict[str, Any]:
             nodes.setdefault(name, {})["error"] = {"code": outcome.code}
     payload = run.payload if isinstance(run.payload, dict) else {}
     own = {"trigger": {"payload": run.payload}, "nodes": nodes, "vars": dict(run.body.get("variables", {}))}
+    own["execution"] = {"id": ANYTHING}
     return {**payload, **own}
 
 

@@ -652,7 +652,8 @@ def test_a_failure_stops_what_has_not_started_and_lets_what_runs_be_written_down
     late["entries"] = (op.Entry("c", "succeeded", "keyed", output=op.Payload("1")),)
     desk.do(op.Settle(**late, taken=(True,)))
     assert desk.row("SELECT status FROM journal WHERE node = 'c'") == ("succeeded",)
-    assert desk.status(execution) == "failed"
+    now = desk.clock.now()
+    assert desk.row("SELECT status, error, finished_at FROM execution") == ("failed", error, now)
     assert "ready" not in desk.segments(execution).values()
     assert desk.gapless(execution)
 

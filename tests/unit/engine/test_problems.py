@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from celeriac import Context, Expr, Json, node
 from engine import problems
@@ -18,7 +18,7 @@ from engine.settings import Limits
 ROOT = Path(__file__).parents[3]
 BUILT_IN = Registry.load(["nodes"])
 
-NAMES_A_REQUEST = {"definition.invalid"}
+NAMES_A_REQUEST = {"definition.invalid", "definition.none"}
 FOUND_IN_TEXT_ONLY = {
     "definition.bad_number",
     "definition.bad_text",
@@ -46,7 +46,7 @@ def reading(expression: str, **body: Any) -> Json:
     )
 
 
-def noop(name: str, **rest: Json) -> Json:
+def noop(name: str, **rest: Json) -> dict[str, Json]:
     return {"id": name, "type": "noop", **rest}
 
 
@@ -479,6 +479,17 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "time zone",
         ),
         (workflow(noop("a"), triggers=[]), "`triggers` is empty", ""),
+        (
+            workflow(noop("a"), trigger={"type": "manual"}, triggers=[{"type": "manual"}]),
+            "`triggers` cannot stand beside `trigger`",
+            "Keep one",
+        ),
+        (
+            workflow(noop("a"), inputs={"properties": {"a": {"type": "txt"}}}),
+            '`inputs.properties.a.type` cannot be "txt"',
+            "",
+        ),
+        (workflow(noop("a"), inputs={"$ref": "#/nowhere"}), "`inputs` cannot be used", "stay inside"),
         (workflow(noop("a"), trigger={"type": "webhook", "config": {"method": "get"}}), "none of", '"GET"'),
         (workflow(noop("a"), trigger={"type": "schedule"}), "needs the key `config`", ""),
         (workflow(noop("a"), variables={"a b": 1}), "`a b` cannot be a key of `variables`", "letters"),
@@ -523,6 +534,11 @@ def test_a_long_cycle_is_shown_by_its_ends() -> None:
     assert "n0 -> n1 -> " in found.message
     assert found.message.endswith("-> ... -> n39 -> n0.")
     assert found.pointer == "/definition/edges/39"
+
+
+def test_an_edge_from_nowhere_may_read_what_it_likes() -> None:
+    document = workflow(noop("a"), edges=[{"from": "zz", "to": "a", "when": "nodes.a.output == 1"}])
+    assert codes(document) == [("definition.unknown_edge_end", "/definition/edges/0/from")]
 
 
 @pytest.mark.parametrize("edge", [{"from": "a", "to": "bb"}, {"from": "aa", "to": "b"}])
@@ -574,6 +590,81 @@ def test_a_mistake_in_an_expression_is_placed_to_the_column_in_the_file() -> Non
 # Node types of others.
 
 
+class Ruled(BaseModel, extra="forbid"):
+    word: str = Field("abc", min_length=3, max_length=5)
+    low: int = Field(3, ge=3, lt=6, multiple_of=3)
+    high: float = Field(5.5, gt=5, le=6)
+    pair: list[int] = Field([1, 2], min_length=2, max_length=3)
+    some: dict[str, int] = Field({"a": 1, "b": 2}, min_length=2, max_length=3)
+    few: dict[str, int] = Field({"a": 1}, min_length=1)
+    each: set[int] = set()
+    fixed: Literal["x"] = "x"
+    spot: tuple[int, str] = (1, "x")
+    nothing: Any = Field(None, json_schema_extra={"contains": {"const": 1}})
+    never: Any = Field(
+        None, json_schema_extra={"anyOf": [{"type": "boolean"}, {"anyOf": [{"type": "integer", "const": 5}]}]}
+    )
+    gone: Any = Field(None, json_schema_extra={"allOf": [False]})
+
+
+@node("ruled")
+def ruled(_config: Ruled, _ctx: Context) -> Json:
+    """Have a field for each keyword."""
+    return None
+
+
+@pytest.mark.parametrize(
+    ("config", "pointer", "words"),
+    [
+        ({"word": "ab"}, "word", "has 2 characters, and needs 3 at least"),
+        ({"word": "abcdef"}, "word", "has 6 characters, and can have 5 at most"),
+        ({"low": 0}, "low", "is 0, and has to be 3 at least"),
+        ({"low": 6}, "low", "is 6, and has to be less than 6"),
+        ({"low": 4}, "low", "is 4, and has to be a multiple of 3"),
+        ({"high": 5}, "high", "is 5, and has to be more than 5"),
+        ({"high": 6.5}, "high", "is 6.5, and can be 6"),
+        ({"pair": [1]}, "pair", "has 1 entries, and needs 2 at least"),
+        ({"pair": [1] * 4}, "pair", "has 4 entries, and can have 3 at most"),
+        ({"pair": [1, "x"]}, "pair/1", "`config.pair[1]` of the node a has to be a whole number, not text"),
+        ({"some": {"a": 1}}, "some", "has 1 entries, and needs 2 at least"),
+        ({"few": {}}, "few", "is empty, and needs something in it"),
+        ({"each": [1, 1]}, "each", "has the same entry twice"),
+        ({"fixed": "y"}, "fixed", 'has to be "x"'),
+        ({"fixed": 1}, "fixed", "has to be text, not the number 1"),
+        ({"spot": ["x", "{{ x }}"]}, "spot/0", "has to be a whole number, not text"),
+        ({"nothing": [2]}, "nothing", "breaks the rule `contains` of its schema"),
+        ({"never": "x"}, "never", "has to be true or false or a whole number, not text"),
+        ({"gone": 1}, "gone", "cannot stand here"),
+    ],
+)
+def test_every_keyword_of_a_config_has_its_words(config: Json, pointer: str, words: str) -> None:
+    found = only(workflow({"id": "a", "type": "ruled", "config": config}), Registry([ruled]))
+    assert (found.code, found.pointer) == ("definition.bad_config", f"/definition/nodes/0/config/{pointer}")
+    assert words in found.message
+
+
+def test_of_a_part_that_is_too_large_for_words_the_beginning_is_explained() -> None:
+    registry = Registry([ruled])
+    wrong: Any = {"id": "a", "type": "ruled", "config": {"each": [*range(30_000), "x"]}}
+    found = codes(workflow(wrong), registry)
+    assert found == [
+        ("definition.bad_value", ""),
+        ("definition.bad_config", "/definition/nodes/0/config/each/30000"),
+    ]
+    found = codes(workflow(wrong, noop("b", type="other")), registry)
+    assert ("definition.unknown_node_type", "/definition/nodes/1/type") in found
+    keys: Any = {"id": "a", "type": "ruled", **{f"k{each}": 1 for each in range(30_000)}}
+    assert ("definition.too_many_mistakes", "") in codes(workflow(keys), registry)
+    crowded: Any = {
+        "id": "a",
+        "type": "ruled",
+        "config": {"some": {f"k{each}": "x" for each in range(30_000)}},
+    }
+    found = codes(workflow(crowded), registry)
+    assert 15_000 > len(found) > 1_000
+    assert ("definition.too_many_mistakes", "") in found
+
+
 class Picky(BaseModel, extra="forbid"):
     words: list[str] = []
     when: Expr = True
@@ -619,6 +710,18 @@ def test_a_node_whose_config_does_not_fit_is_not_asked_for_its_ports() -> None:
         edges=[{"from": "a", "to": "b", "port": "whatever"}],
     )
     assert codes(document, PICKY) == [("definition.bad_config", "/definition/nodes/0/config/words/0")]
+
+
+def test_a_mistake_at_a_key_that_is_not_there_is_placed_at_what_is() -> None:
+    registry = Registry([replace(picky, ports=("x", "x"))])
+    text = json.dumps(workflow({"id": "a", "type": "picky"}))
+    found = problems.check_text(text, registry)[1]
+    assert [(each.code, each.pointer, each.column) for each in found] == [
+        ("definition.duplicate_port", "/definition/nodes/0/config", text.index('{"id"') + 1)
+    ]
+    assert [replace(each, line=None, column=None) for each in found] == problems.check(
+        json.loads(text), registry
+    )
 
 
 def test_a_port_function_that_fails_on_a_good_config_is_not_hushed_up() -> None:

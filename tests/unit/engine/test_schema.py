@@ -63,6 +63,16 @@ def test_the_committed_schema_is_the_one_of_the_built_in_node_types() -> None:
     assert schema.PUBLISHED.read_text(encoding="utf-8") == expected, "run: python -m engine.schema"
 
 
+def test_the_committed_schema_is_written_from_the_built_in_node_types(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(schema, "PUBLISHED", tmp_path / "written.json")
+    schema.main()
+    assert (tmp_path / "written.json").read_text(encoding="utf-8") == schema.text(
+        schema.document(Registry.load(["nodes"]))
+    )
+
+
 def test_the_published_schema_is_a_schema_and_bears_its_address() -> None:
     published = json.loads(schema.PUBLISHED.read_text(encoding="utf-8"))
     assert jsonschema_rs.meta.is_valid(published)

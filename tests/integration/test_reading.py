@@ -1,0 +1,104 @@
+"""What people ask, and what is let go of, on both databases."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from celeriac import Json
+from engine import connection_rows, queries, retention
+from engine import operations as op
+from engine.connections import make_connection
+from engine.plan import OUTPUT
+from engine.sealing import SealingKey
+from engine.settings import DEFAULT_PROJECT, Settings
+from engine.states import ExecutionStatus
+from engine.store.database import open_database
+from tests.builders import Client, document, edges, node
+
+
+@pytest.fixture
+def client(store: Settings) -> Iterator[Client]:
+    made = Client(store, poll=False)
+    yield made
+    made.close()
+
+
+def finish(client: Client, execution: str, output: Json) -> None:
+    """End an execution of one segment, as a worker would."""
+    at = client.runtime
+    now = at.clock.now()
+    event = ("node.succeeded", "a", now, {"ms": 3})
+    payload = op.Payload(text=json.dumps(output))
+    entry = op.Entry(
+        "a", "pack", output=op.Payload(text=json.dumps([["a", 1]])), started_at=now, ended_at=now
+    )
+    settle = op.Settle(
+        execution, 0, "", 0, pure=True, now=now, entries=(entry,), events=(event,), output=payload, lease=1000
+    )
+    assert at.ledger.ask(settle).finished == "succeeded"
+
+
+def test_what_was_done_is_found_again_in_every_way_one_may_ask(client: Client) -> None:
+    ask = client.runtime.reader.ask
+    active = client.push(document([node("a"), node("b")], edges("a->b"), name="orders"))
+    done, open_ = client.start(active, {"x": 1}), client.start(active, {"x": 2})
+    finish(client, done, {"b": None})
+    page = ask(lambda c: queries.executions(c, 1, reference="orders"))
+    assert [each["id"] for each in page.rows] == [open_]
+    before = page.following
+    assert isinstance(before, tuple)
+    rest = ask(lambda c: queries.executions(c, 5, reference="orders", before=before))
+    assert ([each["id"] for each in rest.rows], rest.following) == ([done], None)
+    succeeded = ask(lambda c: queries.executions(c, 5, status=ExecutionStatus.SUCCEEDED, before=before))
+    assert [each["id"] for each in succeeded.rows] == [done]
+    body = ask(lambda c: queries.execution(c, done, with_input=True))
+    assert (body["status"], body["output"], body["input"]) == ("succeeded", {"b": None}, {"x": 1})
+    found, final = ask(lambda c: queries.events(c, done, 1, 10))
+    assert [each["type"] for each in found] == ["node.succeeded", "execution.succeeded"]
+    assert final
+    runs = {each.node.id: each.status for each in ask(lambda c: queries.nodes(c, done))}
+    assert runs == {"a": "succeeded", "b": "skipped"}
+    assert OUTPUT not in runs
+    assert ask(lambda c: queries.workflows(c, 5)).rows[0]["name"] == "orders"
+    assert len(ask(lambda c: queries.versions(c, "orders"))) == 1
+    assert ask(lambda c: queries.attention(c, 5)) == []
+    assert ask(lambda c: queries.again(c, done))[1] == {"x": 1}
+
+
+def test_connections_are_stored_and_removed(client: Client) -> None:
+    sealed = make_connection(
+        connection_id="conn_1",
+        project_id=DEFAULT_PROJECT,
+        name="crm",
+        kind="bearer",
+        hosts=["api.example.com"],
+        values={"token": "t0k3n"},
+        key=SealingKey.of(b"k" * 32),
+        now=1,
+        random_bytes=lambda count: b"r" * count,
+    )
+    at = client.runtime
+    at.ledger.ask(connection_rows.save(sealed, replace=False))
+    again = dataclasses.replace(sealed, id="conn_2")
+    at.ledger.ask(connection_rows.save(again, replace=True))
+    assert [each["id"] for each in at.reader.ask(connection_rows.listing)] == ["conn_2"]
+    at.ledger.ask(connection_rows.remove("crm"))
+    assert at.reader.ask(connection_rows.listing) == []
+
+
+def test_what_is_old_goes_with_its_large_values_while_others_write(client: Client, store: Settings) -> None:
+    active = client.push(document([node("a")]))
+    large = {"x": "x" * 40_000}
+    for _ in range(3):
+        finish(client, client.start(active, dict(large)), None)
+    young = client.start(active, {"x": "y" * 40_000})
+    now = client.runtime.clock.now() + 10_000
+    gone = retention.purge(open_database(store), now, now)
+    assert (gone.executions, gone.blobs) == (3, 1)
+    assert client.query("SELECT id FROM execution") == [(young,)]
+    assert client.query("SELECT count(*) FROM blob") == [(1,)]
+    finish(client, young, None)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from celeriac import Json
+from engine import operations as op
+from engine import retention
+from engine.retention import Purged
+from tests.builders import document, node
+from tests.workbench import Workbench
+
+DAY = 86_400_000
+
+
+COUNT = {
+    "blob": "SELECT count(*) FROM blob",
+    "execution": "SELECT count(*) FROM execution",
+}
+OF = (
+    "SELECT execution_id FROM segment",
+    "SELECT execution_id FROM journal",
+    "SELECT execution_id FROM event",
+)
+
+
+def rows(bench: Workbench, table: str) -> int:
+    count: int = bench.query(COUNT[table])[0][0]
+    return count
+
+
+def purge(bench: Workbench, days: float = 1) -> Purged:
+    now = bench.clock.now()
+    return retention.purge(bench.database, now - round(days * DAY), now)
+
+
+async def test_what_ended_long_ago_goes_with_all_it_kept_and_the_rest_stays(bench: Workbench) -> None:
+    active = bench.push(document([node("n")]))
+    bench.start(active)
+    await bench.carry()
+    bench.clock.move(2 * 86_400)
+    young = bench.start(active)
+    await bench.carry()
+    waiting = bench.start(bench.push(document([node("rest", "wait", {"for": "9d"})], name="slow")))
+    await bench.carry()
+    assert purge(bench).executions == 1
+    assert {row[0] for row in bench.query("SELECT id FROM execution")} == {young, waiting}
+    for query in OF:
+        assert {row[0] for row in bench.query(query)} <= {young, waiting}
+
+
+async def test_more_than_a_batch_goes_in_several(bench: Workbench) -> None:
+    active = bench.push(document([node("n")]))
+    for _ in range(retention.BATCH + 30):
+        bench.start(active)
+    await bench.carry()
+    bench.clock.move(2 * 86_400)
+    steps: list[int] = []
+    now = bench.clock.now()
+    retention.purge(bench.database, now - DAY, now, lambda gone: steps.append(gone.executions))
+    assert steps == [retention.BATCH, retention.BATCH + 30]
+    assert rows(bench, "execution") == 0
+
+
+async def test_a_blob_goes_with_the_last_that_names_it(bench: Workbench) -> None:
+    active = bench.push(document([node("n", "set", {"values": {"t": "{{ t }}"}})]))
+    old: Json = {"t": "x" * 40_000}
+    shared: Json = {"t": "y" * 40_000}
+    bench.start(active, old)
+    bench.start(active, shared)
+    await bench.carry()
+    bench.clock.move(2 * 86_400)
+    bench.start(active, shared)
+    await bench.carry()
+    before = rows(bench, "blob")
+    gone = purge(bench)
+    assert (gone.executions, gone.blobs) == (2, 2)
+    assert rows(bench, "blob") == before - 2
+    named = "SELECT blob FROM journal UNION SELECT input_blob FROM execution UNION SELECT output_blob FROM execution"
+    assert {row[0] for row in bench.query("SELECT hash FROM blob")} == {
+        row[0] for row in bench.query(named) if row[0]
+    }
+
+
+async def test_what_a_later_execution_is_based_on_stays(bench: Workbench) -> None:
+    active = bench.push(document([node("n")]))
+    base = bench.start(active)
+    await bench.carry()
+    bench.clock.move(2 * 86_400)
+    bench.start(active, base=base)
+    assert purge(bench).executions == 0
+
+
+def test_an_execution_with_an_effect_at_work_stays(bench: Workbench) -> None:
+    execution = bench.start(
+        bench.push(document([node("n", "http_request", {"url": "https://example.com"}), node("m")]))
+    )
+    now = bench.clock.now()
+    bench.connection.run("UPDATE execution SET finished_at = ? WHERE id = ?", (now, execution))
+    bench.ask(op.Claim(execution, 0, "", "elsewhere:1:1", now, now + 15_000))
+    bench.connection.run("UPDATE segment SET status = 'running' WHERE execution_id = ?", (execution,))
+    bench.clock.move(2 * 86_400)
+    assert purge(bench).executions == 0
+
+
+def test_marks_of_writers_are_kept_for_a_day(bench: Workbench) -> None:
+    bench.push(document([node("n")]))
+    assert purge(bench).marks == 0
+    bench.clock.move(2 * 86_400)
+    assert purge(bench).marks == 1

@@ -1,0 +1,932 @@
+"""The pen on a real SQLite file: what each transition does, what it refuses, and that it moves along the table only."""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from engine import operations as op
+from engine import transitions
+from engine.catalog import Active
+from engine.states import (
+    ACTIVE,
+    EXECUTION_FINAL,
+    EXECUTION_MOVES,
+    SEGMENT_FINAL,
+    SEGMENT_MOVES,
+    ExecutionStatus,
+    SegmentStatus,
+)
+from tests.builders import document, edge, edges, node
+from tests.workbench import NOW, OWNER, Workbench
+
+LEASE = 15_000
+GRACE = 2_000
+EFFECT = node("call", "http_request", {"url": "https://x.example/", "method": "POST"})
+"""A node with an effect: its segment is claimed."""
+
+ONE = document([EFFECT], name="one")
+DIAMOND = document([node("a"), node("b"), node("c"), node("d")], edges("a->b->d", "a->c->d"), name="diamond")
+"""Segments: 0 trigger and a, 1 b, 2 c, 3 d and the output."""
+
+EFFECTS = document(
+    [node("a"), {**EFFECT, "id": "b"}, {**EFFECT, "id": "c"}, {**EFFECT, "id": "d"}],
+    edges("a->b->d", "a->c->d"),
+    name="effects",
+)
+HASTY = document(
+    [node("a"), node("b"), node("c"), node("d", join="any")], edges("a->b->d", "a->c->d"), name="hasty"
+)
+CHOICE = document(
+    [node("choose", "if", {"condition": "true"}), node("a"), node("b"), node("meet")],
+    [edge("choose", "a", port="true"), edge("choose", "b", port="true"), *edges("a->meet", "b->meet")],
+    name="choice",
+)
+QUEUES = document(
+    [node("a", queue="one"), node("b", queue="other")], edges("a->b"), name="queues"
+)
+
+
+def held(execution: str, segment: int = 0, epoch: int = 0, **more: Any) -> dict[str, Any]:
+    """What every request of a holder says; of a pure segment unless an epoch is given."""
+    return {
+        "execution": execution,
+        "segment": segment,
+        "item": "",
+        "epoch": epoch,
+        "pure": epoch == 0,
+        "now": NOW,
+        **more,
+    }
+
+
+def claim(execution: str, segment: int = 0, owner: str = OWNER) -> op.Claim:
+    return op.Claim(execution, segment, "", owner, NOW, NOW + LEASE)
+
+
+def settle(execution: str, segment: int = 0, epoch: int = 0, taken: str = "1", **more: Any) -> op.Settle:
+    return op.Settle(
+        **held(execution, segment, epoch),
+        taken=tuple(each == "1" for each in taken),
+        owner=OWNER,
+        lease=LEASE,
+        **more,
+    )
+
+
+def failed(execution: str, segment: int = 0, epoch: int = 0) -> op.Settle:
+    return op.Settle(**held(execution, segment, epoch), error='{"code":"x.broken","message":"It broke."}')
+
+
+def entry(name: str, status: str = "succeeded", output: str = "1") -> op.Entry:
+    return op.Entry(name, status, "once", output=op.Payload(output), started_at=NOW, ended_at=NOW)
+
+
+@pytest.fixture
+def running(bench: Workbench) -> str:
+    """An execution whose one segment is claimed with the fence 1."""
+    name = bench.start(bench.push(ONE))
+    assert bench.ask(claim(name)) is not None
+    return name
+
+
+@pytest.fixture
+def forked(bench: Workbench) -> str:
+    """A diamond of effects whose two branches are ready."""
+    name = bench.start(bench.push(EFFECTS))
+    bench.ask(settle(name, taken="11"))
+    return name
+
+
+# start
+
+
+def test_a_start_writes_the_execution_and_its_root_and_nothing_else(bench: Workbench) -> None:
+    name = bench.start(bench.push(DIAMOND), {"k": 1})
+    assert bench.status(name) == "created"
+    assert bench.segments(name) == {0: "ready"}
+    assert bench.query("SELECT open, seq, input, created_at FROM execution") == [(1, 1, '{"k":1}', NOW)]
+    assert bench.segment(name, 0, "epoch", "ready_at", "due", "queue") == (0, NOW, NOW + GRACE, "default")
+    assert bench.kinds(name) == ["execution.created"]
+
+
+def test_a_start_for_which_its_queue_has_no_room_is_accepted_and_left_to_the_feeder(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, window=0)
+    active = bench.push(ONE)
+    started = bench.ask(start_of(bench, active))
+    assert started.new
+    assert not started.send
+    assert bench.segment(started.execution, 0, "due") == (NOW,)
+    bench.close()
+
+
+def start_of(bench: Workbench, active: Active, **more: Any) -> op.Start:
+    made = op.Start(
+        bench.clock.mint("exec"),
+        active.project,
+        active.workflow,
+        active.version,
+        active.queue,
+        bench.clock.now(),
+        op.Payload("null"),
+        "{}",
+    )
+    return replace(made, **more)
+
+
+def test_a_known_key_starts_nothing_and_names_what_it_started(bench: Workbench) -> None:
+    active = bench.push(ONE)
+    first = bench.ask(start_of(bench, active, idempotency_key="k", request_hash="h"))
+    again = bench.ask(start_of(bench, active, idempotency_key="k", request_hash="h"))
+    other = bench.ask(start_of(bench, active, idempotency_key="k", request_hash="other"))
+    assert again == op.Started(first.execution, new=False, same=True)
+    assert other == op.Started(first.execution, new=False, same=False)
+    assert bench.query("SELECT count(*) FROM execution") == [(1,)]
+    assert bench.query("SELECT count(*) FROM segment") == [(1,)]
+
+
+def test_of_one_key_twice_in_one_batch_the_first_wins(bench: Workbench) -> None:
+    active = bench.push(ONE)
+    first, second, free = bench.step(
+        start_of(bench, active, idempotency_key="k", request_hash="h"),
+        start_of(bench, active, idempotency_key="k", request_hash="h"),
+        start_of(bench, active),
+    )
+    assert (first.new, second.new, free.new) == (True, False, True)
+    assert second.execution == first.execution
+    assert bench.query("SELECT count(*) FROM execution") == [(2,)]
+
+
+def test_a_key_that_another_writer_takes_between_the_look_and_the_insert_is_his(bench: Workbench) -> None:
+    active = bench.push(ONE)
+    theirs = bench.ask(start_of(bench, active, idempotency_key="k", request_hash="h"))
+
+    class Blind:
+        """A connection whose first look at the keys finds none."""
+
+        def __init__(self) -> None:
+            self.looked = False
+
+        def batch(self, statement: Any, rows: Any) -> Any:
+            if statement is transitions.sql.KNOWN_KEYS and not self.looked:
+                self.looked = True
+                return []
+            return bench.connection.batch(statement, rows)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bench.connection, name)
+
+    bench.connection.begin()
+    ours = start_of(bench, active, idempotency_key="k", request_hash="h")
+    free = start_of(bench, active)
+    answers = transitions.apply(cast("Any", Blind()), [ours, free], bench.rules)
+    bench.connection.commit()
+    assert [each.execution for each in answers] == [theirs.execution, free.execution]
+    assert [each.new for each in answers] == [False, True]
+
+
+def test_a_large_payload_lies_in_a_blob(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE), "x" * 40_000)
+    assert bench.query(
+        "SELECT length(b.body), b.size FROM execution e JOIN blob b ON b.hash = e.input_blob WHERE e.id = ?",
+        name,
+    ) == [(40_002, 40_002)]
+
+
+# claim
+
+
+def test_a_claim_raises_the_fence_and_sets_the_lease(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    assert bench.ask(claim(name)) == op.Claimed(1, 0, 0, 0, NOW, None)
+    assert bench.segment(name, 0, "status", "epoch", "owner", "due") == ("running", 1, OWNER, NOW + LEASE)
+    assert bench.status(name) == "running"
+    assert bench.kinds(name) == ["execution.created", "segment.claimed"]
+
+
+def test_what_is_claimed_cannot_be_claimed(bench: Workbench, running: str) -> None:
+    assert bench.ask(claim(running)) is None
+    assert bench.segment(running, 0, "epoch") == (1,)
+
+
+def test_of_two_claims_in_one_batch_one_wins(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    answers = bench.step(claim(name, owner="one"), claim(name, owner="two"))
+    assert sorted(each is None for each in answers) == [False, True]
+    winner = "one" if answers[0] else "two"
+    assert bench.segment(name, 0, "owner", "epoch") == (winner, 1)
+
+
+def test_nothing_is_claimed_of_an_execution_that_is_paused_cancelled_or_unknown(bench: Workbench) -> None:
+    active = bench.push(ONE)
+    paused, cancelled = bench.start(active), bench.start(active)
+    bench.step(op.Pause(paused, NOW), op.Cancel(cancelled, NOW))
+    assert bench.step(claim(paused), claim(cancelled), claim("exec_unknown")) == [None, None, None]
+
+
+# record
+
+
+def test_a_record_is_written_only_while_the_fence_holds(bench: Workbench, running: str) -> None:
+    assert bench.ask(op.Record(**held(running, epoch=1, entries=(entry("call"),))))
+    assert bench.ask(op.Record(**held(running, epoch=2, entries=(entry("late"),)))) is False
+    assert bench.journal(running, "node", "status", "output", "epoch") == [("call", "succeeded", "1", 1)]
+
+
+def test_of_two_holders_in_one_batch_the_later_one_is_heard(bench: Workbench, running: str) -> None:
+    bench.ask(op.Lose(running, ((0, "", 1),), NOW, "late", 3))
+    bench.ask(claim(running))
+    answers = bench.step(
+        op.Record(**held(running, epoch=1, entries=(entry("late"),))),
+        op.Record(**held(running, epoch=2, entries=(entry("call"),))),
+    )
+    assert answers == [False, True]
+    assert bench.journal(running, "node") == [("call",)]
+
+
+# settle
+
+
+def test_an_end_starts_what_follows_in_the_same_commit(bench: Workbench) -> None:
+    name = bench.start(bench.push(DIAMOND))
+    settled = bench.ask(settle(name, taken="11"))
+    assert settled == op.Settled(ready=((1, "", "default"), (2, "", "default")))
+    assert bench.segments(name) == {0: "done", 1: "ready", 2: "ready"}
+    assert bench.query("SELECT open, status FROM execution") == [(2, "running")]
+    assert bench.segment(name, 0, "exits", "due", "owner") == ("*", None, None)
+
+
+def test_a_join_is_born_by_its_first_predecessor_and_started_by_its_last(bench: Workbench) -> None:
+    name = bench.start(bench.push(DIAMOND))
+    bench.ask(settle(name, taken="11"))
+    assert bench.ask(settle(name, 1)) == op.Settled()
+    assert bench.segment(name, 3, "status", "pending", "taken") == ("blocked", 1, 1)
+    assert bench.ask(settle(name, 2)) == op.Settled(ready=((3, "", "default"),))
+    assert bench.segment(name, 3, "status", "pending", "taken") == ("ready", 0, 2)
+
+
+def test_two_predecessors_of_one_join_may_end_in_one_batch(bench: Workbench) -> None:
+    name = bench.start(bench.push(DIAMOND))
+    bench.ask(settle(name, taken="11"))
+    first, second = bench.step(settle(name, 1), settle(name, 2))
+    assert first == op.Settled()
+    assert second == op.Settled(ready=((3, "", "default"),))
+    assert bench.segment(name, 3, "status", "pending", "taken") == ("ready", 0, 2)
+
+
+def test_a_join_that_has_started_still_counts_the_late(bench: Workbench) -> None:
+    name = bench.start(bench.push(HASTY))
+    bench.ask(settle(name, taken="11"))
+    d = bench.programs.plan(bench.push(HASTY).version, bench.connection).segment_of["d"]
+    first, late = bench.step(settle(name, 1, taken="11"), settle(name, 2, taken="11"))
+    assert (d, "", "default") in first.ready
+    assert (d, "", "default") not in late.ready
+    assert bench.segment(name, d, "pending", "taken") == (0, 2)
+
+
+def test_a_join_that_has_started_in_an_earlier_commit_still_counts_the_late(bench: Workbench) -> None:
+    name = bench.start(bench.push(HASTY))
+    bench.ask(settle(name, taken="11"))
+    d = bench.programs.plan(bench.push(HASTY).version, bench.connection).segment_of["d"]
+    bench.ask(settle(name, 1, taken="11"))
+    assert bench.segment(name, d, "status", "pending", "taken") == ("ready", 1, 1)
+    bench.ask(settle(name, 2, taken="11"))
+    assert bench.segment(name, d, "status", "pending", "taken") == ("ready", 0, 2)
+
+
+def test_a_branch_that_is_not_taken_skips_the_join_behind_it_and_writes_no_row_for_its_nodes(
+    bench: Workbench,
+) -> None:
+    name = bench.start(bench.push(CHOICE))
+    settled = bench.ask(settle(name, taken="00"))
+    plan = bench.programs.plan(bench.push(CHOICE).version, bench.connection)
+    meet, last = plan.segment_of["meet"], plan.segment_of["@output"]
+    assert bench.segment(name, 0, "exits") == ("00",)
+    assert bench.segments(name) == {0: "done", meet: "skipped", last: "ready"}
+    assert settled.ready == ((last, "", "default"),)
+
+
+def test_the_last_segment_ends_the_execution_with_its_output(bench: Workbench) -> None:
+    active = bench.push(document([node("a")]))
+    name = bench.start(active, reply_to="here")
+    settled = bench.ask(settle(name, taken="", output=op.Payload('{"a":1}')))
+    assert settled == op.Settled(finished="succeeded", reply_to="here")
+    assert bench.output(name) == {"a": 1}
+    assert bench.query("SELECT status, open, started_at, finished_at FROM execution") == [
+        ("succeeded", 0, NOW, NOW)
+    ]
+
+
+def test_a_segment_ends_once(bench: Workbench) -> None:
+    name = bench.start(bench.push(DIAMOND))
+    first, twin = bench.step(settle(name, taken="11"), settle(name, taken="11"))
+    assert first is not None
+    assert twin is None
+    assert bench.ask(settle(name, taken="11")) is None
+    assert bench.segments(name) == {0: "done", 1: "ready", 2: "ready"}
+
+
+def test_a_holder_whose_fence_has_passed_writes_nothing(bench: Workbench, running: str) -> None:
+    bench.ask(op.Lose(running, ((0, "", 1),), NOW, "late", 3))
+    bench.ask(claim(running))
+    late = settle(running, epoch=1, taken="")
+    assert bench.ask(replace(late, entries=(entry("call"),))) is None
+    assert bench.journal(running, "node") == []
+    assert bench.segment(running, 0, "status", "epoch") == ("running", 2)
+
+
+def test_a_failure_ends_the_execution_and_what_has_not_begun(bench: Workbench, forked: str) -> None:
+    bench.ask(claim(forked, 1))
+    settled = bench.ask(failed(forked, 1, 1))
+    assert settled == op.Settled(finished="failed")
+    assert bench.segments(forked) == {0: "done", 1: "failed", 2: "cancelled"}
+    assert bench.error(forked) == {"code": "x.broken", "message": "It broke."}
+    assert bench.kinds(forked)[-1] == "execution.failed"
+
+
+def test_of_an_execution_that_failed_a_running_segment_ends_cancelled_and_changes_nothing(
+    bench: Workbench, forked: str
+) -> None:
+    bench.step(claim(forked, 1), claim(forked, 2))
+    bench.ask(failed(forked, 1, 1))
+    assert bench.ask(settle(forked, 2, 1)) == op.Settled(finished="failed")
+    assert bench.segments(forked) == {0: "done", 1: "failed", 2: "cancelled"}
+    assert bench.status(forked) == "failed"
+
+
+def test_what_follows_on_the_same_queue_is_handed_over(bench: Workbench) -> None:
+    name = bench.start(bench.push(DIAMOND))
+    settled = bench.ask(settle(name, taken="11", inline=5))
+    assert settled.ready == ()
+    assert [each[:2] for each in settled.successors] == [(1, ""), (2, "")]
+    assert bench.segment(name, 1, "status", "epoch", "due") == ("ready", 0, NOW + GRACE)
+
+
+def test_at_most_so_many_are_handed_over_as_the_holder_asks_for(bench: Workbench) -> None:
+    name = bench.start(bench.push(DIAMOND))
+    settled = bench.ask(settle(name, taken="11", inline=1))
+    assert [each[0] for each in settled.successors] == [1]
+    assert settled.ready == ((2, "", "default"),)
+
+
+def test_one_effect_is_handed_over_claimed_and_the_others_are_sent(bench: Workbench) -> None:
+    name = bench.start(bench.push(EFFECTS))
+    settled = bench.ask(settle(name, taken="11", inline=5))
+    assert settled.successors == ((1, "", op.Claimed(1, 0, 0, 0, NOW, None)),)
+    assert settled.ready == ((2, "", "default"),)
+    assert bench.segment(name, 1, "status", "epoch", "owner", "due") == ("running", 1, OWNER, NOW + LEASE)
+    assert bench.kinds(name)[-1] == "segment.claimed"
+
+
+def test_a_join_may_be_handed_over_claimed(bench: Workbench, forked: str) -> None:
+    bench.step(claim(forked, 1), claim(forked, 2))
+    bench.ask(settle(forked, 1, 1))
+    settled = bench.ask(settle(forked, 2, 1, inline=5))
+    assert settled.successors == ((3, "", op.Claimed(1, 0, 0, 0, NOW, None)),)
+    assert bench.segment(forked, 3, "status", "pending", "taken") == ("running", 0, 2)
+
+
+def test_nothing_is_handed_over_across_queues(bench: Workbench) -> None:
+    name = bench.start(bench.push(QUEUES))
+    settled = bench.ask(settle(name, inline=5))
+    assert settled.successors == ()
+    assert settled.ready == ((1, "", "other"),)
+
+
+def test_of_a_paused_execution_what_follows_is_ready_and_neither_sent_nor_handed_over(
+    bench: Workbench,
+) -> None:
+    name = bench.start(bench.push(DIAMOND))
+    bench.ask(op.Pause(name, NOW))
+    assert bench.ask(settle(name, taken="11", inline=5)) == op.Settled()
+    assert bench.segment(name, 1, "status", "due") == ("ready", None)
+
+
+def test_a_queue_without_room_leaves_what_follows_to_the_feeder(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, window=0)
+    name = bench.start(bench.push(DIAMOND))
+    assert bench.ask(settle(name, taken="11")) == op.Settled()
+    assert bench.segment(name, 1, "status", "due") == ("ready", NOW)
+    bench.close()
+
+
+def test_entries_events_and_blobs_come_with_the_end(bench: Workbench, running: str) -> None:
+    blob = op.Blob("h" * 64, '"long"')
+    at = held(
+        running,
+        epoch=1,
+        entries=(replace(entry("call"), output=op.Payload(blob=blob.hash)),),
+        events=(("node.succeeded", "call", NOW, {"ms": 1}),),
+        blobs=(blob,),
+    )
+    bench.ask(op.Settle(**at, taken=()))
+    assert bench.journal(running, "node", "status", "effect", "output", "blob") == [
+        ("call", "succeeded", "once", None, "h" * 64)
+    ]
+    assert bench.query("SELECT hash, body, size FROM blob") == [("h" * 64, '"long"', 6)]
+    assert bench.kinds(running)[-2:] == ["node.succeeded", "execution.succeeded"]
+
+
+def test_a_blob_that_is_there_already_is_kept_once(bench: Workbench) -> None:
+    active = bench.push(ONE)
+    for _ in range(2):
+        bench.start(active, "x" * 40_000)
+    assert bench.query("SELECT count(*) FROM blob") == [(1,)]
+
+
+# suspend and doubt
+
+
+@pytest.mark.parametrize(("backing_off", "status"), [(False, "waiting"), (True, "backing_off")])
+def test_a_segment_rests_until_its_time(
+    bench: Workbench, running: str, backing_off: bool, status: str
+) -> None:
+    assert bench.ask(
+        op.Suspend(
+            **held(running, epoch=1),
+            due=NOW + 5,
+            head=1,
+            tries=2,
+            backing_off=backing_off,
+            first_try_at=NOW,
+        )
+    )
+    assert bench.segment(running, 0, "status", "due", "head", "tries", "first_try_at", "owner") == (
+        status,
+        NOW + 5,
+        1,
+        2,
+        NOW,
+        None,
+    )
+    assert bench.query("SELECT status, open FROM execution") == [("waiting", 0)]
+
+
+def test_an_unclaimed_segment_of_a_new_execution_may_rest_at_once(bench: Workbench) -> None:
+    name = bench.start(bench.push(document([node("w", "wait", {"for": 5})])))
+    assert bench.ask(op.Suspend(**held(name), due=NOW + 5000, head=1))
+    assert bench.status(name) == "waiting"
+
+
+def test_an_execution_is_not_waiting_while_another_segment_moves(bench: Workbench, forked: str) -> None:
+    bench.ask(claim(forked, 1))
+    bench.ask(op.Suspend(**held(forked, 1, 1), due=NOW + 5))
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+def test_a_doubt_puts_a_segment_aside_with_its_reason(bench: Workbench, running: str) -> None:
+    assert bench.ask(op.Doubt(**held(running, epoch=1), head=1, reason="who knows"))
+    assert bench.segment(running, 0, "status", "due", "head", "reason", "owner") == (
+        "uncertain",
+        None,
+        1,
+        "who knows",
+        None,
+    )
+    assert bench.status(running) == "waiting"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        lambda name: op.Suspend(**held(name, epoch=1), due=NOW + 5),
+        lambda name: op.Doubt(**held(name, epoch=1)),
+        lambda name: op.Release(**held(name, epoch=1)),
+    ],
+    ids=["suspend", "doubt", "release"],
+)
+def test_what_comes_to_rest_in_a_cancelled_execution_ends_with_it(
+    bench: Workbench, running: str, rest: Callable[[str], op.Held]
+) -> None:
+    assert bench.ask(op.Cancel(running, NOW)) == "running"
+    assert bench.ask(rest(running)) is True
+    assert bench.segments(running) == {0: "cancelled"}
+    assert bench.query("SELECT status, open FROM execution") == [("cancelled", 0)]
+
+
+@pytest.mark.parametrize("kind", [op.Suspend, op.Doubt, op.Release])
+def test_nobody_puts_to_rest_what_he_does_not_hold(
+    bench: Workbench, running: str, kind: type[op.Held]
+) -> None:
+    assert bench.ask(kind(**held(running, epoch=7))) is False
+    assert bench.segments(running) == {0: "running"}
+    assert bench.query("SELECT open FROM execution") == [(1,)]
+
+
+# release
+
+
+def test_a_released_segment_is_overdue_at_once_and_costs_nothing(bench: Workbench, running: str) -> None:
+    bench.clock.move(3)
+    at = {**held(running, epoch=1), "now": bench.clock.now()}
+    assert bench.ask(op.Release(**at, entries=(entry("call", "intent"),)))
+    assert bench.segment(running, 0, "status", "epoch", "deliveries", "tries", "owner") == (
+        "ready",
+        1,
+        0,
+        0,
+        None,
+    )
+    assert bench.journal(running, "status") == [("intent",)]
+    ready_at, due = bench.segment(running, 0, "ready_at", "due")
+    assert due == ready_at
+    bench.ask(op.Resend(running, ((0, "", due),), bench.clock.now() + GRACE, lost=True))
+    assert bench.segment(running, 0, "deliveries") == (0,)
+
+
+# renew
+
+
+def test_a_renewal_prolongs_what_is_held_and_names_what_is_lost(bench: Workbench, forked: str) -> None:
+    bench.ask(claim(forked, 1))
+    renewed = bench.ask(op.Renew(forked, ((1, "", 1), (2, "", 1)), NOW, NOW + 99_000))
+    assert renewed == op.Renewed(frozenset({(1, "")}), cancelling=False, pausing=False)
+    assert bench.segment(forked, 1, "due") == (NOW + 99_000,)
+
+
+def test_a_renewal_tells_of_a_cancellation_a_pause_and_an_end(bench: Workbench, forked: str) -> None:
+    bench.step(claim(forked, 1), claim(forked, 2), op.Pause(forked, NOW))
+    bench.ask(op.Pause(forked, NOW, resume=True))
+    bench.step(claim(forked, 1), claim(forked, 2))
+    bench.ask(op.Pause(forked, NOW))
+    assert bench.ask(op.Renew(forked, ((1, "", 1),), NOW, NOW)).pausing
+    bench.ask(op.Cancel(forked, NOW))
+    assert bench.ask(op.Renew(forked, ((1, "", 1),), NOW, NOW)).cancelling
+
+
+def test_a_renewal_in_a_failed_execution_is_told_to_stop(bench: Workbench, forked: str) -> None:
+    bench.step(claim(forked, 1), claim(forked, 2))
+    bench.ask(failed(forked, 1, 1))
+    renewed = bench.ask(op.Renew(forked, ((2, "", 1),), NOW, NOW))
+    assert (renewed.held, renewed.cancelling) == (frozenset({(2, "")}), True)
+
+
+# wake and resend
+
+
+def test_a_rest_ends_when_its_time_has_come_and_not_before(bench: Workbench, running: str) -> None:
+    bench.ask(op.Suspend(**held(running, epoch=1), due=NOW + 5))
+    assert bench.ask(op.Wake(running, ((0, ""),), NOW + 4)) == []
+    assert bench.ask(op.Wake(running, ((0, ""),), NOW + 5)) == [(0, "", "default")]
+    assert bench.ask(op.Wake(running, ((0, ""),), NOW + 5)) == []
+    assert bench.segment(running, 0, "status", "ready_at", "due") == ("ready", NOW + 5, NOW + 5 + GRACE)
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+def test_nothing_wakes_in_a_paused_execution(bench: Workbench, running: str) -> None:
+    bench.ask(op.Suspend(**held(running, epoch=1), due=NOW))
+    bench.ask(op.Pause(running, NOW))
+    assert bench.ask(op.Wake(running, ((0, ""),), NOW + 5)) == []
+
+
+def test_of_two_pollers_that_send_again_one_wins(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    resend = op.Resend(name, ((0, "", NOW + GRACE),), NOW + 9_000)
+    assert bench.ask(resend) == [(0, "", "default")]
+    assert bench.ask(resend) == []
+    assert bench.segment(name, 0, "due", "deliveries") == (NOW + 9_000, 0)
+
+
+def test_a_lost_message_counts_twice_at_most(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    counted = []
+    for _ in range(4):
+        (mark,) = bench.segment(name, 0, "due")
+        bench.ask(op.Resend(name, ((0, "", mark),), mark + 1, lost=True))
+        counted.append(bench.segment(name, 0, "deliveries")[0])
+    assert counted == [1, 2, 2, 2]
+
+
+def test_what_was_never_sent_was_never_lost(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, window=0)
+    name = bench.start(bench.push(ONE))
+    assert bench.ask(op.Resend(name, ((0, "", NOW),), NOW + GRACE, lost=True)) == [(0, "", "default")]
+    assert bench.segment(name, 0, "deliveries") == (0,)
+    bench.close()
+
+
+# lose
+
+
+def test_a_lost_claim_is_ready_again_and_counts_one_delivery(bench: Workbench, running: str) -> None:
+    bench.clock.move(1)
+    now = bench.clock.now()
+    assert bench.ask(op.Lose(running, ((0, "", 1),), now, "dead", 3)) == [(0, "", "default")]
+    assert bench.segment(running, 0, "status", "deliveries", "due", "owner", "reason") == (
+        "ready",
+        1,
+        now + GRACE,
+        None,
+        None,
+    )
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+    assert bench.events(running)[-1][0] == "segment.lost"
+
+
+def test_after_too_many_deliveries_a_segment_is_quarantined_with_the_reason(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    for epoch in range(1, 5):
+        assert bench.ask(claim(name)).deliveries == epoch - 1
+        bench.ask(op.Lose(name, ((0, "", epoch),), NOW, "dead", 3))
+    assert bench.segment(name, 0, "status", "due", "reason", "deliveries") == ("quarantined", None, "dead", 4)
+    assert bench.query("SELECT status, open FROM execution") == [("waiting", 0)]
+
+
+def test_only_the_claim_that_was_seen_is_taken(bench: Workbench, running: str) -> None:
+    assert bench.ask(op.Lose(running, ((0, "", 9),), NOW, "dead", 3)) == []
+    assert bench.segments(running) == {0: "running"}
+
+
+def test_a_lost_claim_of_a_cancelled_execution_ends_it(bench: Workbench, running: str) -> None:
+    bench.ask(op.Cancel(running, NOW))
+    assert bench.ask(op.Lose(running, ((0, "", 1),), NOW, "dead", 3)) == []
+    assert bench.segments(running) == {0: "cancelled"}
+    assert bench.status(running) == "cancelled"
+
+
+# cancel
+
+
+def test_a_cancellation_ends_at_once_what_nothing_runs_of(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    assert bench.ask(op.Cancel(name, NOW, "enough")) == "cancelled"
+    assert bench.segments(name) == {0: "cancelled"}
+    assert bench.kinds(name)[-2:] == ["execution.cancel_requested", "execution.cancelled"]
+    assert bench.query("SELECT cancel_at, cancel_reason, open FROM execution") == [(NOW, "enough", 0)]
+
+
+def test_a_cancellation_waits_for_what_runs(bench: Workbench, forked: str) -> None:
+    bench.ask(claim(forked, 1))
+    assert bench.ask(op.Cancel(forked, NOW)) == "running"
+    assert bench.segments(forked) == {0: "done", 1: "running", 2: "cancelled"}
+    assert bench.ask(settle(forked, 1, 1)) == op.Settled(finished="cancelled")
+    assert bench.segments(forked) == {0: "done", 1: "cancelled", 2: "cancelled"}
+
+
+def test_a_second_cancellation_changes_nothing(bench: Workbench, running: str) -> None:
+    bench.ask(op.Cancel(running, NOW, "first"))
+    bench.ask(op.Cancel(running, NOW + 5, "second"))
+    assert bench.query("SELECT cancel_at, cancel_reason FROM execution") == [(NOW, "first")]
+    bench.ask(settle(running, 0, 1, ""))
+    assert bench.ask(op.Cancel(running, NOW)) == "cancelled"
+
+
+def test_a_deadline_ends_an_execution_as_timed_out(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    assert bench.ask(op.Cancel(name, NOW, timed_out=True)) == "timed_out"
+    assert bench.error(name)["code"] == "execution.timed_out"
+    assert bench.kinds(name)[-1] == "execution.timed_out"
+
+
+def test_who_cancels_an_execution_that_is_not_there_is_refused_alone(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    answers = bench.step(op.Cancel("exec_unknown", NOW), op.Cancel(name, NOW))
+    assert isinstance(answers[0], KeyError)
+    assert answers[1] == "cancelled"
+
+
+# pause
+
+
+def test_a_pause_holds_what_is_ready_and_letting_go_sends_it(bench: Workbench, forked: str) -> None:
+    assert bench.ask(op.Pause(forked, NOW)) == []
+    assert bench.segment(forked, 1, "due") == (None,)
+    assert bench.ask(op.Pause(forked, NOW)) == []
+    assert sorted(bench.ask(op.Pause(forked, NOW + 5, resume=True))) == [(1, "", "default"), (2, "", "default")]
+    assert bench.segment(forked, 1, "due") == (NOW + 5,)
+    assert bench.kinds(forked)[-2:] == ["execution.paused", "execution.resumed"]
+
+
+def test_an_ended_execution_cannot_be_paused(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    bench.ask(op.Cancel(name, NOW))
+    assert bench.ask(op.Pause(name, NOW)) is None
+
+
+# resolve
+
+
+@pytest.mark.parametrize(
+    ("decision", "status"), [("retry", "waived"), ("done", "succeeded"), ("fail", "failed")]
+)
+def test_a_persons_word_is_journaled_and_makes_the_segment_ready(
+    bench: Workbench, running: str, decision: str, status: str
+) -> None:
+    bench.ask(op.Doubt(**held(running, epoch=1), head=1, reason="who knows"))
+    word = op.Resolve(running, 0, "", decision, NOW, "ann", op.Payload("7"), "call")
+    assert bench.ask(word) == [(0, "", "default")]
+    assert bench.segment(running, 0, "status", "deliveries", "reason") == ("ready", 0, None)
+    assert bench.journal(running, "node", "status", "output") == [("call", status, "7")]
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+    assert bench.kinds(running)[-2:] == ["segment.resolved", "segment.ready"]
+    assert bench.ask(word) is None
+
+
+def test_a_word_on_a_quarantined_segment_needs_no_node(bench: Workbench, running: str) -> None:
+    bench.ask(op.Lose(running, ((0, "", 1),), NOW, "dead", 0))
+    assert bench.segments(running) == {0: "quarantined"}
+    assert bench.ask(op.Resolve(running, 0, "", "retry", NOW, "ann")) == [(0, "", "default")]
+    assert bench.journal(running, "node") == []
+
+
+def test_a_word_on_what_is_certain_is_refused(bench: Workbench, running: str) -> None:
+    assert bench.ask(op.Resolve(running, 0, "", "retry", NOW, "ann", node="call")) is None
+    assert bench.journal(running, "node") == []
+
+
+# The whole, by chance
+
+
+ALL = [ONE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES]
+
+
+class Chance:
+    """Draws operations that someone might ask, whether or not it is his turn, and compares every row before and after."""
+
+    def __init__(self, bench: Workbench, rng: random.Random) -> None:
+        self._bench = bench
+        self._rng = rng
+        self._workflows = [bench.push(each) for each in ALL]
+        self.executions: list[str] = []
+        self.moves: dict[tuple[str, str, str, str], set[str]] = defaultdict(set)
+
+    def start(self) -> None:
+        active = self._rng.choice(self._workflows)
+        before = self._rows()
+        self.executions.append(self._bench.start(active))
+        self._compare("start", before)
+
+    def step(self) -> None:
+        kind = self._rng.choice(sorted(_MAKERS))
+        self._bench.clock.move(self._rng.choice([0.0, 0.001, 1.0]))
+        count = self._rng.randint(1, 3)
+        work = [self._operation(kind) for _ in range(count)]
+        before = self._rows()
+        for answer in self._bench.step(*work):
+            assert not isinstance(answer, BaseException), (work, answer)
+        self._compare(kind, before)
+
+    def _operation(self, kind: str) -> op.Operation:
+        rows = self._bench.query(
+            "SELECT s.execution_id, s.segment, s.epoch, s.due, e.version_id FROM segment s "
+            "JOIN execution e ON e.id = s.execution_id ORDER BY 1, 2"
+        )
+        execution, segment, epoch, due, version = self._rng.choice(rows)
+        plan = self._bench.programs.plan(version, self._bench.connection)
+        here = plan.segments[segment]
+        stale = self._rng.random() < 0.1
+        pure = here.pure and self._rng.random() < 0.8
+        at = held(execution, segment, max(0, epoch - 1) if stale else epoch, now=self._bench.clock.now())
+        at["pure"] = pure
+        taken = tuple(self._rng.random() < 0.6 for _ in here.exits)
+        return _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
+
+    def _rows(self) -> tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]:
+        segments = self._bench.query("SELECT execution_id, segment, status FROM segment")
+        executions = self._bench.query("SELECT id, status, open, seq FROM execution")
+        return (
+            {(execution, number): status for execution, number, status in segments},
+            {name: (status, open_, seq) for name, status, open_, seq in executions},
+        )
+
+    def _compare(
+        self, kind: str, before: tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]
+    ) -> None:
+        after = self._rows()
+        for key, status in after[0].items():
+            self._moved("segment", before[0].get(key, ""), status, kind)
+        for name, (status, _, _) in after[1].items():
+            self._moved("execution", before[1][name][0] if name in before[1] else "", status, kind)
+        self._hold_together(after)
+
+    def _moved(self, what: str, old: str, new: str, kind: str) -> None:
+        if old != new:
+            self.moves[what, old, new, kind].add(kind)
+
+    def _hold_together(self, rows: tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]) -> None:
+        """What holds after every commit, whoever asked for what."""
+        segments, executions = rows
+        for name, (status, open_, seq) in executions.items():
+            own = [SegmentStatus(each) for (execution, _), each in segments.items() if execution == name]
+            events = self._bench.query("SELECT seq, count FROM event WHERE execution_id = ? ORDER BY seq", name)
+            assert [first for first, _ in events] == _starts([count for _, count in events])
+            assert sum(count for _, count in events) == seq
+            if status in EXECUTION_FINAL:
+                assert set(own) <= SEGMENT_FINAL | {SegmentStatus.RUNNING}
+            else:
+                cancelling = self._bench.query("SELECT cancel_at FROM execution WHERE id = ?", name)[0][0]
+                assert open_ == sum(each in ACTIVE for each in own)
+                assert (status == "waiting") == (open_ == 0)
+                assert cancelling is None or open_ > 0
+                assert open_ > 0 or set(own) - SEGMENT_FINAL, f"{name} would never end"
+
+
+def _starts(counts: list[int]) -> list[int]:
+    return [1 + sum(counts[:index]) for index in range(len(counts))]
+
+
+_MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], op.Operation]] = {
+    "claim": lambda at, _due, _taken, _chance, _n: op.Claim(
+        at["execution"], at["segment"], "", OWNER, at["now"], at["now"] + LEASE
+    ),
+    "record": lambda at, _due, _taken, _chance, _n: op.Record(
+        **at, entries=(entry("call"),), events=(("node.log", "call", at["now"], {}),)
+    ),
+    "settle": lambda at, _due, taken, chance, n: op.Settle(
+        **at,
+        taken=taken,
+        error='{"code":"x.broken"}' if chance and n == 0 else None,
+        owner=OWNER,
+        lease=LEASE,
+        inline=n,
+    ),
+    "suspend": lambda at, _due, _taken, chance, n: op.Suspend(
+        **at, due=at["now"] + n, head=n, tries=n, backing_off=chance
+    ),
+    "doubt": lambda at, _due, _taken, _chance, n: op.Doubt(**{**at, "pure": False}, head=n, reason="{}"),
+    "release": lambda at, _due, _taken, _chance, _n: op.Release(**{**at, "pure": False}),
+    "renew": lambda at, _due, _taken, _chance, _n: op.Renew(
+        at["execution"], ((at["segment"], "", at["epoch"]),), at["now"], at["now"] + LEASE
+    ),
+    "wake": lambda at, _due, _taken, _chance, _n: op.Wake(
+        at["execution"], ((at["segment"], ""),), at["now"]
+    ),
+    "resend": lambda at, due, _taken, chance, _n: op.Resend(
+        at["execution"], ((at["segment"], "", due),), at["now"] + GRACE, lost=chance
+    ),
+    "lose": lambda at, _due, _taken, _chance, n: op.Lose(
+        at["execution"], ((at["segment"], "", at["epoch"]),), at["now"], "dead", n
+    ),
+    "cancel": lambda at, _due, _taken, chance, _n: op.Cancel(at["execution"], at["now"], timed_out=chance),
+    "pause": lambda at, _due, _taken, chance, _n: op.Pause(at["execution"], at["now"], resume=chance),
+    "resolve": lambda at, _due, _taken, _chance, n: op.Resolve(
+        at["execution"], at["segment"], "", ("retry", "done", "fail")[n % 3], at["now"], "ann", node="call"
+    ),
+}
+"""A request of each kind about one segment, in the moment it is asked."""
+
+
+@contextmanager
+def workbench() -> Iterator[Workbench]:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Workbench(Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def lifecycle() -> dict[tuple[str, str, str], set[str]]:
+    """The tables of docs/lifecycle.md: which functions make which move."""
+    text = (Path(__file__).parents[3] / "docs" / "lifecycle.md").read_text(encoding="utf-8")
+    found = {}
+    for what, part in zip(("execution", "segment"), re.split(r"^## ", text, flags=re.MULTILINE)[1:3], strict=True):
+        for old, new, by in re.findall(r"^\| (\w+) \| (\w+) \| ([^|]+) \|", part, re.MULTILINE):
+            if old != "from":
+                found[what, old, new] = set(re.findall(r"`(\w+)`", by))
+    return found
+
+
+BORN = {
+    ("execution", "created"): {"start"},
+    ("segment", "ready"): {"start", "settle"},
+    ("segment", "running"): {"settle"},
+    ("segment", "blocked"): {"settle"},
+    ("segment", "skipped"): {"settle"},
+    ("segment", "cancelled"): {"settle"},
+}
+"""How rows come into being. One that is born and cancelled in the same commit is seen as cancelled only."""
+
+
+@settings(max_examples=60, deadline=None, phases=[Phase.generate])
+@given(rng=st.randoms(use_true_random=False))
+def test_every_row_moves_along_the_table_and_by_the_function_that_the_page_names(rng: random.Random) -> None:
+    page = lifecycle()
+    with workbench() as bench:
+        chance = Chance(bench, rng)
+        for _ in range(rng.randint(1, 3)):
+            chance.start()
+        for _ in range(rng.randint(1, 40)):
+            chance.step()
+    for (what, old, new, kind) in chance.moves:
+        if old == "":
+            assert kind in BORN[what, new]
+            continue
+        table = (
+            EXECUTION_MOVES.get(ExecutionStatus(old), frozenset())
+            if what == "execution"
+            else SEGMENT_MOVES.get(SegmentStatus(old), frozenset())
+        )
+        assert new in table, f"{kind} moved {what} from {old} to {new}"
+        assert kind in page[what, old, new], f"{kind} moved {what} from {old} to {new}"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from engine.errors import Unavailable
+from engine.watch import Watcher
+
+
+class Ended:
+    """A reader of executions that have ended. It counts how often it was asked, and may be down at first."""
+
+    def __init__(self, *executions: str, down: int = 0) -> None:
+        self.executions = set(executions)
+        self.asked = 0
+        self.down = down
+
+    async def read(self, query: Callable[[Any], Any]) -> list[tuple[str]]:
+        self.asked += 1
+        if self.asked <= self.down:
+            raise Unavailable
+        return cast("list[tuple[str]]", query(self))
+
+    def batch(self, _: object, rows: list[tuple[str]]) -> list[tuple[str]]:
+        return [row for row in rows if row[0] in self.executions]
+
+
+def watcher(reader: Ended, patience: float = 0.001) -> Watcher:
+    return Watcher(cast("Any", reader), patience)
+
+
+async def test_a_word_wakes_every_waiter_without_a_look() -> None:
+    reader = Ended()
+    watching = watcher(reader, patience=60)
+    waiters = [asyncio.create_task(watching.told("e", 5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    watching.tell("e")
+    assert (await asyncio.gather(*waiters), reader.asked) == ([True] * 3, 0)
+    await watching.close()
+
+
+async def test_without_a_word_looking_finds_out() -> None:
+    assert await watcher(Ended("e")).told("e", 5)
+
+
+async def test_what_does_not_end_in_time_is_not_told() -> None:
+    assert not await watcher(Ended()).told("e", 0.02)
+
+
+async def test_looking_survives_a_database_that_is_away() -> None:
+    reader = Ended("e", down=2)
+    assert await watcher(reader).told("e", 5)
+    assert reader.asked == 3
+
+
+async def test_a_word_about_what_nobody_waits_for_is_nothing() -> None:
+    watcher(Ended()).tell("e")
