@@ -23,7 +23,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except socket.gaierror as error:
         message = f"CELERIAC_API_HOST is {host!r}, which is no address of this machine: {error.strerror}."
-        raise Misconfigured(message, hint="Unset it for 127.0.0.1.") from None
+        raise Misconfigured(message, hint="Unset CELERIAC_API_HOST for 127.0.0.1.") from None
     found = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":

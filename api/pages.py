@@ -25,9 +25,9 @@ def answer(page: Page) -> JSONResponse:
 
 def by_name(cursor: str | None) -> str:
     """Read the cursor of a list in the order of names. Raises `Invalid`."""
+    if cursor is None:
+        return ""
     match _decode(cursor):
-        case None:
-            return ""
         case str(name):
             return name
     raise _unknown()
@@ -35,9 +35,9 @@ def by_name(cursor: str | None) -> str:
 
 def by_birth(cursor: str | None) -> tuple[int, str] | None:
     """Read the cursor of a list in the order of birth. Raises `Invalid`."""
+    if cursor is None:
+        return None
     match _decode(cursor):
-        case None:
-            return None
         case [int(at), str(name)]:
             return at, name
     raise _unknown()
@@ -47,9 +47,7 @@ def _encode(position: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str | None) -> object:
-    if cursor is None:
-        return None
+def _decode(cursor: str) -> object:
     try:
         found: object = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):

@@ -13,7 +13,10 @@ from engine.states import EXECUTION_FINAL
 
 async def start(state: State, wish: admission.Request, wait: int) -> Response:
     """Accept an execution: 202 and where it is, or 200 and its result when it ends within `wait` seconds."""
-    accepted = await admission.accept(state.runtime, wish)
+    try:
+        accepted = await admission.accept(state.runtime, wish)
+    except admission.InputInvalid as error:
+        raise _within_body(error) from None
     headers = {"Location": f"/api/v1/executions/{accepted.execution}"}
     if not wait and accepted.new:
         return JSONResponse({"id": accepted.execution, "status": "created"}, 202, headers)
@@ -35,3 +38,16 @@ async def ended(state: State, execution: str, wait: float) -> queries.Body:
         )
         if not told or body["status"] in EXECUTION_FINAL:
             return body
+
+
+def _within_body(error: admission.InputInvalid) -> admission.InputInvalid:
+    """Return a misfit of the input with pointers into the request's body, where the input is a part."""
+    details = dict(error.details)
+    found = details.get("errors")
+    if isinstance(found, list):
+        details["errors"] = [
+            {**each, "pointer": f"/input{each.get('pointer', '')}"}
+            for each in found
+            if isinstance(each, dict)
+        ]
+    return admission.InputInvalid(error.message, hint=error.hint, **details)

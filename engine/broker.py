@@ -128,6 +128,7 @@ class Broker:
         """Forget the connection; the next question opens a new one."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
+            connection.collect()  # closes the socket without a word to a broker that may be gone
             connection.release()
 
     @contextmanager

@@ -32,13 +32,12 @@ def _braced(value: Json, schema: Mapping[str, Any], definitions: Mapping[str, An
         schema = definitions.get(reference.removeprefix("#/$defs/"), {})
     if schema.get(EXPRESSION) and isinstance(value, str):
         return value if "{{" in value or "{%" in value else f"{{{{ {value} }}}}"
+    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        value = _braced(value, choice, definitions)
     if isinstance(value, dict):
         properties = schema.get("properties", {})
         return {key: _braced(each, properties.get(key, {}), definitions) for key, each in value.items()}
-    if isinstance(value, list):
-        items = schema.get("items", {})
-        return [_braced(each, items, definitions) for each in value] if isinstance(items, dict) else value
-    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        if choice.get(EXPRESSION):
-            return _braced(value, choice, definitions)
+    items = schema.get("items")
+    if isinstance(value, list) and isinstance(items, dict):
+        return [_braced(each, items, definitions) for each in value]
     return value

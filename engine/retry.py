@@ -5,7 +5,6 @@ from __future__ import annotations
 from celeriac import NodeError
 from engine.definition import RetryPolicy
 
-
 _DETERMINED = ("expression.", "node.config_", "node.output_")
 
 
@@ -22,7 +21,7 @@ def delay(policy: RetryPolicy, attempt: int, error: NodeError, elapsed: float, d
     elif policy.backoff == "linear":
         pause = policy.delay * attempt
     else:
-        pause = policy.delay * policy.factor ** (attempt - 1)
+        pause = _grown(policy, attempt)
     pause = min(pause, policy.max_delay)
     pause *= 1 - policy.jitter * draw
     if policy.retry_after and error.retry_after is not None:
@@ -30,6 +29,13 @@ def delay(policy: RetryPolicy, attempt: int, error: NodeError, elapsed: float, d
     if policy.max_duration is not None and elapsed + pause > policy.max_duration:
         return None
     return pause
+
+
+def _grown(policy: RetryPolicy, attempt: int) -> float:
+    try:
+        return policy.delay * policy.factor ** (attempt - 1)
+    except OverflowError:
+        return policy.max_delay
 
 
 def selects(policy: RetryPolicy, error: NodeError) -> bool:

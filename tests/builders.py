@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
@@ -92,8 +95,30 @@ def wait_until(
         time.sleep(0.01)
 
 
+GUARD = 'read -r _; while read -r pid; do kill -s KILL "$pid"; done < "$1"; rm -f "$1"'
+"""Waits for the end of its input, which comes when its parent dies in whatever way, and ends what that one started."""
+
+
+@cache
+def _guarded() -> tuple[Path, set[int]]:
+    """The file of the processes that must not outlive this one."""
+    number, name = tempfile.mkstemp(prefix="clrp-", dir="/tmp")
+    os.close(number)
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", GUARD, "guard", name], stdin=subprocess.PIPE, start_new_session=True
+    )
+    atexit.register(guard.communicate)
+    return Path(name), set()
+
+
+def _guard(pid: int, *, runs: bool) -> None:
+    path, pids = _guarded()
+    pids.add(pid) if runs else pids.discard(pid)
+    path.write_text("".join(f"{each}\n" for each in pids), encoding="utf-8")
+
+
 class Process:
-    """A process of ours in a session of its own, with its words in a file."""
+    """A process of ours in a session of its own, with its words in a file. It does not outlive us."""
 
     def __init__(self, line: Sequence[str], around: Mapping[str, str], log: Path) -> None:
         self.log = log
@@ -107,6 +132,7 @@ class Process:
                 stderr=file,
                 start_new_session=True,
             )
+        _guard(self._process.pid, runs=True)
 
     @property
     def pid(self) -> int:
@@ -115,7 +141,10 @@ class Process:
     @property
     def code(self) -> int | None:
         """How it ended; None while it runs."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None:
+            _guard(self.pid, runs=False)
+        return code
 
     def children(self) -> list[int]:
         """The processes it started that still run."""
@@ -133,16 +162,19 @@ class Process:
         """kill -9, and wait until it is gone."""
         self._process.kill()
         self._process.wait(10)
+        _guard(self.pid, runs=False)
 
     def end(self, seconds: float = 15.0) -> int:
         """Ask it to stop; return its exit code."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         try:
-            return self._process.wait(seconds)
+            code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+        _guard(self.pid, runs=False)
+        return code
 
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -219,7 +251,19 @@ class Client:
         return self.status(execution)
 
     def all_finished(self, seconds: float = 30.0) -> None:
-        wait_until(lambda: self.unfinished() == 0, seconds, "the end of every execution")
+        try:
+            wait_until(lambda: self.unfinished() == 0, seconds, "the end of every execution")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.unfinished_rows()}") from None
+
+    def unfinished_rows(self) -> str:
+        """What there is of executions that have not ended, for whoever looks for the reason."""
+        rows = self.query(
+            "SELECT e.id, e.status, e.open, s.segment, s.status, s.epoch, s.deliveries, s.head, s.pending, s.due, s.owner "
+            "FROM execution e JOIN segment s ON s.execution_id = e.id WHERE e.finished_at IS NULL "
+            "AND s.status NOT IN ('done', 'skipped') ORDER BY e.id, s.segment LIMIT 40"
+        )
+        return "\n".join(map(str, rows))
 
 
 class SinkProcess(Process):

@@ -97,7 +97,7 @@ async def _run(
     from celeriac.client import Unreachable
 
     key = str(uuid.uuid4())
-    deadline = None if wait is None else time.monotonic() + wait
+    deadline: float | None = None
     started: dict[str, Any] | None = None
     last = 0
     for attempt in range(5):
@@ -105,6 +105,7 @@ async def _run(
             async with reach.api(url, start=True, say=say) as client:
                 if started is None:
                     pushed = await client.push(document)
+                    deadline = None if wait is None else time.monotonic() + wait
                     first = 0 if watch else min(_AT_A_TIME, int(wait) if wait is not None else _AT_A_TIME)
                     started = await client.execute(pushed["id"], payload, key=key, wait=first)
                 if started["status"] in FINAL:

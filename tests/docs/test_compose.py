@@ -35,7 +35,7 @@ class Reader:
             key, value = match["key"], match["value"]
             name = value[1:] if value is not None and value.startswith("&") else None
             if value is None or name is not None:
-                inner = self.block(self.depth())
+                inner = self.block(self.depth()) if self.depth() > depth else None
                 if name is not None:
                     self.anchors[name] = inner
             else:
@@ -59,15 +59,16 @@ class Reader:
             return self.anchors[value[1:]]
         if value.startswith(("[", '"')):
             return json.loads(value)
-        assert not re.search(r"[{}\[\]|>&*!%@`]", re.sub(r"\$\{[^}]*\}", "", value)), value
-        return value
+        assert not re.match(r"[-?:,{}|>&!%@`']", value), value
+        assert not re.search(r": | #", value), value
+        return int(value) if value.isdecimal() else value
 
     def depth(self) -> int:
-        line = self.lines[self.at]
+        line = self.lines[self.at] if self.at < len(self.lines) else ""
         return len(line) - len(line.lstrip())
 
 
-COMPOSE: dict[str, Any] = Reader(TEXT + "\nend:\n  of: file\n").block(0)
+COMPOSE: dict[str, Any] = Reader(TEXT).block(0)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 

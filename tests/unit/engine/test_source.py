@@ -85,8 +85,8 @@ def test_nesting_of_64_levels_is_read_and_one_more_is_not(opened: str, inside: s
 
 
 def test_a_text_that_nests_without_end_is_refused_with_the_place_where_it_becomes_too_deep() -> None:
-    text = '{"x": [1, {"y": "[{\\"", "z": ' + "[" * 100_000
-    assert flaws_of(text) == [("definition.too_deep", "/x/1/z" + "/0" * 61, (1, 30 + 61))]
+    text = '{"v": [{}, []], "x": [1, {"y": "[{\\"", "z": ' + "[" * 100_000
+    assert flaws_of(text) == [("definition.too_deep", "/x/1/z" + "/0" * 61, (1, text.index("[[[") + 62))]
 
 
 def test_the_size_is_counted_in_bytes() -> None:

@@ -1,0 +1,105 @@
+"""Commands that need no running installation: some start one and stop it again, some need none at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import around, celeriac
+from tests.builders import document, edges, node
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_the_demo_works_on_data_of_the_real_world_and_leaves_nothing_behind(folder: Path) -> None:
+    environment = around(folder / "data")
+    ran = celeriac(environment, "demo", "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["status"], ran.json["workflow"]) == ("succeeded", "clocks-of-the-world")
+    output = ran.json["output"]
+    assert (output["clocks"], output["countries"]) == (312, 249)
+    assert [each["region"] for each in output["regions"]][:2] == ["Africa", "America"]
+    assert sum(each["clocks"] for each in output["regions"]) == output["clocks"]
+    assert "retry    zones" in ran.err
+    assert "waiting  settle" in ran.err
+    assert list((folder / "data" / "run").iterdir()) == []
+    shown = celeriac(environment, "executions", "show", ran.json["execution"], "--json")
+    assert {each["node"]: each["tries"] for each in shown.json["nodes"]}["zones"] == 2
+
+
+def test_run_starts_an_installation_and_stops_it_and_the_next_one_finds_its_work(folder: Path) -> None:
+    environment = around(folder / "data")
+    path = folder / "w.json"
+    path.write_text(json.dumps(document([node("a"), node("b")], edges("a->b"))))
+    ran = celeriac(environment, "run", str(path), "--json")
+    assert (ran.code, ran.json["output"]) == (0, {"b": None}), ran.err
+    assert list((folder / "data" / "run").iterdir()) == []
+    again = celeriac(environment, "run", str(path), "--json")
+    assert (again.code, again.json["version"]) == (0, 1)
+
+
+def test_what_does_not_end_in_time_goes_on_later(folder: Path) -> None:
+    environment = around(folder / "data")
+    path = folder / "w.json"
+    path.write_text(json.dumps(document([node("rest", "wait", {"for": 60})])))
+    ran = celeriac(environment, "run", str(path), "--wait", "1", "--json")
+    assert (ran.code, ran.json["status"]) == (1, "waiting"), ran.err
+    assert f"celeriac executions show {ran.json['execution']}" in ran.err
+
+
+def test_definitions_are_checked_and_compiled_without_any_installation(folder: Path) -> None:
+    environment = around(folder / "none")
+    path = folder / "w.json"
+    path.write_text(json.dumps(document([node(each) for each in "abcd"], edges("a->b->d", "a->c->d"))))
+    checked = celeriac(environment, "validate", str(path), "--json")
+    assert (checked.code, checked.json["valid"]) == (0, True)
+    tree = celeriac(environment, "compile", str(path))
+    assert tree.out.splitlines() == [
+        "chain",
+        "  segment 0 [default]: trigger, a",
+        "  join",
+        "    | segment 1 [default]: b",
+        "    | segment 2 [default]: c",
+        "    then",
+        "      segment 3 [default]: d, @output",
+    ]
+    canvas = celeriac(environment, "compile", str(path), "--format", "json").json
+    assert canvas["task"] == "celery.chain"
+    drawn = celeriac(environment, "compile", str(path), "--format", "mermaid").out
+    assert drawn.splitlines()[0] == "flowchart TD"
+    schema = celeriac(environment, "schema").json
+    assert schema["$id"] == "https://celeriac.dev/schemas/workflow/v1.json"
+    assert not (folder / "none").exists()
+
+
+def test_a_fresh_machine_is_healthy_and_a_bad_setting_is_told(folder: Path) -> None:
+    healthy = celeriac(around(folder / "data", CELERIAC_API_PORT="0"), "doctor", "--json")
+    assert (healthy.code, healthy.json["ok"]) == (0, True), healthy.out
+    away = around(folder / "data", BROKER_URL="redis://127.0.0.1:1/0", CELERIAC_SECRET_KEY="secret")
+    found = celeriac(away, "doctor", "--json")
+    needs = {each["name"]: each for each in found.json["needs"]}
+    assert found.code == 1
+    for name in ("broker", "secret key"):
+        assert (needs[name]["ok"], bool(needs[name]["remedy"])) == (False, True), needs[name]
+    wrong = celeriac(around(folder / "data", DATABASE_URL="mysql://x"), "doctor", "--json")
+    assert (wrong.code, wrong.json["error"]["code"]) == (2, "settings.invalid")
+
+
+def test_help_comes_for_every_command(folder: Path) -> None:
+    environment = around(folder / "none")
+    listed = celeriac(environment, "--help").out
+    for name in (
+        "run",
+        "validate",
+        "compile",
+        "push",
+        "workflows",
+        "executions",
+        "attention",
+        "connections",
+        "up",
+    ):
+        assert f"  {name} " in listed
+    assert "--input" in celeriac(environment, "run", "--help").out

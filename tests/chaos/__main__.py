@@ -1,0 +1,159 @@
+"""`python -m tests.chaos --minutes 2 --stack sqlite --seed 1`: break a whole installation under load, then judge it.
+
+It ends with 0 when nothing that was promised is broken, with 1 when something is, and tells what. `CELERIAC_TEST` and
+`CELERIAC_BUG` are handed to the processes: with a planted bug it has to end with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+import sys
+import time
+from collections import Counter
+
+import psycopg
+
+from tests.builders import BRISK
+from tests.chaos import checker
+from tests.chaos.dags import Taste
+from tests.chaos.load import Load
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.stack import STACKS, Stack
+
+LEASE = int(BRISK["LEASE"]) / 1000
+STILL = 3 * LEASE + 10
+"""Seconds without any progress after which what is not finished never will be."""
+LONGEST = 180.0
+DEFINITIONS = 40
+_PROGRESS = "SELECT count(*), sum(CASE WHEN finished_at IS NULL THEN 1 ELSE 0 END), coalesce(sum(seq), 0) FROM execution"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long to break things")
+    parser.add_argument("--stack", choices=sorted(STACKS), default="sqlite")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats the same draws")
+    parser.add_argument("--open", type=int, default=60, help="executions under way at once, at most")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the logs and a SQLite database of a good run, too"
+    )
+    given = parser.parse_args(arguments)
+    planted = {name: os.environ[name] for name in ("CELERIAC_TEST", "CELERIAC_BUG") if name in os.environ}
+    print(f"chaos: {given.minutes:g} min on {given.stack}, seed {given.seed} {planted or ''}", flush=True)
+    stack = Stack(given.stack, planted)
+    good = False
+    try:
+        good = run(stack, given.minutes, given.seed, given.open)
+    finally:
+        stack.close()
+        if good and not given.keep:
+            stack.forget()
+        else:
+            print(f"logs and files: {stack.folder}")
+    return 0 if good else 1
+
+
+def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
+    """Break, heal, settle, judge. Returns whether all promises were kept."""
+    stack.wait_ready()
+    load = Load(
+        stack, seed, Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True), open_limit
+    )
+    load.prepare(DEFINITIONS)
+    nemesis = Nemesis(stack, load, seed, LEASE)
+    load.begin()
+    nemesis.begin()
+    end = time.monotonic() + minutes * 60
+    told = time.monotonic()
+    while time.monotonic() < end:
+        time.sleep(0.25)
+        count, unfinished, _ = progress(stack)
+        load.tell_open(unfinished)
+        if time.monotonic() - told > 15:
+            told = time.monotonic()
+            print(
+                f"  {count} executions, {unfinished} under way, {sum(nemesis.counts.values())} faults",
+                flush=True,
+            )
+    nemesis.end()
+    stack.heal()
+    load.end()
+    settled = settle(stack)
+    queued = drained(stack)
+    evidence = checker.Evidence(
+        checker.read(stack.settings.database_url),
+        load.cases,
+        stack.sink.effects(),
+        load.ops,
+        nemesis.faults,
+        queued,
+    )
+    violations = checker.check(evidence)
+    summary(evidence, nemesis, settled, len(violations))
+    for text, count in sorted(stack.said().items(), key=lambda each: -each[1])[:12]:
+        print(f"  in the logs, {count} times: {text}")
+    if violations:
+        print(checker.report(violations, evidence, seed))
+    return not violations
+
+
+def progress(stack: Stack) -> tuple[int, int, int]:
+    """How many executions there are, how many have not ended, and a number that grows with every event."""
+    url = stack.settings.database_url
+    try:
+        if stack.settings.sqlite:
+            raw = sqlite3.connect(f"file:{stack.settings.sqlite_path}?mode=ro", uri=True, timeout=5)
+            try:
+                row = raw.execute(_PROGRESS).fetchone()
+            finally:
+                raw.close()
+        else:
+            with psycopg.connect(url, connect_timeout=5) as connection:
+                row = connection.execute(_PROGRESS).fetchone()
+    except (sqlite3.OperationalError, psycopg.OperationalError):
+        return 0, 0, 0
+    return (row[0], row[1] or 0, row[2]) if row else (0, 0, 0)
+
+
+def settle(stack: Stack) -> float:
+    """Wait until everything has ended, or nothing moves any more. Returns the seconds it took."""
+    begun = moved = time.monotonic()
+    seen = (-1, -1, -1)
+    while time.monotonic() - moved < STILL and time.monotonic() - begun < LONGEST:
+        found = progress(stack)
+        if found[0] and found[1] == 0:
+            break
+        if found != seen:
+            seen, moved = found, time.monotonic()
+        time.sleep(0.1)
+    return time.monotonic() - begun
+
+
+def drained(stack: Stack) -> int:
+    """Wait until the queues are empty; return what stays."""
+    deadline = time.monotonic() + 10
+    while (left := stack.queued()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+def summary(evidence: checker.Evidence, nemesis: Nemesis, settled: float, violations: int) -> None:
+    """Tell what has been done and what came of it."""
+    states = Counter(each.status for each in evidence.executions)
+    ops = Counter(each.outcome for each in evidence.ops)
+    applied = sum(each.applied for each in evidence.effects)
+    counts = nemesis.counts
+    print(
+        f"kills {counts['killed']}  stalls {counts['stalled']}  flushes {counts['flushed']}  "
+        f"reordered {counts['reordered']}  late {counts['repeated']}  doubled {counts['doubled']}  cuts {counts['cut']}"
+    )
+    print(f"requests {sum(ops.values())}: {dict(ops)}")
+    print(f"executions {len(evidence.executions)}: {dict(states)}, settled in {settled:.1f} s")
+    print(f"effects: {len(evidence.effects)} requests, {applied} applied")
+    print(f"violations {violations}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

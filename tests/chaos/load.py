@@ -1,0 +1,123 @@
+"""Clients: they push random definitions and start them under idempotency keys, again when they got no answer.
+
+What each of them saw is written down as it saw it: accepted, refused, or nobody knows.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import httpx2
+
+from tests.chaos.checker import Op
+from tests.chaos.dags import Case, Taste, draw
+from tests.chaos.stack import Stack, body_of
+
+CLIENTS = 6
+PATIENCE = 4.0
+
+
+class Load:
+    """A few clients, each a thread. `open_limit` bounds what has been accepted and has not ended."""
+
+    def __init__(self, stack: Stack, seed: int, taste: Taste, open_limit: int) -> None:
+        self._stack = stack
+        self._seed = seed
+        self._taste = taste
+        self._open_limit = open_limit
+        self._open = 0
+        self._young: deque[str] = deque(maxlen=64)
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self.cases: dict[str, Case] = {}
+        self.ops: list[Op] = []
+        self._threads = [
+            threading.Thread(target=self._submit, args=(index,), name=f"client-{index}", daemon=True)
+            for index in range(CLIENTS)
+        ]
+
+    def prepare(self, count: int) -> None:
+        """Push definitions while all is calm."""
+        rng = random.Random(f"definitions {self._seed}")
+        with self._client() as client:
+            for index in range(count):
+                case = draw(rng, self._taste, f"case-{index}")
+                reply = client.post("/api/v1/workflows", json=case.document)
+                if reply.status_code != 201:
+                    raise AssertionError(f"a definition was refused: {reply.text}")
+                self.cases[f"case-{index}"] = case
+
+    def begin(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def tell_open(self, count: int) -> None:
+        """How many executions have not ended."""
+        self._open = count
+
+    def young(self, count: int) -> list[str]:
+        """The executions accepted last."""
+        with self._lock:
+            return list(self._young)[-count:]
+
+    def accepted(self) -> set[str]:
+        with self._lock:
+            return {each.execution for each in self.ops if each.execution is not None}
+
+    def _submit(self, index: int) -> None:
+        rng = random.Random(f"client {self._seed} {index}")
+        with self._client() as client:
+            number = 0
+            while not self._ended.is_set():
+                if self._open > self._open_limit:
+                    time.sleep(0.05)
+                    continue
+                number += 1
+                name = rng.choice(list(self.cases))
+                payload = {**self.cases[name].payload, "k": rng.randint(0, 99)}
+                self._start(client, rng, name, payload, f"{self._seed}-{index}-{number}")
+                time.sleep(0.15 * rng.random())
+
+    def _start(self, client: httpx2.Client, rng: random.Random, name: str, payload: Any, key: str) -> None:
+        """Start one execution; without an answer ask again, and sometimes ask again in spite of one."""
+        for _ in range(40):
+            outcome = self._ask(client, name, payload, key)
+            if outcome == "info" and rng.random() < 0.95:
+                time.sleep(0.2)
+            elif outcome != "ok" or rng.random() < 0.85:
+                return
+        raise AssertionError(f"the API was not to be reached for the key {key}")
+
+    def _ask(self, client: httpx2.Client, name: str, payload: Any, key: str) -> str:
+        at = time.time_ns() // 1_000_000
+        execution = None
+        try:
+            reply = client.post(
+                f"/api/v1/workflows/{name}/execute", json={"input": payload}, headers={"Idempotency-Key": key}
+            )
+        except httpx2.TransportError:
+            outcome = "info"
+        else:
+            outcome = "ok" if reply.status_code in (200, 202) else "info"
+            if 400 <= reply.status_code < 500:
+                outcome = "fail"
+            if outcome == "ok":
+                execution = body_of(reply)["id"]
+        with self._lock:
+            self.ops.append(Op(key, outcome, execution, at))  # type: ignore[arg-type]  # one of the three words
+            if execution is not None:
+                self._young.append(execution)
+        return outcome
+
+    def _client(self) -> httpx2.Client:
+        headers = {"Authorization": f"Bearer {self._stack.token}"}
+        return httpx2.Client(base_url=self._stack.url, headers=headers, timeout=PATIENCE, trust_env=False)

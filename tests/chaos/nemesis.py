@@ -1,0 +1,174 @@
+"""What goes wrong: kills, stalls, flushes, repeated and reordered messages, at times and places that a seed draws."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from os import kill
+from typing import Final
+
+import psycopg
+
+from tests.chaos.checker import Fault
+from tests.chaos.load import Load
+from tests.chaos.stack import Stack
+
+MEAN: Final = 2.0
+"""Seconds between two faults, on average; the times are exponentially distributed."""
+
+
+class Nemesis:
+    """One thread that breaks things until `end`."""
+
+    def __init__(self, stack: Stack, load: Load, seed: int, lease: float) -> None:
+        self._stack = stack
+        self._load = load
+        self._rng = random.Random(f"nemesis {seed}")
+        self._lease = lease
+        self._kept: list[bytes] = []
+        self._calm: list[tuple[float, str]] = []
+        self.faults: list[Fault] = []
+        self.counts: Counter[str] = Counter()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nemesis", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        """Draw a fault every two seconds or so; deliver doubles all the time, for they are what a broker may always do."""
+        kinds: dict[Callable[[], str | None], int] = {
+            self._kill: 6,
+            self._kill_child: 1,
+            self._kill_broker: 2,
+            self._flush: 3,
+            self._stall: 4,
+            self._reorder: 3,
+            self._late: 1,
+        }
+        if self._stack.postgres is not None:
+            kinds |= {self._cut_database: 2, self._restart_database: 1}
+        due = time.monotonic() + self._rng.expovariate(1 / MEAN)
+        while not self._ended.wait(0.1):
+            self._wake()
+            self._double()
+            if time.monotonic() >= due:
+                due += self._rng.expovariate(1 / MEAN)
+                fault = self._rng.choices(list(kinds), list(kinds.values()))[0]
+                with self._stack.lock:
+                    told = fault()
+                if told is not None:
+                    self._note(told)
+
+    def _note(self, text: str) -> None:
+        self.faults.append(Fault(time.time_ns() // 1_000_000, text))
+        self.counts[text.split()[0]] += 1
+
+    def _running(self) -> list[str]:
+        return [
+            name
+            for name, member in self._stack.members.items()
+            if member.process.code is None and not member.stalled
+        ]
+
+    def _kill(self) -> str | None:
+        names = self._running()
+        if not names:
+            return None
+        name = self._rng.choice(names)
+        self._stack.members[name].kill(self._rng.random())
+        return f"killed {name}"
+
+    def _kill_child(self) -> str | None:
+        children = [
+            (name, pid)
+            for name in ("worker-1", "worker-2")
+            for pid in self._stack.members[name].process.children()
+        ]
+        if not children:
+            return None
+        name, pid = self._rng.choice(children)
+        try:
+            kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return None
+        return f"killed a child of {name}"
+
+    def _kill_broker(self) -> str | None:
+        if self._stack.broker_back_at is not None:
+            return None
+        self._stack.broker.kill()
+        self._stack.broker_back_at = time.monotonic() + 1.5 * self._rng.random()
+        return "killed the broker"
+
+    def _flush(self) -> str | None:
+        return "flushed the broker" if self._stack.broker_back_at is None and self._stack.flush() else None
+
+    def _stall(self) -> str | None:
+        """Stop a process for longer than its leases last; then it goes on, as if nothing had been."""
+        names = self._running()
+        if not names:
+            return None
+        name = self._rng.choice(names)
+        seconds = self._lease * (1.2 + 0.8 * self._rng.random())
+        self._stack.members[name].stall(on=True)
+        self._calm.append((time.monotonic() + seconds, name))
+        return f"stalled {name} for {seconds:.1f} s"
+
+    def _wake(self) -> None:
+        for at, name in list(self._calm):
+            if time.monotonic() >= at:
+                self._calm.remove((at, name))
+                with self._stack.lock:
+                    member = self._stack.members[name]
+                    if member.stalled and member.process.code is None:
+                        member.stall(on=False)
+                        self._note(f"woke {name}")
+
+    def _reorder(self) -> str | None:
+        if self._stack.broker_back_at is not None:
+            return None
+        self._kept += self._stack.reorder(self._rng, 20)
+        return "reordered the queue"
+
+    def _late(self) -> str | None:
+        late, self._kept = self._kept, []
+        if self._stack.broker_back_at is not None or not self._stack.put_back(late):
+            return None
+        return f"repeated {len(late)} late messages"
+
+    def _double(self) -> None:
+        """Refer to segments of young executions several times at once, whatever state they are in."""
+        young = self._load.young(12)
+        chosen = [each for each in young if self._rng.random() < 0.5]
+        references = [
+            (execution, segment, "")
+            for execution in chosen
+            for segment in {0, self._rng.randint(0, 6)}
+            for _ in range(self._rng.randint(2, 5))
+        ]
+        if references and self._stack.broker_back_at is None and self._stack.send(references):
+            self.counts["doubled"] += len(references)
+
+    def _cut_database(self) -> str | None:
+        """Break off every conversation with the database."""
+        with psycopg.connect(self._stack.settings.database_url, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchone()
+        return f"cut {found[0] if found else 0} connections of the database"
+
+    def _restart_database(self) -> str | None:
+        if self._stack.postgres is None:
+            return None
+        self._stack.postgres.restart()
+        return "killed the database"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+
+from tests.builders import edges, node
+from tests.unit.api.conftest import Api
+
+
+async def test_executions_are_listed_latest_first_and_filtered(api: Api) -> None:
+    await api.push(node("a"))
+    await api.push(node("a"), name="other")
+    first, second, third = await api.execute(), await api.execute(workflow="other"), await api.execute()
+    await api.carry(first)
+    page = (await api.get("/executions", params={"limit": 2})).json()
+    assert ([each["id"] for each in page["data"]], page["has_more"]) == ([third, second], True)
+    rest = (await api.get("/executions", params={"cursor": page["next_cursor"]})).json()
+    assert [each["id"] for each in rest["data"]] == [first]
+    done = (await api.get("/executions", params={"workflow": "w", "status": "succeeded"})).json()
+    assert [each["id"] for each in done["data"]] == [first]
+    assert (await api.get("/executions", params={"workflow": "nope"})).status_code == 404
+
+
+async def test_an_execution_shows_its_result_and_its_nodes(api: Api) -> None:
+    await api.push(node("a", "set", {"values": {"x": "{{ y }}"}}), node("b"), edges=edges("a->b"))
+    name = await api.execute({"y": 7})
+    await api.carry(name)
+    body = (await api.get(f"/executions/{name}")).json()
+    assert (body["status"], body["output"]) == ("succeeded", {"b": None})
+    nodes = (await api.get(f"/executions/{name}/nodes")).json()["data"]
+    assert [(each["node"], each["status"]) for each in nodes] == [("a", "succeeded"), ("b", "succeeded")]
+
+
+async def test_what_has_ended_is_answered_at_once_to_who_would_wait(api: Api) -> None:
+    await api.push(node("a"))
+    name = await api.execute()
+    asking = asyncio.create_task(api.get(f"/executions/{name}", headers={"Prefer": "wait=20"}))
+    await api.carry(name)
+    assert (await asking).json()["status"] == "succeeded"
+
+
+async def test_history_comes_as_a_list_and_as_a_stream(api: Api) -> None:
+    await api.push(node("a"))
+    name = await api.execute()
+    await api.carry(name)
+    whole = (await api.get(f"/executions/{name}/events")).json()
+    assert ([each["seq"] for each in whole["data"]], whole["final"]) == ([1, 2, 3], True)
+    rest = (await api.get(f"/executions/{name}/events", params={"after": 2})).json()
+    assert [each["type"] for each in rest["data"]] == ["execution.succeeded"]
+    live = {"Accept": "text/event-stream"}
+    stream = await api.get(f"/executions/{name}/events", headers={**live, "Last-Event-ID": "2"})
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert [line for line in stream.text.split("\n") if line.startswith("id")] == ["id: 3"]
+    over = await api.get(f"/executions/{name}/events", headers={**live, "Last-Event-ID": "3"})
+    assert over.status_code == 204
+
+
+async def test_a_cancelled_execution_ends_and_takes_no_second_wish(api: Api) -> None:
+    await api.push(node("a"))
+    name = await api.execute()
+    answer = await api.post(f"/executions/{name}/cancel", {"reason": "a mistake"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    body = (await api.get(f"/executions/{name}")).json()
+    assert (body["status"], body["cancel_reason"]) == ("cancelled", "a mistake")
+    assert (await api.post(f"/executions/{name}/cancel")).json()["status"] == "cancelled"
+    assert (await api.post(f"/executions/{name}/cancel", {"reason": 7})).status_code == 422
+
+
+async def test_a_held_execution_waits_until_it_may_go_on(api: Api) -> None:
+    await api.push(node("a"))
+    name = await api.execute()
+    assert (await api.post(f"/executions/{name}/pause")).json()["paused"] is True
+    await api.carry(name)
+    assert (await api.get(f"/executions/{name}")).json()["status"] == "created"
+    assert (await api.post(f"/executions/{name}/resume")).json()["paused"] is False
+    await api.carry(name)
+    assert (await api.get(f"/executions/{name}")).json()["status"] == "succeeded"
+    refused = await api.post(f"/executions/{name}/pause")
+    assert (refused.status_code, refused.json()["code"]) == (409, "request.conflict")
+
+
+async def test_a_repetition_is_a_new_execution_of_the_same_version_and_input(api: Api) -> None:
+    await api.push(node("a", "set", {"values": {"x": "{{ y }}"}}))
+    name = await api.execute({"y": 7})
+    assert (await api.post(f"/executions/{name}/retry")).status_code == 409
+    await api.carry(name)
+    await api.push(node("another"))
+    again = (await api.post(f"/executions/{name}/retry")).json()["id"]
+    await api.carry(again)
+    body = (await api.get(f"/executions/{again}", params={"include": "input"})).json()
+    assert (body["base"], body["input"], body["output"]) == (name, {"y": 7}, {"a": {"x": 7}})
+    assert (body["version"]["number"], body["trigger"]["type"]) == (1, "retry")
+
+
+async def test_an_execution_that_is_not_there_is_told_everywhere(api: Api) -> None:
+    for path in ("", "/events", "/nodes"):
+        assert (await api.get(f"/executions/exec_x{path}")).json()["code"] == "request.not_found"
+    for path in ("/cancel", "/pause", "/resume", "/retry"):
+        assert (await api.post(f"/executions/exec_x{path}")).json()["code"] == "request.not_found"
