@@ -15,7 +15,9 @@ from engine import admission, catalog, runtime, settings
 from engine.store.database import Connection
 from engine.watch import Watcher
 
-_LOOK = 0.005
+_LOOK = 0.02
+"""How long to wait for the end of many before looking again, as a share of the time so far: the error of the figure."""
+
 _FIRST_LOOK = 0.02
 """Seconds before the first look at an execution one waits for: the worker's word is quicker, as in the API."""
 
@@ -68,7 +70,7 @@ class EngineDriver:
             if await self._ended(waiting[-1]):
                 waiting.pop()
             else:
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep((time.perf_counter() - begun) * _LOOK)
             if time.perf_counter() - begun > PATIENCE - 10:
                 message = f"{len(waiting)} of {count} executions of {shape} have not ended in time."
                 raise Unfinished(message)

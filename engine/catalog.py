@@ -34,7 +34,7 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """What starting a workflow needs to know."""
+    """What starting a workflow needs to know. `inputs` is the text of the schema its payloads have to fit."""
 
     workflow: str
     version: str
@@ -43,7 +43,7 @@ class Active:
     enabled: bool
     queue: str
     timeout: float | None
-    inputs: Mapping[str, Any] | None
+    inputs: str | None
 
 
 def push(
@@ -128,7 +128,8 @@ def active(connection: Connection, reference: str, project: str = DEFAULT_PROJEC
     )[0]
     plan = Plan.from_json(json.loads(plan_text))
     inputs = json.loads(document)["definition"].get("inputs")
-    return Active(name, version, project, title, bool(enabled), plan.root.queue, plan.timeout, inputs)
+    schema = None if inputs is None else json.dumps(inputs)
+    return Active(name, version, project, title, bool(enabled), plan.root.queue, plan.timeout, schema)
 
 
 def startable(found: Active) -> Active:

@@ -96,10 +96,14 @@ class Dispatcher:
                     break
                 taken, self._waiting = self._waiting, defaultdict(list)
                 ended, self._ended = self._ended, []
-            if ended:
-                self._tell(ended)
-            if taken:
-                self._publish(taken)
+            try:
+                if ended:
+                    self._tell(ended)
+                if taken:
+                    self._publish(taken)
+            except Exception:
+                log.exception("Messages could not be sent; their rows will be.")
+                self._broker.close()
         self._broker.close()
 
     def _tell(self, ended: list[tuple[str, str]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +40,10 @@ def rabbitmq() -> Iterator[servers.RabbitMQ]:
         pytest.skip(str(reason))
     yield server
     server.stop()
+    with warnings.catch_warnings():
+        # py-amqp leaves its socket to the garbage collector when a broker hangs up during the handshake.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

@@ -162,7 +162,10 @@ class Installation:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"celeriac up ended with {self.process.returncode}:\n{self.words[-3000:]}")
-        return (self.data / "run" / "up.json").exists() and "url" in self.told
+        if not (self.data / "run" / "up.json").exists():
+            return False
+        # A stack that was killed has left its file behind.
+        return bool(self.told["url"]) and self.told["pid"] == self.process.pid
 
 
 @pytest.fixture(scope="module")

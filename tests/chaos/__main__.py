@@ -59,7 +59,7 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     """Break, heal, settle, judge. Returns whether all promises were kept."""
     stack.wait_ready()
     load = Load(
-        stack, seed, Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True), open_limit
+        stack, seed, Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True, fatal=0.3), open_limit
     )
     load.prepare(DEFINITIONS)
     nemesis = Nemesis(stack, load, seed, LEASE)

@@ -70,7 +70,7 @@ class Nemesis:
 
     def _note(self, text: str) -> None:
         self.faults.append(Fault(time.time_ns() // 1_000_000, text))
-        self.counts[text.split()[0]] += 1
+        self.counts[text.split(maxsplit=1)[0]] += 1
 
     def _running(self) -> list[str]:
         return [

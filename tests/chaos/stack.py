@@ -202,8 +202,9 @@ class Stack:
         import kombu
 
         with kombu.Connection(self.broker.url) as connection:
+            channel: Any = connection.default_channel
             for queue in QUEUES:
-                connection.default_channel.queue_purge(queue)
+                channel.queue_purge(queue)
         return True
 
     def said(self) -> dict[str, int]:

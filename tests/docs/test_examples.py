@@ -58,7 +58,7 @@ def test_the_examples_have_the_shapes_they_are_named_after() -> None:
     counts = {name: len(document(name)["definition"]["nodes"]) for name in ("wide", "thousand")}
     assert counts == {"wide": 202, "thousand": 1000}
     assert len(plan("chain").segments) == 1
-    assert sorted(len(each.exits) for each in plan("wide").segments)[-1] == 200
+    assert max(len(each.exits) for each in plan("wide").segments) == 200
     edges = {(each["from"], each["to"]) for each in document("cross")["definition"]["edges"]}
     assert edges == {("count", "bake"), ("count", "buy"), ("orders", "buy")}
     nodes = [node for segment in plan("retry").segments for node in segment.nodes]

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,10 @@ Moves = set[tuple[str, str]]
 
 
 def in_code(name: str) -> Moves:
-    tables: dict[str, dict[StrEnum, frozenset[StrEnum]]] = {
-        "Executions": dict(states.EXECUTION_MOVES),
-        "Segments": dict(states.SEGMENT_MOVES),
-    }
-    return {(str(before), str(after)) for before, every in tables[name].items() for after in every}
+    table: Mapping[Any, frozenset[Any]] = (
+        states.EXECUTION_MOVES if name == "Executions" else states.SEGMENT_MOVES
+    )
+    return {(str(before), str(after)) for before, every in table.items() for after in every}
 
 
 def rows(name: str) -> list[list[str]]:

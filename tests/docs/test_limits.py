@@ -13,7 +13,8 @@ from worker.pool import DRAIN_SECONDS
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
 ROWS = [
-    tuple(cell.strip() for cell in row.split(" | ")) for row in re.findall(r"^\| (.*) \|$", PAGE, re.MULTILINE)
+    tuple(cell.strip() for cell in row.split(" | "))
+    for row in re.findall(r"^\| (.*) \|$", PAGE, re.MULTILINE)
 ]
 DEFAULTS = {name.strip("`"): default.strip("`") for name, default, _ in ROWS if name.startswith("`")}
 
@@ -58,7 +59,11 @@ def test_the_other_defaults_are_those_of_the_code() -> None:
 
 def test_every_variable_that_the_code_reads_is_on_the_page() -> None:
     files = [ROOT / "celeryconfig.py"]
-    files += [path for room in ("celeriac", "engine", "api", "worker", "nodes") for path in (ROOT / room).rglob("*.py")]
+    files += [
+        path
+        for room in ("celeriac", "engine", "api", "worker", "nodes")
+        for path in (ROOT / room).rglob("*.py")
+    ]
     read = {
         name
         for path in files

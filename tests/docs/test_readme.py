@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -29,12 +29,11 @@ PORT = "8321"
 
 @dataclass
 class Desk:
-    """A reader's folder, home and environment; `taken` counts the blocks that have been run."""
+    """A reader's folder, environment and port, and the blocks that are left to follow."""
 
     folder: Path
     environment: dict[str, str]
     port: str
-    taken: int = 0
     left: list[tuple[str, str]] = field(default_factory=lambda: list(BLOCKS))
 
     def next(self, language: str) -> str:
@@ -43,14 +42,13 @@ class Desk:
         return text.replace(f":{PORT}", f":{self.port}")
 
     def run(self) -> subprocess.CompletedProcess[str]:
-        """Run the next block as a shell would, with both outputs as a terminal shows them."""
+        """Run the next block as a shell would."""
         line = ["sh", "-c", self.next("sh")]
         return subprocess.run(
             line,
             cwd=self.folder,
             env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
         )
@@ -110,7 +108,9 @@ def test_every_block_does_what_the_page_says(desk: Desk, den: servers.Den) -> No
 def alike(answer: dict[str, Any], shown: dict[str, Any]) -> bool:
     """Whether two answers differ in nothing but ids and times."""
     text = [
-        re.sub(r"(?<=[_ ])[0-9a-z]{26}(?=\")|\b\d{13}\b|(?<=duration_ms\": )\d+", "0", json.dumps(each, indent=1))
+        re.sub(
+            r"(?<=[_ ])[0-9a-z]{26}(?=\")|\b\d{13}\b|(?<=duration_ms\": )\d+", "0", json.dumps(each, indent=1)
+        )
         for each in (answer, shown)
     ]
     assert text[0] == text[1]
@@ -121,4 +121,4 @@ def test_the_page_is_short_and_has_one_picture() -> None:
     assert len(TEXT.splitlines()) <= 120
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", TEXT)
     assert len(pictures) == 1
-    assert ElementTree.parse(ROOT / pictures[0]).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314  our own
+    assert ET.parse(ROOT / pictures[0]).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314  our own

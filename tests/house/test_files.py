@@ -8,7 +8,19 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ("celeriac", "engine", "nodes", "api", "worker", "bench", "examples", "tests")
 ROOMS = PROGRAMS[:5]
 
-DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "misc", "shared", "base", "lib"}
+DRAWERS = {
+    "utils",
+    "util",
+    "common",
+    "helpers",
+    "helper",
+    "manager",
+    "managers",
+    "misc",
+    "shared",
+    "base",
+    "lib",
+}
 
 
 def files(*folders: str) -> list[Path]:
@@ -57,6 +69,9 @@ def test_only_the_pen_writes_rows_of_executions() -> None:
     importers = {
         str(path.relative_to(ROOT))
         for path in files(*ROOMS)
-        if re.search(r"\bsql\.(INSERT|UPDATE|CLAIM|SETTLE|SUSPEND|DOUBT|RELEASE|LOSE|WAKE|RESEND|WRITE)", path.read_text())
+        if re.search(
+            r"\bsql\.(INSERT|UPDATE|CLAIM|SETTLE|SUSPEND|DOUBT|RELEASE|LOSE|WAKE|RESEND|WRITE)",
+            path.read_text(),
+        )
     }
     assert importers == {"engine/transitions.py"}

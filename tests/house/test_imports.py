@@ -82,7 +82,18 @@ def test_nobody_uses_the_stock_chord() -> None:
 
 
 def test_pure_files_know_neither_time_nor_chance_nor_threads() -> None:
-    pure = ("plan", "advance", "graph", "retry", "states", "definition", "problems", "timeline", "diff", "operations")
+    pure = (
+        "plan",
+        "advance",
+        "graph",
+        "retry",
+        "states",
+        "definition",
+        "problems",
+        "timeline",
+        "diff",
+        "operations",
+    )
     forbidden = {"time", "random", "secrets", "uuid", "threading", "asyncio", "os", "socket"}
     found = {
         (str(path), name)

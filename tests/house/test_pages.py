@@ -10,7 +10,11 @@ import typer
 from celeriac.cli import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -39,7 +43,10 @@ def test_every_link_of_a_page_leads_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_a_page_names_exists_with_its_options(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    spans = [*re.findall(r"`([^`\n]+)`", FENCE.sub("", text)), *re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)]
+    spans = [
+        *re.findall(r"`([^`\n]+)`", FENCE.sub("", text)),
+        *re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL),
+    ]
     wrong = []
     for span in spans:
         for line in span.replace("\\\n", " ").splitlines():
@@ -64,7 +71,11 @@ def known(words: list[str], options: list[str]) -> bool:
 
 def test_every_word_of_the_glossary_has_one_meaning() -> None:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    words = [word.lower() for line in re.findall(r"^- (.*)$", text, re.MULTILINE) for word in re.findall(r"\*\*(.+?)\*\*", line)]
+    words = [
+        word.lower()
+        for line in re.findall(r"^- (.*)$", text, re.MULTILINE)
+        for word in re.findall(r"\*\*(.+?)\*\*", line)
+    ]
     assert len(words) > 50
     assert [word for word, count in Counter(words).items() if count > 1] == []
 

@@ -12,13 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests import servers
@@ -52,18 +51,13 @@ def line(text: str) -> list[str]:
 
 def ask(url: str, body: Any = None, **headers: str) -> tuple[int, Any]:
     """Return status and body; 0 when nobody listens yet."""
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json", **given})
+    method = "GET" if body is None else "POST"
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            text = answer.read().decode()
-            return answer.status, json.loads(text) if text.startswith(("{", "[")) else text
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code, None
-    except OSError:
+        with httpx2.Client(trust_env=False, timeout=30) as client:
+            answer = client.request(method, url, json=body, headers=headers)
+    except httpx2.TransportError:
         return 0, None
+    return answer.status_code, answer.json() if "json" in answer.headers["content-type"] else answer.text
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +78,18 @@ def deployed(
             "FLOWER_BASIC_AUTH": "celeriac:open sesame",
         }
         assert set(values) == set(named)
-        environment = {"PATH": os.environ["PATH"], "HOME": str(den.folder), **values, "CELERIAC_API_PORT": str(api)}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(den.folder),
+            **values,
+            "CELERIAC_API_PORT": str(api),
+        }
         try:
             before = re.findall(rf"^{PROGRAMS}/celeriac .*$", PAGE, re.MULTILINE)
             for each in before:
-                subprocess.run(line(each), env=environment, cwd=ROOT, check=True, capture_output=True, timeout=60)
+                subprocess.run(
+                    line(each), env=environment, cwd=ROOT, check=True, capture_output=True, timeout=60
+                )
             processes = {}
             for name, command in UNITS.items():
                 words = line(command.replace("--port=5555", f"--port={flower}"))
@@ -122,7 +123,9 @@ def test_a_workflow_runs_on_what_the_page_starts(deployed: Deployed) -> None:
 
 def test_a_command_on_the_machine_reaches_the_installation(deployed: Deployed) -> None:
     words = line(f"{PROGRAMS}/celeriac attention list --json")
-    done = subprocess.run(words, env=deployed.environment, cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        words, env=deployed.environment, cwd=ROOT, check=True, capture_output=True, text=True
+    )
     assert json.loads(done.stdout) == []
 
 

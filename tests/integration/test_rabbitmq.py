@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import random
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -57,10 +55,6 @@ def stack(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Stack]:
         for each in workers:
             wait_until(lambda each=each: is_ready(each), 30, "a worker")  # type: ignore[misc]
         yield Stack(client, workers, sink, settings.database_url, around, tmp_path)
-    with warnings.catch_warnings():
-        # py-amqp leaves its socket to the garbage collector when a broker hangs up during the handshake.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def accepted(stack: Stack, count: int, seed: int) -> tuple[dict[str, Case], list[checker.Op]]:
