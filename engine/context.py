@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from celeriac import Effect, Fail, Json, Link
+from engine.scrub import scrub
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,12 +104,16 @@ class NodeContext:
         return datetime.fromtimestamp(self._ready_at / 1000, UTC)
 
     async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
-        """Run a memoised sub-step."""
+        """Run a memoised sub-step. Its result is journaled, so the credentials of this call are taken out of it first."""
         if self._step is None:
             message = "A node that runs in a child process has no steps."
             raise Fail("node.no_steps", message)
         key = idempotency_key(self.execution_id, self.node_id, self.item, name)
-        return await self._step(name, effect, key, call)
+
+        async def without_secrets(own_key: str) -> Json:
+            return scrub(await call(own_key), self.secrets)
+
+        return await self._step(name, effect, key, without_secrets)
 
     def _outside(self) -> Surroundings:
         if self._around is None:

@@ -110,7 +110,7 @@ class Dispatcher:
         try:
             self._broker.tell(ended)
         except DOWN as error:
-            log.debug("Whoever waits for %d executions has to look: %s", len(ended), error)
+            log.debug("Whoever waits for %d executions has to look: %s", len(ended), str(error))
             self._broker.close()
 
     def _publish(self, taken: dict[str, list[Reference]]) -> None:
@@ -119,7 +119,7 @@ class Dispatcher:
         try:
             self._broker.publish(messages)
         except DOWN as error:
-            log.warning("%d messages may not have been sent; their rows will be: %s", len(messages), error)
+            log.warning("%d messages may not have been sent; their rows will be: %s", len(messages), str(error))
             self._broker.close()
         failpoint("publish.after")
 

@@ -130,7 +130,7 @@ class Executor:
         try:
             works = await at.reader.read(lambda connection: load(connection, at.programs, references))
         except CeleriacError as error:
-            log.warning("A message could not be worked on and will come again: %s", error)
+            log.warning("A message could not be worked on and will come again: %s", str(error))
             return
         family = Family(at.clock.monotonic())
         for work in works[1:]:
@@ -169,7 +169,7 @@ class Executor:
             except (_Lost, _Ended):
                 return
             except Unavailable as error:
-                log.warning("A segment was left, to be taken up again: %s", error)
+                log.warning("A segment was left, to be taken up again: %s", str(error))
                 return
             except Exception:
                 log.exception(
@@ -341,7 +341,7 @@ class Executor:
         model = step.bind(scope)
         if node.effect is not Effect.NONE:
             await self._before_effect(run, step, context.attempt)
-        seconds = _seconds_left(step, run, at.clock.now())
+        seconds = _seconds_left(step, run, at.clock)
         if run.hold is not None:
             run.hold.attempt_until = at.clock.monotonic() + seconds + 2
         if node.process or (run.work.deliveries >= 2 and node.effect is Effect.NONE):
@@ -405,18 +405,17 @@ class Executor:
         run.nodes[step.node.id] = {"output": value}  # type: ignore[dict-item]  # encode has found it to be JSON
         run.ports = ("out",)
         run.failed = None
-        payload, blob = place(text, limits.blob_from_bytes)
-        if blob is not None:
-            run.blobs.append(blob)
         if step.node.id == OUTPUT:
-            run.output = payload
-        elif (
-            step.node.effect is Effect.NONE and blob is None and tries == 1 and step.node.id not in _own(run)
-        ):
+            run.output, blob = place(text, limits.blob_from_bytes)
+            run.blobs.extend([blob] if blob else [])
+            return
+        if len(text) < limits.blob_from_bytes and tries == 1 and _shares_a_row(run, step):
             if not run.pack:
                 run.pack_node, run.pack_from = step.node.id, started_at
             run.pack.append(f'["{step.node.id}",{text}]')
         else:
+            payload, blob = place(text, limits.blob_from_bytes)
+            run.blobs.extend([blob] if blob else [])
             run.entries.append(
                 op.Entry(
                     step.node.id,
@@ -428,8 +427,7 @@ class Executor:
                     ended_at=now,
                 )
             )
-        if step.node.id != OUTPUT:
-            run.events.append(("node.succeeded", step.node.id, now, {"ms": now - started_at}))
+        run.events.append(("node.succeeded", step.node.id, now, {"ms": now - started_at}))
 
     async def _fail(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
         """Follow the order of errors: next attempt, then the node's `on_error`, then the end of the execution."""
@@ -512,7 +510,7 @@ class Executor:
 
     async def _put_off(self, run: Run, error: UnknownNodeType) -> NoReturn:
         """This process lacks a node type that another may have (a rolling upgrade): later, at no cost to the node."""
-        log.warning("A segment of %s is put off: %s", run.work.facts.execution, error)
+        log.warning("A segment of %s is put off: %s", run.work.facts.execution, str(error))
         due = self._services.clock.now() + _PUT_OFF
         await self._hand_in(
             op.Suspend(
@@ -777,10 +775,11 @@ def _without_secrets(error: NodeError, context: NodeContext) -> NodeError:
     return dataclasses.replace(error, message=message, details=details if isinstance(details, dict) else {})
 
 
-def _seconds_left(step: Step, run: Run, now: int) -> float:
+def _seconds_left(step: Step, run: Run, clock: Clock) -> float:
     """Return how long this attempt may take: its own limit, and what is left of the limit on all attempts."""
     if step.node.total_timeout is None:
         return step.node.attempt_timeout
+    now = clock.now()
     first = run.work.first_try_at if run.head == run.work.head and run.work.tries else now
     return max(0.0, min(step.node.attempt_timeout, step.node.total_timeout - (now - (first or now)) / 1000))
 
@@ -803,9 +802,9 @@ def _leaves_by(exit_: Exit, ports: tuple[str, ...], exits: Sequence[Exit], *, fa
     return (exit_.on == "error" or exit_.port == "error") and not caught
 
 
-def _own(run: Run) -> set[str]:
-    """Nodes with a journal row of their own from before: their outcome goes there and not into the pack."""
-    return {node for node, step in run.work.past if not step}
+def _shares_a_row(run: Run, step: Step) -> bool:
+    """Whether a node's outcome goes into the pack: it has no effect, and no journal row of its own from before."""
+    return step.node.effect is Effect.NONE and (step.node.id, "") not in run.work.past
 
 
 def _in_flight(run: Run) -> bool:

@@ -128,7 +128,7 @@ class Leases:
                 else:
                     self._look_for_cancels()
             except Unavailable as error:
-                log.warning("The heartbeat could not be written: %s", error)
+                log.warning("The heartbeat could not be written: %s", str(error))
 
     def renew(self) -> None:
         """Prolong every claim whose attempt is within its time; stop the ones that are lost or to be cancelled."""

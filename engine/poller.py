@@ -124,7 +124,7 @@ class Poller:
         try:
             return self._gauge.emptied()
         except DOWN as error:
-            log.debug("The broker cannot be asked: %s", error)
+            log.debug("The broker cannot be asked: %s", str(error))
             self._gauge.close()
             return False
 
@@ -142,7 +142,7 @@ class Poller:
         try:
             lengths = self._gauge.lengths(sorted({row[4] for row in rows}))
         except DOWN as error:
-            log.debug("The broker cannot be asked: %s", error)
+            log.debug("The broker cannot be asked: %s", str(error))
             self._gauge.close()
             return False
         left = {queue: self._room.learn(queue, length) for queue, length in lengths.items()}
@@ -229,7 +229,7 @@ class PollerThread:
             try:
                 pause = self._poller.tick()
             except CeleriacError as error:
-                log.warning("A round of the poller failed: %s", error)
+                log.warning("A round of the poller failed: %s", str(error))
                 pause = 1.0
             except Exception:
                 log.exception("A round of the poller failed.")

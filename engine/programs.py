@@ -41,7 +41,7 @@ class Step:
 def _validated(node: PlanNode, node_type: NodeType | None, config: Any) -> BaseModel:
     assert node_type is not None
     try:
-        return node_type.config.model_validate(config)
+        return node_type.config.__pydantic_validator__.validate_python(config)  # type: ignore[no-any-return]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "config"

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_hung_up: list[str] = []
+"""RabbitMQ servers that tests have killed in the middle of a handshake."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """Collect what py-amqp leaves to the garbage collector when a broker hangs up: its sockets, and nothing else."""
+    with warnings.catch_warnings():
+        if _hung_up:
+            warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)
+        gc.collect()
+
+
 def pytest_report_header() -> list[str]:
     return [f"server: {line}" for line in servers.survey()]
 
@@ -34,16 +47,12 @@ def postgres() -> Iterator[servers.Postgres]:
 
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[servers.RabbitMQ]:
-    try:
-        server = servers.start_rabbitmq()
-    except servers.NoServer as reason:
-        pytest.skip(str(reason))
+    if (missing := servers.no_rabbitmq()) is not None:
+        pytest.skip(missing)
+    server = servers.start_rabbitmq()
     yield server
     server.stop()
-    with warnings.catch_warnings():
-        # py-amqp leaves its socket to the garbage collector when a broker hangs up during the handshake.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    _hung_up.append(server.url)
 
 
 @pytest.fixture

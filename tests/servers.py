@@ -510,12 +510,17 @@ class RabbitMQ(Server):
 
 def start_rabbitmq() -> RabbitMQ:
     """The server that this run uses. No wheel carries one; without any, `NoServer` says what to do."""
-    url = os.environ.get(RabbitMQ.named_by)
-    if not url and not rabbitmq_scripts():
-        raise NoServer(
-            f"RabbitMQ is not installed (apt-get install rabbitmq-server); {RabbitMQ.named_by} is unset"
-        )
-    return RabbitMQ(url=url)
+    missing = no_rabbitmq()
+    if missing is not None:
+        raise NoServer(missing)
+    return RabbitMQ(url=os.environ.get(RabbitMQ.named_by))
+
+
+def no_rabbitmq() -> str | None:
+    """Return why this machine has no RabbitMQ to test with, if that is so."""
+    if os.environ.get(RabbitMQ.named_by) or rabbitmq_scripts():
+        return None
+    return f"RabbitMQ is not installed (apt-get install rabbitmq-server); {RabbitMQ.named_by} is unset"
 
 
 # --- What a run will use ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.conftest import Installation
+from tests.acceptance.conftest import Installation, lives
 from tests.builders import document, edges, node, wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -150,6 +150,15 @@ def test_every_list_is_json_when_asked_and_a_table_otherwise(installation: Insta
     assert shown.json["document"] == HELLO
 
 
+def test_a_second_stack_on_the_same_data_is_refused_with_the_way_to_the_first(
+    installation: Installation,
+) -> None:
+    refused = installation.command("up", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (1, "stack.running")
+    assert installation.told["url"] in refused.json["error"]["message"]
+    assert str(installation.told["pid"]) in refused.json["error"]["hint"]
+
+
 def test_a_secret_is_read_from_stdin_and_never_from_the_command_line(installation: Installation) -> None:
     words = ["connections", "add", "crm", "--kind", "bearer", "--host", "api.example.com"]
     asked = installation.command(*words, "--json")
@@ -260,7 +269,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing(installation: Installation)
     installation.push(SLOW)
     execution = installation.execute("slow")["id"]
     wait_until(lambda: installation.nodes(execution)["work"]["status"] == "running", 20, "the work")
-    installation.kill("worker")
+    assert not lives(installation.kill("worker"))
+    assert "the worker died (SIGKILL)" in installation.words
     body = installation.execution(execution, wait=40)
     assert (body["status"], body["output"]) == ("succeeded", {"after": None})
     events = installation.http.get(f"/api/v1/executions/{execution}/events").json()["data"]

@@ -59,7 +59,10 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     """Break, heal, settle, judge. Returns whether all promises were kept."""
     stack.wait_ready()
     load = Load(
-        stack, seed, Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True, fatal=0.3), open_limit
+        stack,
+        seed,
+        Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True, fatal=0.3),
+        open_limit,
     )
     load.prepare(DEFINITIONS)
     nemesis = Nemesis(stack, load, seed, LEASE)
@@ -92,6 +95,8 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     )
     violations = checker.check(evidence)
     summary(evidence, nemesis, settled, len(violations))
+    for name, member in stack.members.items():
+        print(f"  {name} ended by itself: {dict(Counter(member.codes))}")
     for text, count in sorted(stack.said().items(), key=lambda each: -each[1])[:12]:
         print(f"  in the logs, {count} times: {text}")
     if violations:

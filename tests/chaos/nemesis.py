@@ -29,7 +29,6 @@ class Nemesis:
         self._load = load
         self._rng = random.Random(f"nemesis {seed}")
         self._lease = lease
-        self._kept: list[bytes] = []
         self._calm: list[tuple[float, str]] = []
         self.faults: list[Fault] = []
         self.counts: Counter[str] = Counter()
@@ -52,7 +51,7 @@ class Nemesis:
             self._flush: 3,
             self._stall: 4,
             self._reorder: 3,
-            self._late: 1,
+            self._late: 2,
         }
         if self._stack.postgres is not None:
             kinds |= {self._cut_database: 2, self._restart_database: 1}
@@ -113,15 +112,17 @@ class Nemesis:
         return "flushed the broker" if self._stack.broker_back_at is None and self._stack.flush() else None
 
     def _stall(self) -> str | None:
-        """Stop a process for longer than its leases last; then it goes on, as if nothing had been."""
+        """Stop processes for longer than their leases last; then they go on, as if nothing had been."""
         names = self._running()
         if not names:
             return None
-        name = self._rng.choice(names)
+        workers = [name for name in names if name.startswith("worker")]
+        chosen = workers if workers and self._rng.random() < 0.3 else [self._rng.choice(names)]
         seconds = self._lease * (1.2 + 0.8 * self._rng.random())
-        self._stack.members[name].stall(on=True)
-        self._calm.append((time.monotonic() + seconds, name))
-        return f"stalled {name} for {seconds:.1f} s"
+        for name in chosen:
+            self._stack.members[name].stall(on=True)
+            self._calm.append((time.monotonic() + seconds, name))
+        return f"stalled {' and '.join(chosen)} for {seconds:.1f} s"
 
     def _wake(self) -> None:
         for at, name in list(self._calm):
@@ -136,12 +137,12 @@ class Nemesis:
     def _reorder(self) -> str | None:
         if self._stack.broker_back_at is not None:
             return None
-        self._kept += self._stack.reorder(self._rng, 20)
-        return "reordered the queue"
+        return f"reordered {self._stack.reorder(self._rng, 20)} messages"
 
     def _late(self) -> str | None:
-        late, self._kept = self._kept, []
-        if self._stack.broker_back_at is not None or not self._stack.put_back(late):
+        """Refer to segments of old executions, most of which are over."""
+        late = [(each, self._rng.randint(0, 12), "") for each in self._load.old(100)]
+        if self._stack.broker_back_at is not None or not self._stack.send(late):
             return None
         return f"repeated {len(late)} late messages"
 
