@@ -88,6 +88,7 @@ class Run:
     head: int = 0
     ports: tuple[str, ...] = ("out",)
     failed: NodeError | None = None
+    unready: ExpressionError | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -244,14 +245,19 @@ class Executor:
         values: dict[str, Json] = dict(payload) if isinstance(payload, dict) else {}
         values["trigger"] = {**facts.trigger, "payload": payload}
         values["nodes"] = nodes
-        values["vars"] = dict(facts.program.plan.variables)
         values["execution"] = {
             "id": facts.execution,
             "workflow_id": facts.workflow,
             "version": facts.version,
             "started_at": facts.created_at,
         }
-        return Run(work, pure, work.epoch, hold, values, nodes)
+        run = Run(work, pure, work.epoch, hold, values, nodes)
+        try:
+            draws = Draws(self._services.secret, f"{facts.execution}\x1f@vars", facts.created_at)
+            values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
+        except ExpressionError as error:
+            run.unready = error
+        return run
 
     async def _run_nodes(self, run: Run) -> None:
         """Go through the nodes of a segment until its end, a rest, or the failure that ends it."""
@@ -332,6 +338,8 @@ class Executor:
     async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:
         """Render the config and call the node's function, in the way its declaration asks for."""
         at, node = self._services, step.node
+        if run.unready is not None:
+            raise run.unready
         scope = self._scope(run, node.id)
         if node.id == OUTPUT:
             return self._render_output(run, scope)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from celeriac import Fail, NodeType
+from celeriac import Fail, Json, NodeType
 from engine import expressions
 from engine.errors import NotFound
 from engine.plan import OUTPUT, Plan, PlanNode
@@ -46,7 +46,7 @@ def _validated(node: PlanNode, node_type: NodeType | None, config: Any) -> BaseM
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "config"
         message = f"The config of {node.id} is not what {node.type} takes: {place}: {first['msg']}."
-        details = [
+        details: list[Json] = [
             {"field": ".".join(map(str, each["loc"])), "message": each["msg"]}
             for each in error.errors(include_url=False, include_input=False, include_context=False)
         ]
@@ -58,6 +58,7 @@ class Program:
 
     def __init__(self, plan: Plan, registry: Registry) -> None:
         self.plan = plan
+        self.variables = expressions.compile_value(dict(plan.variables))
         self.outputs = expressions.compile_value(plan.outputs) if plan.outputs is not None else None
         self._registry = registry
         self._steps: dict[int, tuple[Step, ...]] = {}

@@ -81,10 +81,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, status: int 
     ]
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
-        cells[-1] = cells[-1].rstrip()
         if status is not None:
             cells[status] = paint(cells[status], row[status])
-        lines.append("  ".join(cells))
+        lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 

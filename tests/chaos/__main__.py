@@ -77,7 +77,7 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
         if time.monotonic() - told > 15:
             told = time.monotonic()
             print(
-                f"  {count} executions, {unfinished} under way, {sum(nemesis.counts.values())} faults",
+                f"  {count} executions, {unfinished} under way, {len(nemesis.faults)} faults",
                 flush=True,
             )
     nemesis.end()

@@ -45,7 +45,7 @@ TRAPS = {
         "dispatch.before": 0.0003,
         "publish.before": 0.001,
     },
-    "api": {"commit.before": 0.002, "commit.after": 0.002, "api.publish.before": 0.004},
+    "api": {"commit.before": 0.001, "commit.after": 0.001, "api.publish.before": 0.002},
     "poller": {"commit.before": 0.002, "commit.after": 0.002, "publish.before": 0.002},
 }
 """Places in the engine where some processes die with a small probability: a kill from outside seldom hits them."""

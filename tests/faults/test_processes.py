@@ -1,0 +1,117 @@
+"""Children, workers and APIs are killed or stopped from outside, at times of their own choosing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.builders import Process, document, edges, is_ready, node, wait_until
+from tests.faults.conftest import BOUND, LEASE, Site
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_a_child_that_is_killed_takes_only_its_own_attempt_with_it(site: Site) -> None:
+    long = node("long", "compute", {"seconds": 1.0, "value": "{{ k }}"})
+    active = site.push(document([long, site.call("after")], edges("long->after")), "child")
+    execution = site.start(active)
+    before = [each for worker in site.workers for each in worker.children()]
+    claimed = "SELECT owner FROM segment WHERE execution_id = ? AND status = 'running'"
+    wait_until(lambda: bool(site.client.query(claimed, execution)), 10, "the claim")
+    ((owner,),) = site.client.query(claimed, execution)
+    (worker,) = (each for each in site.workers if f":{each.pid}:" in owner)
+    wait_until(lambda: any(busy(each) for each in worker.children()), 10, "a child at work")
+    (child,) = (each for each in worker.children() if busy(each))
+    os.kill(child, signal.SIGKILL)
+    died = time.time()
+    assert site.client.finished(execution) == "succeeded"
+    ((finished, deliveries, tries),) = site.client.query(
+        "SELECT e.finished_at, s.deliveries, s.tries FROM execution e JOIN segment s ON s.execution_id = e.id "
+        "WHERE e.id = ? AND s.segment = 0",
+        execution,
+    )
+    assert finished / 1000 - died < BOUND
+    assert (deliveries, tries) == (1, 0)
+    assert worker.code is None
+    assert before is not None
+    site.judge([execution])
+
+
+def busy(pid: int) -> bool:
+    """Whether a process has used the processor for a while."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123  # a path of the kernel
+        fields = file.read().rpartition(")")[2].split()
+    return fields[0] == "R"
+
+
+def working(site: Site, active_name: str, execution: str) -> Process:
+    """The worker of a test's own that holds the first segment."""
+    claimed = "SELECT owner FROM segment WHERE execution_id = ? AND status = 'running'"
+    wait_until(lambda: bool(site.client.query(claimed, execution)), 10, f"the claim of {active_name}")
+    ((owner,),) = site.client.query(claimed, execution)
+    (worker,) = (each for each in site.workers if f":{each.pid}:" in owner)
+    return worker
+
+
+def test_a_worker_killed_in_the_middle_of_an_effect_is_followed_by_another(site: Site) -> None:
+    active = site.push(
+        document([site.call("slow", delay=1.0), site.call("after")], edges("slow->after")), "slow"
+    )
+    executions = site.accept_all(active, 6, f"killed-{site.dialect}")
+    wait_until(lambda: all(site.received(each, "slow") for each in executions), 10, "the calls")
+    worker = working(site, "slow", executions[0])
+    index = site.workers.index(worker)
+    worker.kill()
+    died = time.time()
+    site.client.all_finished(20)
+    ((latest,),) = site.client.query("SELECT max(finished_at) FROM execution")
+    assert latest / 1000 - died < BOUND + 2
+    site.judge(executions)
+    site.workers[index] = site.worker(f"survivor-{index}-again")
+    wait_until(lambda: is_ready(site.workers[index]), 40, "the new worker")
+
+
+def test_a_worker_that_sleeps_through_its_lease_writes_nothing_when_it_wakes(site: Site) -> None:
+    active = site.push(
+        document([site.call("slow", delay=0.7), site.call("after")], edges("slow->after")), "stalled"
+    )
+    execution = site.start(active)
+    wait_until(lambda: site.received(execution, "slow") == 1, 10, "the call")
+    worker = working(site, "stalled", execution)
+    worker.send(signal.SIGSTOP)
+    try:
+        assert site.client.finished(execution) == "succeeded"
+    finally:
+        worker.send(signal.SIGCONT)
+    site.pause(0.5)
+    assert site.applied(execution, "slow") == 1
+    assert site.received(execution, "slow") == 2
+    site.judge([execution])
+    assert worker.code is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "there"),
+    [("commit.before=kill", 0), ("commit.after=kill", 1), ("api.publish.before=kill", 1)],
+)
+def test_an_api_that_dies_while_it_accepts_has_accepted_once_or_not_at_all(
+    site: Site, rule: str, there: int
+) -> None:
+    name, key = f"accepted-{rule.partition('=')[0]}", f"{site.dialect}-{rule}"
+    site.push(document([site.call("effect")]), name)
+    around = {**site.around, "CELERIAC_TEST": "1", "CELERIAC_FAILPOINTS": rule}
+    dying = Process(["-m", "tests.faults.accept", name, key], around, site.folder / f"{name}.log")
+    wait_until(lambda: dying.code is not None, 30, "the death of the API")
+    assert dying.code == -signal.SIGKILL
+    accepted = "SELECT id FROM execution WHERE idempotency_key = ?"
+    assert len(site.client.query(accepted, key)) == there
+    again = Process(["-m", "tests.faults.accept", name, key], site.around, site.folder / f"{name}-again.log")
+    wait_until(lambda: again.code is not None, 30, "the answer")
+    assert again.code == 0
+    ((execution,),) = site.client.query(accepted, key)
+    assert again.said().split() == [execution, str(there == 0)]
+    assert site.client.finished(execution, BOUND + LEASE) == "succeeded"
+    site.judge([execution])

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from celeriac.cli import app
+from tests.builders import document, edge, edges, node
+
+runner = CliRunner()
+
+
+def written(folder: Path, *ways: str, names: str = "abc") -> str:
+    path = folder / "w.json"
+    path.write_text(json.dumps(document([node(each) for each in names], edges(*ways))))
+    return str(path)
+
+
+def test_several_files_are_checked_and_each_has_its_verdict(tmp_path: Path) -> None:
+    good = written(tmp_path, "a->b->c")
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"name": "x",\n "definition": {"nodes": [{"id": "a", "type": "nop"}]}}')
+    ran = runner.invoke(app, ["validate", good, str(bad)])
+    assert ran.exit_code == 2
+    assert ran.stdout.splitlines() == [f"{good}: ok", f"{bad}: one mistake"]
+    assert f"{bad}:2:47: error: " in ran.stderr
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    ran = runner.invoke(app, ["validate", str(tmp_path / "none.json"), "--json"])
+    assert (ran.exit_code, json.loads(ran.stdout)["error"]["code"]) == (2, "file.unreadable")
+
+
+def test_a_segment_that_stands_elsewhere_is_named_by_its_number(tmp_path: Path) -> None:
+    ran = runner.invoke(app, ["compile", written(tmp_path, "a->b->d", "a->c->d", "b->c", names="abcd")])
+    assert ran.exit_code == 0
+    assert "-> segment" in ran.stdout
+
+
+def test_exits_are_labelled_by_what_takes_them(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    nodes = [node("ask", "if", {"condition": "true"}), node("yes"), node("no"), node("oops")]
+    ways = [
+        edge("ask", "yes", port="true"),
+        edge("ask", "no", port="false", when="1 > 0"),
+        edge("ask", "oops", on="error"),
+    ]
+    path.write_text(json.dumps(document(nodes, ways)))
+    lines = runner.invoke(app, ["compile", str(path), "--format", "mermaid"]).stdout.splitlines()
+    assert [line for line in lines if line.startswith("  s0 -->|")] == [
+        "  s0 -->|true| s1",
+        "  s0 -->|false when| s2",
+        "  s0 -->|error| s3",
+    ]
+
+
+@pytest.mark.parametrize("form", ["tree", "json", "mermaid"])
+def test_a_bad_definition_is_not_compiled(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "w.json"
+    path.write_text('{"name": "x", "definition": {"nodes": []}}')
+    ran = runner.invoke(app, ["compile", str(path), "--format", form])
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "celeriac validate" in ran.stderr

@@ -1,0 +1,1198 @@
+"""The heart, in this process, on SQLite, with a clock held in the hand and nodes that do as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel
+
+from celeriac import Context, Effect, Fail, Json, NodeType, Retry, Route, TryAgain, Uncertain, Wait, node
+from engine import operations as op
+from engine.errors import Unavailable
+from engine.execute import ChildDied, Executor
+from engine.failpoints import FailpointError
+from engine.leases import Hold, Stop, _Loop
+from engine.registry import Registry
+from engine.settings import Limits
+from tests.builders import document, edge, edges
+from tests.builders import node as vertex
+from tests.workbench import NOW, OWNER, Workbench
+
+Act = Callable[[Context], Any]
+
+
+class Config(BaseModel):
+    """What a node is handed."""
+
+    text: Any = None
+
+
+class Stage:
+    """Tells each node what to do, by its id: one act a call, the last one for ever after."""
+
+    def __init__(self) -> None:
+        self.acts: dict[str, list[Act]] = {}
+        self.calls: list[str] = []
+        self.seen: list[tuple[str, Any]] = []
+
+    def tell(self, name: str, *acts: Any) -> None:
+        """Set what a node does; what is no function is returned, an exception raised."""
+        self.acts[name] = [each if callable(each) else _does(each) for each in acts]
+
+    def play(self, ctx: Context, config: Config) -> Any:
+        self.calls.append(ctx.node_id)
+        self.seen.append((ctx.node_id, config.text))
+        acts = self.acts.get(ctx.node_id, [lambda _: {"by": ctx.node_id}])
+        return (acts.pop(0) if len(acts) > 1 else acts[0])(ctx)
+
+
+def _does(what: Any) -> Act:
+    def act(_: Context) -> Any:
+        if isinstance(what, BaseException):
+            raise what
+        return what
+
+    return act
+
+
+STAGE = Stage()
+
+
+def declared(name: str, **more: Any) -> NodeType:
+    @node(name, **more)
+    def run(config: Config, ctx: Context) -> Any:
+        """Do as the stage says."""
+        return STAGE.play(ctx, config)
+
+    @node(name, **more)
+    async def wait(config: Config, ctx: Context) -> Any:
+        """Do as the stage says."""
+        result = STAGE.play(ctx, config)
+        return await result if isinstance(result, Awaitable) else result
+
+    return wait if more.get("effect", Effect.NONE) is not Effect.NONE else run
+
+
+REGISTRY = Registry(
+    [
+        declared("pure"),
+        declared("forks", ports=("true", "false")),
+        declared("waits", waits=True),
+        declared("computes", process=True),
+        declared("read", effect=Effect.READ),
+        declared("keyed", effect=Effect.KEYED),
+        declared("once", effect=Effect.ONCE, retry=Retry(2, on=("x.busy",), jitter=0)),
+        declared("quick", effect=Effect.READ, timeout=0.01),
+    ]
+)
+
+
+@dataclass
+class Link:
+    """An opened connection."""
+
+    http: Any = None
+
+
+class Around:
+    """A way out with one connection."""
+
+    def client(self) -> Any:
+        return None
+
+    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
+        return Link(), frozenset({"s3cr3t-token"})
+
+
+class Children:
+    """Child processes that do as the stage says too."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any, float]] = []
+
+    async def call(self, step: Any, config: Any, context: Any, timeout: float) -> Any:  # noqa: ASYNC109  as the protocol has it
+        self.asked.append((step.node.id, config, timeout))
+        result = STAGE.play(context, Config(**config))
+        return await result if isinstance(result, Awaitable) else result
+
+
+class Theatre(Workbench):
+    """A workbench whose executor has children and a way out."""
+
+    children: Children
+
+    def executor(self, children: Any = None, around: Any = None, owner: str = OWNER) -> Executor:
+        return super().executor(children or self.children, around or Around(), owner)
+
+    async def run(self, body: dict[str, Any], payload: Any = None, **more: Any) -> str:
+        """Start and carry an execution as far as it goes."""
+        name = self.start(self.push(body), payload, **more)
+        await self.carry()
+        return name
+
+    async def tick(self, seconds: float) -> None:
+        """Let time pass, wake what is due, and carry it."""
+        self.clock.move(seconds)
+        self.poller().tick()
+        await self.carry()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    STAGE.acts.clear()
+    STAGE.calls.clear()
+    STAGE.seen.clear()
+    yield STAGE
+    STAGE.acts.clear()
+
+
+@pytest.fixture
+async def at(tmp_path: Path, stage: Stage) -> AsyncIterator[Theatre]:
+    made = theatre(tmp_path)
+    yield made
+    assert made.leases.held() == []
+    made.close()
+
+
+def theatre(folder: Path, **more: Any) -> Theatre:
+    made = Theatre(folder, registry=REGISTRY, **more)
+    made.children = Children()
+    made.leases._loop = _Loop(asyncio.get_running_loop(), 0)
+    return made
+
+
+def chain(*nodes: Any, **more: Any) -> dict[str, Any]:
+    """Nodes a, b, c, ... one behind the other; each a type, or a whole node without its id."""
+    made = []
+    for name, each in zip("abcdefgh", nodes, strict=False):
+        made.append(vertex(name, each) if isinstance(each, str) else {"id": name, **each})
+    return document(made, edges("->".join(each["id"] for each in made)) if len(made) > 1 else [], **more)
+
+
+def statuses(at: Workbench, name: str) -> dict[str, str]:
+    """What the journal says of each node with a row of its own."""
+    return {
+        node_: status for node_, status, step in at.journal(name, "node", "status", "step") if not step
+    }
+
+
+# Success
+
+
+async def test_pure_nodes_leave_one_row_and_no_claim(at: Theatre, stage: Stage) -> None:
+    name = await at.run(chain("pure", "pure", "pure"))
+    assert (at.status(name), at.output(name)) == ("succeeded", {"c": {"by": "c"}})
+    assert stage.calls == ["a", "b", "c"]
+    assert at.segment(name, 0, "epoch", "status") == (0, "done")
+    assert at.journal(name, "node", "status", "effect") == [("a", "pack", "none")]
+    assert at.kinds(name) == ["execution.created", *["node.succeeded"] * 3, "execution.succeeded"]
+    assert at.outlet.ended == [(name, None)]
+
+
+async def test_a_config_sees_the_payload_the_variables_the_execution_and_earlier_outputs(
+    at: Theatre, stage: Stage
+) -> None:
+    text = ["{{ k }}", "{{ trigger.payload.k }}", "{{ trigger.type }}", "{{ vars.v }}", "{{ nodes.a.output.by }}"]
+    name = await at.run(
+        chain("pure", {"type": "pure", "config": {"text": [*text, "{{ execution.id }}"]}}, variables={"v": 2}),
+        {"k": 1},
+    )
+    assert stage.seen[1] == ("b", [1, 1, "manual", 2, "a", name])
+
+
+async def test_a_payload_that_is_no_object_is_found_at_the_trigger(at: Theatre, stage: Stage) -> None:
+    await at.run(chain({"type": "pure", "config": {"text": "{{ trigger.payload }}"}}), [1, 2])
+    assert stage.seen == [("a", [1, 2])]
+
+
+async def test_branches_run_and_meet(at: Theatre, stage: Stage) -> None:
+    body = document(
+        [vertex(each, "read") for each in "abcd"], edges("a->b->d", "a->c->d"), outputs="{{ nodes.d.output.by }}"
+    )
+    name = await at.run(body)
+    assert (at.status(name), at.output(name)) == ("succeeded", "d")
+    assert sorted(stage.calls) == ["a", "b", "c", "d"]
+    assert set(at.segments(name).values()) == {"done"}
+
+
+async def test_whoever_waits_for_the_end_is_told(at: Theatre) -> None:
+    name = await at.run(chain("pure"), reply_to="me")
+    assert at.outlet.ended == [(name, "me")]
+
+
+async def test_a_route_takes_its_port_and_no_other(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Route(("false",), 7))
+    body = document(
+        [vertex("a", "forks"), vertex("yes", "pure"), vertex("no", "pure")],
+        [edge("a", "yes", port="true"), edge("a", "no", port="false")],
+    )
+    name = await at.run(body)
+    assert stage.calls == ["a", "no"]
+    assert at.output(name) == {"no": {"by": "no"}}
+
+
+async def test_a_route_to_nowhere_in_the_middle_ends_the_branch(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Route((), 7))
+    name = await at.run(document([vertex("a", "forks"), vertex("b", "pure")], [edge("a", "b", port="true")]))
+    assert stage.calls == ["a"]
+    assert (at.status(name), at.output(name)) == ("succeeded", {})
+
+
+async def test_a_port_that_the_type_does_not_have_fails_the_node(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Route(("maybe",), 7))
+    name = await at.run(chain("pure", "pure"))
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "node.unknown_port")
+    assert "maybe" in at.error(name)["message"]
+
+
+@pytest.mark.parametrize(("when", "expected"), [("k > 1", ["a", "b"]), ("k > 9", ["a"])])
+async def test_a_condition_decides_its_edge(
+    at: Theatre, stage: Stage, when: str, expected: list[str]
+) -> None:
+    name = await at.run(
+        document([vertex("a", "pure"), vertex("b", "pure")], [edge("a", "b", when=when)]), {"k": 2}
+    )
+    assert (at.status(name), stage.calls) == ("succeeded", expected)
+
+
+@pytest.mark.parametrize(
+    ("when", "code"), [("k", "expression.not_boolean"), ("nothing", "expression.unknown_name")]
+)
+async def test_a_condition_that_cannot_be_decided_fails_the_execution(
+    at: Theatre, when: str, code: str
+) -> None:
+    name = await at.run(
+        document([vertex("a", "pure"), vertex("b", "pure")], [edge("a", "b", when=when)]), {"k": 2}
+    )
+    assert at.status(name) == "failed"
+    assert (at.error(name)["code"], at.error(name)["node"]) == (code, "a")
+
+
+async def test_a_large_output_lies_in_a_blob_and_is_read_back(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", "x" * 40_000)
+    body = document(
+        [vertex("a", "pure"), vertex("b", "read", {"text": "{{ nodes.a.output | length }}"})],
+        edges("a->b"),
+        outputs="{{ nodes.a.output }}",
+    )
+    body["definition"]["edges"][0]["when"] = "true"
+    name = await at.run(body)
+    assert ("b", 40_000) in stage.seen
+    assert at.output(name) == "x" * 40_000
+    assert [row[:2] for row in at.journal(name, "node", "status", "output", "blob") if row[3]] == [
+        ("a", "succeeded")
+    ]
+
+
+async def test_the_lines_a_node_writes_are_in_the_history_before_its_end(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda ctx: ctx.log("hello", "warning", k=1))
+    name = await at.run(chain("pure"))
+    assert at.kinds(name)[1:3] == ["node.log", "node.succeeded"]
+    assert at.events(name)[1] == [
+        "node.log",
+        "a",
+        NOW,
+        {"level": "warning", "message": "hello", "k": 1},
+    ]
+
+
+async def test_the_attempt_the_key_and_the_time_are_a_calls_own(at: Theatre, stage: Stage) -> None:
+    found: list[Any] = []
+
+    def look(ctx: Context) -> None:
+        found.append((ctx.attempt, ctx.idempotency_key, ctx.now().timestamp() * 1000, ctx.item))
+
+    stage.tell("a", look)
+    await at.run(chain("read"))
+    ((attempt, key, now, item),) = found
+    assert (attempt, now, item) == (1, NOW, "")
+    assert len(key) == 32
+
+
+# Wait
+
+
+async def test_a_wait_holds_nothing_and_goes_on_with_its_value(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 5_000, {"v": 1}))
+    name = await at.run(chain("waits", {"type": "pure", "config": {"text": "{{ nodes.a.output.v }}"}}))
+    assert at.status(name) == "waiting"
+    assert at.segment(name, 0, "status", "due") == ("waiting", NOW + 5_000)
+    assert statuses(at, name)["a"] == "waiting"
+    await at.tick(4.9)
+    assert at.status(name) == "waiting"
+    await at.tick(0.1)
+    assert at.status(name) == "succeeded"
+    assert stage.seen == [("a", None), ("b", 1)]
+    assert statuses(at, name)["a"] == "succeeded"
+
+
+async def test_a_wait_whose_time_has_passed_holds_nothing_up(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW, "v"))
+    name = await at.run(chain("waits"))
+    assert (at.status(name), at.output(name)) == ("succeeded", {"a": "v"})
+
+
+async def test_a_wait_keeps_a_large_value_in_a_blob(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 1_000, "x" * 40_000))
+    name = await at.run(chain("waits"))
+    await at.tick(1)
+    assert at.output(name) == {"a": "x" * 40_000}
+
+
+async def test_a_type_that_does_not_say_that_it_waits_may_not(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 1_000))
+    name = await at.run(chain("pure", "pure"))
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "node.wait_undeclared")
+
+
+# Failure
+
+
+async def test_an_unhandled_failure_ends_the_execution_with_the_nodes_name(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", Fail("x.broken", "It broke.", {"k": 1}))
+    name = await at.run(chain("pure", "pure", "pure"))
+    assert at.status(name) == "failed"
+    assert at.error(name) == {"code": "x.broken", "message": "It broke.", "details": {"k": 1}, "node": "b"}
+    assert stage.calls == ["a", "b"]
+    assert statuses(at, name) == {"a": "pack", "b": "failed"}
+    assert at.kinds(name)[-2:] == ["node.failed", "execution.failed"]
+
+
+async def test_a_crash_is_recorded_by_its_class(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", ZeroDivisionError("by zero"))
+    name = await at.run(chain("pure"))
+    assert at.error(name)["code"] == "node.crashed"
+    assert at.error(name)["message"] == "ZeroDivisionError: by zero"
+
+
+async def test_an_expression_or_a_config_that_fails_is_its_nodes_failure(at: Theatre) -> None:
+    name = await at.run(chain({"type": "pure", "config": {"text": "{{ nothing }}"}}))
+    assert at.error(name)["code"] == "expression.unknown_name"
+    assert at.error(name)["node"] == "a"
+
+
+async def test_the_output_of_an_execution_may_fail_it(at: Theatre) -> None:
+    name = await at.run(chain("pure", outputs="{{ nothing }}"))
+    assert (at.status(name), at.error(name)["node"]) == ("failed", "@output")
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (float("nan"), "node.output_invalid"),
+        ({"k": object()}, "node.output_invalid"),
+        ("\0", "node.output_invalid"),
+    ],
+)
+async def test_what_cannot_be_stored_fails_its_node_and_is_not_tried_again(
+    at: Theatre, stage: Stage, value: Any, code: str
+) -> None:
+    stage.tell("a", value)
+    name = await at.run(chain({"type": "pure", "retry": {"max_attempts": 3}}))
+    assert (at.status(name), at.error(name)["code"]) == ("failed", code)
+    assert stage.calls == ["a"]
+
+
+async def test_an_output_over_the_limit_fails_its_node(tmp_path: Path, stage: Stage) -> None:
+    at = theatre(tmp_path, limits=Limits(output_bytes=100))
+    stage.tell("a", "x" * 99)
+    name = await at.run(chain("pure"))
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "node.output_too_large")
+    at.close()
+
+
+async def test_a_wait_or_a_default_that_cannot_be_stored_fails_its_node_too(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 1_000, float("nan")))
+    name = await at.run(chain("waits"))
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "node.output_invalid")
+
+
+async def test_a_failure_may_be_data(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    text = "{{ nodes.a.error.code }} {{ nodes.a.output }}"
+    name = await at.run(
+        chain({"type": "pure", "on_error": "continue"}, {"type": "pure", "config": {"text": text}})
+    )
+    assert at.status(name) == "succeeded"
+    assert stage.seen[1] == ("b", "x.broken null")
+    assert statuses(at, name)["a"] == "continued"
+
+
+async def test_a_failure_may_have_a_default(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    name = await at.run(
+        chain(
+            {"type": "read", "on_error": {"default": {"v": 7}}},
+            {"type": "read", "config": {"text": "{{ nodes.a.output.v }}"}},
+        )
+    )
+    assert (at.status(name), stage.seen[1]) == ("succeeded", ("b", 7))
+
+
+async def test_a_large_default_lies_in_a_blob(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    name = await at.run(chain({"type": "pure", "on_error": {"default": "x" * 40_000}}))
+    assert at.output(name) == {"a": "x" * 40_000}
+
+
+async def test_a_failure_may_take_a_branch_that_reads_it(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    body = document(
+        [vertex("a", "read"), vertex("b", "pure"), vertex("c", "pure", {"text": "{{ nodes.a.error.code }}"})],
+        [*edges("a->b"), edge("a", "c", on="error")],
+    )
+    name = await at.run(body)
+    assert at.status(name) == "succeeded"
+    assert stage.seen == [("a", None), ("c", "x.broken")]
+
+
+async def test_a_failure_that_takes_a_branch_in_another_message_is_read_from_the_journal(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    text = "{{ nodes.a.error.code }}"
+    body = document(
+        [vertex("a", "pure"), vertex("c", "pure", {"text": text}, queue="cpu")], [edge("a", "c", port="error")]
+    )
+    await at.run(body)
+    assert stage.seen == [("a", None), ("c", "x.broken")]
+
+
+@pytest.mark.parametrize(
+    ("ways", "expected"),
+    [
+        ([edge("a", "late", on="timeout"), edge("a", "broken", on="error")], ["a", "late"]),
+        ([edge("a", "broken", on="error")], ["a", "broken"]),
+        ([edge("a", "late", on="timeout")], ["a", "late"]),
+    ],
+)
+async def test_a_timeout_takes_its_own_branch_when_there_is_one(
+    at: Theatre, stage: Stage, ways: list[dict[str, Any]], expected: list[str]
+) -> None:
+    stage.tell("a", lambda _: asyncio.sleep(5))
+    targets = sorted({each["to"] for each in ways})
+    await at.run(document([vertex("a", "quick"), *(vertex(each, "pure") for each in targets)], ways))
+    assert stage.calls == expected
+
+
+# Retry
+
+
+async def test_a_failed_attempt_is_made_again_after_its_pause(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", TryAgain("x.busy", "Busy."), "done")
+    name = await at.run(
+        chain("pure", {"type": "pure", "retry": {"max_attempts": 3, "delay": 4, "jitter": 0}}, "pure")
+    )
+    assert at.status(name) == "waiting"
+    assert at.segment(name, 0, "status", "due", "tries", "first_try_at") == (
+        "backing_off",
+        NOW + 4_000,
+        1,
+        NOW,
+    )
+    assert at.events(name)[-1][3] == {
+        "attempt": 1,
+        "error": {"code": "x.busy", "message": "Busy."},
+        "delay": 4,
+    }
+    await at.tick(4)
+    assert at.status(name) == "succeeded"
+    assert stage.calls == ["a", "b", "b", "c"]
+    assert at.journal(name, "node", "status", "tries") == [
+        ("a", "pack", 1),
+        ("b", "succeeded", 2),
+        ("c", "pack", 1),
+    ]
+
+
+async def test_attempts_are_counted_and_the_last_failure_stands(at: Theatre, stage: Stage) -> None:
+    attempts: list[int] = []
+
+    def again(ctx: Context) -> None:
+        attempts.append(ctx.attempt)
+        raise TryAgain("x.busy", f"Busy {ctx.attempt}.")
+
+    stage.tell("a", again)
+    name = await at.run(chain({"type": "read", "retry": {"max_attempts": 3, "delay": 1, "jitter": 0}}))
+    await at.tick(1)
+    await at.tick(2)
+    assert attempts == [1, 2, 3]
+    assert (at.status(name), at.error(name)["message"]) == ("failed", "Busy 3.")
+    assert at.journal(name, "status", "tries") == [("failed", 3)]
+
+
+async def test_the_attempts_of_one_node_are_not_counted_for_the_next(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", TryAgain("x.busy", "Busy."), "done")
+    stage.tell("b", TryAgain("x.busy", "Busy."), "done")
+    policy = {"max_attempts": 2, "delay": 1, "jitter": 0}
+    name = await at.run(chain({"type": "pure", "retry": policy}, {"type": "pure", "retry": policy}))
+    await at.tick(1)
+    await at.tick(1)
+    assert at.status(name) == "succeeded"
+
+
+async def test_a_draw_of_the_clock_decides_the_jitter(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", TryAgain("x.busy", "Busy."))
+    policy = {"max_attempts": 2, "delay": 4, "jitter": 1}
+    name = await at.run(chain({"type": "pure", "retry": policy}))
+    (due,) = at.segment(name, 0, "due")
+    assert NOW < due < NOW + 4_000
+
+
+async def test_no_attempt_begins_after_the_limit_on_all_of_them(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", TryAgain("x.busy", "Busy."))
+    policy = {"max_attempts": 9, "delay": 4, "backoff": "constant", "jitter": 0}
+    name = await at.run(chain({"type": "pure", "retry": policy, "timeout": {"total": 10}}))
+    await at.tick(4)
+    await at.tick(4)
+    assert at.status(name) == "failed"
+    assert len(stage.calls) == 3
+
+
+async def test_a_node_that_is_not_installed_here_is_put_off_and_costs_no_attempt(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("b", TryAgain("x.busy", "Busy."), "done")
+    policy = {"max_attempts": 3, "delay": 1, "jitter": 0}
+    name = await at.run(chain("pure", {"type": "pure", "retry": policy}))
+    at.programs._registry = Registry([])
+    at.programs._found.clear()
+    await at.tick(1)
+    assert at.segment(name, 0, "status", "head", "tries", "first_try_at", "due") == (
+        "backing_off",
+        2,
+        1,
+        NOW,
+        NOW + 11_000,
+    )
+    at.programs._registry = REGISTRY
+    at.programs._found.clear()
+    await at.tick(10)
+    assert at.status(name) == "succeeded"
+    assert stage.calls == ["a", "b", "b"]
+
+
+# Timeouts and children
+
+
+async def test_an_attempt_that_takes_too_long_fails(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda _: asyncio.sleep(5))
+    name = await at.run(chain("quick"))
+    assert (at.error(name)["code"], at.error(name)["message"]) == (
+        "node.timeout",
+        "The attempt took longer than 0.01 s.",
+    )
+
+
+async def test_a_timeout_of_the_nodes_own_is_its_own_failure(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", TimeoutError("mine"))
+    name = await at.run(chain("read"))
+    assert at.error(name)["code"] == "node.crashed"
+
+
+async def test_a_later_attempt_has_what_is_left_of_the_limit_on_all(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", TryAgain("x.busy", "Busy."), "done")
+    policy = {"max_attempts": 3, "delay": 4, "jitter": 0}
+    await at.run(chain({"type": "computes", "retry": policy, "timeout": {"attempt": 8, "total": 10}}))
+    await at.tick(4)
+    assert [seconds for _, _, seconds in at.children.asked] == [8, 6]
+
+
+async def test_a_node_that_computes_is_called_in_a_child_with_its_rendered_config(
+    at: Theatre, stage: Stage
+) -> None:
+    name = await at.run(chain({"type": "computes", "config": {"text": "{{ k }}"}}), {"k": 5})
+    assert at.status(name) == "succeeded"
+    assert at.children.asked == [("a", {"text": 5}, 300.0)]
+
+
+async def test_a_child_that_dies_costs_a_delivery_and_no_attempt_and_too_many_are_put_aside(
+    at: Theatre, stage: Stage
+) -> None:
+    attempts: list[int] = []
+
+    def die(ctx: Context) -> None:
+        attempts.append(ctx.attempt)
+        raise ChildDied("The child process of a died (signal 9).")
+
+    stage.tell("a", die)
+    name = await at.run(chain("computes"))
+    assert attempts == [1, 1, 1, 1]
+    assert at.segment(name, 0, "status", "deliveries", "tries") == ("quarantined", 4, 0)
+    assert "signal 9" in at.segment(name, 0, "reason")[0]
+    assert at.status(name) == "waiting"
+
+
+async def test_a_pure_segment_whose_message_was_lost_twice_runs_in_a_child(at: Theatre, stage: Stage) -> None:
+    name = at.start(at.push(chain("pure", "pure")))
+    at.connection.run("UPDATE segment SET deliveries = 2")
+    await at.carry()
+    assert at.status(name) == "succeeded"
+    assert [each for each, _, _ in at.children.asked] == ["a", "b"]
+    assert at.segment(name, 0, "epoch") == (1,)
+
+
+# Effects
+
+
+async def test_an_intent_is_durable_before_an_effect_that_cannot_be_repeated(
+    at: Theatre, stage: Stage
+) -> None:
+    found: list[Any] = []
+    stage.tell("b", lambda ctx: found.append(statuses(at, ctx.execution_id)))
+    name = await at.run(chain("pure", "once"))
+    assert found == [{"a": "pack", "b": "intent"}]
+    assert statuses(at, name) == {"a": "pack", "b": "succeeded"}
+    assert "node.started" in at.kinds(name)
+
+
+async def test_an_outcome_is_durable_before_a_later_effect_starts(at: Theatre, stage: Stage) -> None:
+    found: list[Any] = []
+    stage.tell("b", lambda ctx: found.append(statuses(at, ctx.execution_id)))
+    await at.run(chain("read", "keyed"))
+    assert found == [{"a": "succeeded"}]
+
+
+@pytest.mark.parametrize("error", [ConnectionError("gone"), Uncertain("x.unclear", "Who knows.")])
+async def test_an_effect_of_unknown_fate_waits_for_a_person(
+    at: Theatre, stage: Stage, error: Exception
+) -> None:
+    stage.tell("a", error, "again")
+    name = await at.run(chain("once", "pure"))
+    assert at.status(name) == "waiting"
+    assert at.segment(name, 0, "status") == ("uncertain",)
+    reason = json.loads(at.segment(name, 0, "reason")[0])
+    assert (reason["node"], reason["code"]) == ("a", "effect.uncertain")
+    assert str(error) in reason["message"]
+    assert "node.uncertain" in at.kinds(name)
+
+
+@pytest.mark.parametrize(
+    ("decision", "status", "calls"),
+    [("retry", "succeeded", ["a", "a", "b"]), ("done", "succeeded", ["a", "b"]), ("fail", "failed", ["a"])],
+)
+async def test_a_persons_word_decides_what_follows(
+    at: Theatre, stage: Stage, decision: str, status: str, calls: list[str]
+) -> None:
+    stage.tell("a", ConnectionError("gone"), "again")
+    name = await at.run(chain("once", "pure"))
+    error = '{"code":"x.said","message":"Said so."}' if decision == "fail" else None
+    ready = at.ask(
+        op.Resolve(name, 0, "", decision, NOW, "ann", op.Payload('"told"'), "a", error)
+    )
+    at.outlet.send(name, ready)
+    await at.carry()
+    assert (at.status(name), stage.calls) == (status, calls)
+    if decision == "fail":
+        assert at.error(name) == {"code": "x.said", "message": "Said so.", "node": "a"}
+
+
+async def test_an_unknown_fate_may_count_as_a_failure(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", ConnectionError("gone"))
+    retry = {"max_attempts": 5, "on": ["*"]}
+    name = await at.run(chain({"type": "once", "on_uncertain": "fail", "retry": retry}))
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "effect.uncertain")
+    assert stage.calls == ["a"]
+    assert at.journal(name, "status", "tries") == [("failed", 1)]
+
+
+async def test_an_unknown_fate_may_be_tried_again_by_the_policy(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", ConnectionError("gone"), "done")
+    retry = {"max_attempts": 3, "delay": 1, "jitter": 0}
+    name = await at.run(chain({"type": "once", "on_uncertain": "retry", "retry": retry}))
+    assert at.segment(name, 0, "status") == ("backing_off",)
+    await at.tick(1)
+    assert (at.status(name), stage.calls) == ("succeeded", ["a", "a"])
+
+
+async def test_a_failure_that_the_node_foresaw_leaves_no_doubt(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", TryAgain("x.busy", "Busy."), Fail("x.refused", "No."))
+    name = await at.run(chain("once"))
+    await at.tick(1)
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "x.refused")
+
+
+async def crash(at: Theatre, name: str, during: str) -> None:
+    """Let the process die while a node runs: its task ends, its claim stays, nothing more is written."""
+    started = asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    STAGE.tell(during, lambda _: hang(), *STAGE.acts.get(during, [_does("done")]))
+    task = asyncio.create_task(at.carry())
+    await started.wait()
+    for hold in at.leases.held():
+        hold.stop = Stop.LOST
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    at.clock.move(15)
+    at.poller().tick()
+    del name
+
+
+async def test_after_a_crash_what_is_journaled_is_not_done_again(at: Theatre, stage: Stage) -> None:
+    name = at.start(at.push(chain("pure", "read", "keyed", "pure")))
+    await crash(at, name, "c")
+    await at.carry()
+    assert at.status(name) == "succeeded"
+    assert stage.calls == ["a", "b", "c", "c", "d"]
+    assert at.segment(name, 0, "deliveries", "epoch") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "calls"),
+    [("ask", "waiting", ["a"]), ("fail", "failed", ["a"]), ("retry", "succeeded", ["a", "a"])],
+)
+async def test_an_effect_that_was_under_way_at_a_crash_is_decided_by_its_policy(
+    at: Theatre, stage: Stage, policy: str, status: str, calls: list[str]
+) -> None:
+    name = at.start(at.push(chain({"type": "once", "on_uncertain": policy})))
+    await crash(at, name, "a")
+    await at.carry()
+    assert (at.status(name), stage.calls) == (status, calls)
+
+
+async def test_a_holder_that_may_no_longer_start_an_effect_starts_none(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda _: at.clock.move(14))
+    name = at.start(at.push(chain("read", "once")))
+    await at.carry()
+    assert stage.calls == ["a"]
+    assert at.segments(name) == {0: "running"}
+
+
+# Steps of a node
+
+
+async def test_a_step_is_done_once_over_all_tries_of_its_node(at: Theatre, stage: Stage) -> None:
+    paid: list[str] = []
+
+    async def agent(ctx: Context) -> Json:
+        async def pay(key: str) -> Json:
+            paid.append(key)
+            return {"paid": len(paid)}
+
+        first = await ctx.step("one", Effect.ONCE, pay)
+        if ctx.attempt == 1:
+            raise TryAgain("x.busy", "Busy.")
+        return [first, await ctx.step("two", Effect.READ, pay)]
+
+    stage.tell("a", agent)
+    retry = {"max_attempts": 2, "delay": 1, "jitter": 0}
+    name = await at.run(chain({"type": "keyed", "retry": retry}))
+    await at.tick(1)
+    assert at.output(name) == {"a": [{"paid": 1}, {"paid": 2}]}
+    assert len(set(paid)) == 2
+    assert at.journal(name, "step", "status", "effect") == [
+        ("", "succeeded", "keyed"),
+        ("one", "succeeded", "once"),
+        ("two", "succeeded", "read"),
+    ]
+    assert at.kinds(name).count("step.succeeded") == 2
+
+
+async def test_a_large_result_of_a_step_lies_in_a_blob_and_comes_back(at: Theatre, stage: Stage) -> None:
+    calls: list[str] = []
+
+    async def agent(ctx: Context) -> Json:
+        async def read(key: str) -> Json:
+            calls.append(key)
+            return "x" * 40_000
+
+        value = await ctx.step("one", Effect.READ, read)
+        if ctx.attempt == 1:
+            raise TryAgain("x.busy", "Busy.")
+        return len(cast("str", value))
+
+    stage.tell("a", agent)
+    name = await at.run(chain({"type": "read", "retry": {"max_attempts": 2, "delay": 1, "jitter": 0}}))
+    await at.tick(1)
+    assert (at.output(name), len(calls)) == ({"a": 40_000}, 1)
+
+
+async def test_a_step_that_was_under_way_at_a_crash_is_uncertain(at: Theatre, stage: Stage) -> None:
+    async def agent(ctx: Context) -> Json:
+        async def pay(_: str) -> Json:
+            started.set()
+            await asyncio.Event().wait()
+            return None
+
+        return await ctx.step("one", Effect.ONCE, pay)
+
+    started = asyncio.Event()
+    stage.tell("a", agent)
+    name = at.start(at.push(chain("keyed")))
+    task = asyncio.create_task(at.carry())
+    await started.wait()
+    for hold in at.leases.held():
+        hold.stop = Stop.LOST
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await at.tick(15)
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "effect.uncertain")
+    assert "'one'" in at.error(name)["message"]
+
+
+async def test_a_step_is_not_begun_under_a_claim_that_is_lost(at: Theatre, stage: Stage) -> None:
+    done: list[str] = []
+
+    async def agent(ctx: Context) -> Json:
+        async def pay(key: str) -> Json:
+            done.append(key)
+            return None
+
+        at.clock.move(14)
+        return await ctx.step("one", Effect.READ, pay)
+
+    stage.tell("a", agent)
+    name = at.start(at.push(chain("keyed")))
+    await at.carry()
+    assert done == []
+    assert at.segments(name) == {0: "running"}
+
+
+# Secrets
+
+
+async def test_a_credential_is_taken_out_of_outputs_lines_failures_and_doubts(
+    at: Theatre, stage: Stage
+) -> None:
+    async def echo(ctx: Context) -> Json:
+        await ctx.connect("crm")
+        ctx.log("using s3cr3t-token", token="s3cr3t-token")
+        return {"echo": "Bearer s3cr3t-token"}
+
+    async def fails(ctx: Context) -> Json:
+        await ctx.connect("crm")
+        raise Fail("x.refused", "No to s3cr3t-token.", {"sent": "s3cr3t-token"})
+
+    async def crashes(ctx: Context) -> Json:
+        await ctx.connect("crm")
+        message = "no answer to s3cr3t-token"
+        raise ConnectionError(message)
+
+    async def steps(ctx: Context) -> Json:
+        await ctx.connect("crm")
+
+        async def call(_: str) -> Json:
+            return "s3cr3t-token"
+
+        return await ctx.step("one", Effect.READ, call)
+
+    async def leaves(ctx: Context) -> Route:
+        await ctx.connect("crm")
+        return Route(("out",), "s3cr3t-token")
+
+    for name, act in {"a": echo, "b": fails, "c": steps, "d": leaves, "e": crashes}.items():
+        stage.tell(name, act)
+    kinds: list[Any] = ["read", {"type": "read", "on_error": "continue"}, "keyed", "keyed", "once"]
+    name = await at.run(chain(*kinds))
+    assert at.segments(name) == {0: "uncertain"}
+    stored = "".join(
+        str(at.query(f"SELECT * FROM {table}")) for table in ("execution", "segment", "journal", "event", "blob")
+    )
+    assert "s3cr3t" not in stored
+    assert stored.count("***") >= 6
+
+
+# Cancelling, draining, losing
+
+
+async def started_(at: Theatre, body: dict[str, Any], during: str) -> tuple[str, asyncio.Task[None], asyncio.Event]:
+    """An execution in the middle of a node, which goes on when the event is set."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def linger() -> str:
+        begun.set()
+        await go_on.wait()
+        return "lingered"
+
+    STAGE.tell(during, lambda _: linger())
+    name = at.start(at.push(body))
+    task = asyncio.create_task(at.carry())
+    await begun.wait()
+    return name, task, go_on
+
+
+async def test_a_cancelled_execution_stops_the_node_that_runs_at_the_next_heartbeat(
+    at: Theatre, stage: Stage
+) -> None:
+    name, task, _ = await started_(at, chain("read", "read"), "a")
+    at.ask(op.Cancel(name, NOW))
+    at.leases.renew()
+    await task
+    assert (at.status(name), at.segments(name)) == ("cancelled", {0: "cancelled"})
+    assert stage.calls == ["a"]
+
+
+async def test_a_cancelled_execution_whose_node_ends_first_ends_as_cancelled(at: Theatre) -> None:
+    name, task, go_on = await started_(at, chain("read"), "a")
+    at.ask(op.Cancel(name, NOW))
+    go_on.set()
+    await task
+    assert at.status(name) == "cancelled"
+    assert at.outlet.ended == [(name, None)]
+
+
+async def test_a_node_of_a_cancelled_execution_that_cannot_be_repeated_keeps_its_intent(
+    at: Theatre, stage: Stage
+) -> None:
+    name, task, _ = await started_(at, chain("once"), "a")
+    at.ask(op.Cancel(name, NOW))
+    at.leases.renew()
+    await task
+    assert at.status(name) == "cancelled"
+    assert statuses(at, name) == {"a": "intent"}
+
+
+async def test_a_lost_claim_ends_the_node_and_writes_nothing(at: Theatre, stage: Stage) -> None:
+    name, task, _ = await started_(at, chain("read"), "a")
+    at.ask(op.Lose(name, ((0, "", 1),), NOW, "late", 3))
+    at.leases.renew()
+    await task
+    assert at.segment(name, 0, "status", "deliveries") == ("ready", 1)
+    assert statuses(at, name) == {}
+
+
+async def test_draining_hands_back_what_does_not_end_in_time_and_takes_nothing_new(
+    at: Theatre, stage: Stage
+) -> None:
+    executor = at.executor()
+    begun = asyncio.Event()
+
+    async def linger() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    stage.tell("b", lambda _: linger())
+    name = at.start(at.push(chain("read", "keyed")))
+    task = asyncio.create_task(at.carry(executor))
+    await begun.wait()
+    await executor.drain(0)
+    await task
+    assert at.segment(name, 0, "status", "deliveries", "tries") == ("ready", 0, 0)
+    assert statuses(at, name) == {"a": "succeeded"}
+    await executor.perform([(name, 0, "")])
+    assert at.segment(name, 0, "status") == ("ready",)
+    stage.tell("b", "done")
+    await at.tick(0)
+    assert (at.status(name), stage.calls) == ("succeeded", ["a", "b", "b"])
+
+
+async def test_draining_waits_for_what_ends_in_time(at: Theatre, stage: Stage) -> None:
+    executor = at.executor()
+    begun = asyncio.Event()
+
+    async def finish() -> str:
+        begun.set()
+        await asyncio.sleep(0.005)
+        return "done"
+
+    stage.tell("a", lambda _: finish())
+    name = at.start(at.push(chain("read")))
+    task = asyncio.create_task(at.carry(executor))
+    await begun.wait()
+    await executor.drain(5)
+    await task
+    assert at.status(name) == "succeeded"
+
+
+async def test_draining_in_the_middle_of_an_effect_that_cannot_be_repeated_leaves_it_in_doubt(
+    at: Theatre, stage: Stage
+) -> None:
+    executor = at.executor()
+    begun = asyncio.Event()
+
+    async def linger() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    stage.tell("a", lambda _: linger())
+    name = at.start(at.push(chain("once")))
+    task = asyncio.create_task(at.carry(executor))
+    await begun.wait()
+    await executor.drain(0)
+    await task
+    assert at.segments(name) == {0: "uncertain"}
+
+
+async def test_a_drain_hands_nothing_on_inline(at: Theatre, stage: Stage) -> None:
+    executor = at.executor()
+    body = document([vertex(each, "pure") for each in "abcd"], edges("a->b->d", "a->c->d"))
+    stage.tell("a", lambda _: setattr(executor, "_stopping", True))
+    name = at.start(at.push(body))
+    await executor.perform(at.outlet.taken())
+    assert stage.calls == ["a"]
+    assert at.segments(name) == {0: "done", 1: "ready", 2: "ready"}
+
+
+# Messages
+
+
+async def test_a_message_twice_runs_an_effect_once(at: Theatre, stage: Stage) -> None:
+    name = at.start(at.push(chain("once")))
+    await asyncio.gather(*(at.executor().perform([(name, 0, ""), (name, 0, "")]) for _ in range(3)))
+    assert stage.calls == ["a"]
+    assert at.status(name) == "succeeded"
+
+
+async def test_of_a_pure_segment_carried_twice_one_commit_wins(at: Theatre, stage: Stage) -> None:
+    body = document([vertex(each, "pure") for each in "abcd"], edges("a->b->d", "a->c->d"))
+    name = at.start(at.push(body))
+    await asyncio.gather(*(at.executor().perform([(name, 0, "")]) for _ in range(3)))
+    await at.carry()
+    assert at.status(name) == "succeeded"
+    assert at.kinds(name).count("node.succeeded") == 4
+
+
+async def test_a_message_of_nothing_that_is_left_to_do_is_done(at: Theatre, stage: Stage) -> None:
+    name = await at.run(chain("pure"))
+    await at.executor().perform([(name, 0, ""), ("exec_unknown", 0, "")])
+    assert stage.calls == ["a"]
+
+
+async def test_a_message_carries_on_with_others_when_one_of_them_breaks_inside_the_engine(
+    at: Theatre, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    active = at.push(chain("read"))
+    broken, good = at.start(active), at.start(active)
+    real = at.submit
+
+    def submit(work: Any) -> Any:
+        if isinstance(work, op.Settle) and work.execution == broken:
+            raise FailpointError
+        return real(work)
+
+    monkeypatch.setattr(at, "submit", submit)
+    await at.executor().perform([(broken, 0, ""), (good, 0, "")])
+    assert at.status(good) == "succeeded"
+    assert at.segments(broken) == {0: "running"}
+    assert "failed inside the engine" in caplog.text
+
+
+async def test_a_database_that_is_away_leaves_the_message_to_come_again(
+    at: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = at.start(at.push(chain("read")))
+
+    def away(_: Any) -> Any:
+        raise Unavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(at, "read", away)
+        await at.executor().perform([(name, 0, "")])
+    with monkeypatch.context() as patch:
+        patch.setattr(at, "submit", away)
+        await at.executor().perform([(name, 0, "")])
+    assert at.segments(name) == {0: "ready"}
+
+
+async def test_a_claim_whose_past_cannot_be_read_is_not_held(
+    at: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = at.start(at.push(chain("read")))
+    at.step(op.Claim(name, 0, "", "other", NOW, NOW))
+    at.step(op.Lose(name, ((0, "", 1),), NOW, "late", 3))
+    real, reads = at.read, iter([False, True])
+
+    async def read(query: Any) -> Any:
+        if next(reads):
+            raise Unavailable
+        return await real(query)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(at, "read", read)
+        await at.executor().perform([(name, 0, "")])
+    assert at.leases.held() == []
+    assert at.segments(name) == {0: "running"}
+
+
+async def test_a_successor_whose_past_cannot_be_read_is_not_held(
+    at: Theatre, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "{{ nodes.a.output }}{{ nodes.b.output }}"
+    body = document(
+        [vertex("a", "pure"), vertex("b", "pure"), vertex("c", "read", {"text": text}), vertex("d", "pure")],
+        [edge("a", "b", when="true"), edge("b", "c", when="true"), *edges("b->d")],
+    )
+    name = at.start(at.push(body))
+    real = at.read
+    reads = 0
+
+    async def read(query: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            raise Unavailable
+        return await real(query)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(at, "read", read)
+        await at.executor().perform([(name, 0, "")])
+    assert at.leases.held() == []
+
+
+async def test_a_carrier_goes_on_inline_and_then_lets_others_have_their_turn(
+    tmp_path: Path, stage: Stage
+) -> None:
+    at = theatre(tmp_path, limits=Limits(inline_segments=2))
+    names = "abcdefg"
+    body = document(
+        [vertex(each, "pure") for each in names],
+        [edge(one, two, when="true") for one, two in zip(names, names[1:], strict=False)],
+    )
+    at.start(at.push(body))
+    await at.executor().perform(at.outlet.taken())
+    assert stage.calls == ["a", "b", "c"]
+    at.close()
+
+
+async def test_a_carrier_that_has_taken_long_sends_what_follows(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda _: at.clock.move(1))
+    at.start(
+        at.push(document([vertex("a", "pure"), vertex("b", "pure")], [edge("a", "b", when="true")]))
+    )
+    await at.executor().perform(at.outlet.taken())
+    assert stage.calls == ["a"]
+    assert [queue for queue, _ in at.outlet.sent] == ["default"]
+
+
+async def test_a_long_segment_lets_the_loop_go_round(at: Theatre, stage: Stage) -> None:
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    names = [f"n{index}" for index in range(200)]
+    name = at.start(at.push(document([vertex(each, "pure") for each in names], edges("->".join(names)))))
+    other = asyncio.create_task(turn())
+    await at.carry()
+    other.cancel()
+    assert turns >= 3
+    assert at.status(name) == "succeeded"
+
+
+def test_what_is_drawn_is_the_same_on_every_replay_and_different_everywhere_else() -> None:
+    from engine.execute import Draws
+
+    one = Draws(b"k", "name", NOW)
+    assert one.draw(1) == Draws(b"k", "name", NOW + 5).draw(1)
+    assert len({one.draw(1), one.draw(2), Draws(b"k", "other", NOW).draw(1), Draws(b"l", "name", NOW).draw(1)}) == 4
+    assert len(one.draw(1)) == 16
+
+
+async def test_a_hold_of_another_process_is_not_touched(at: Theatre, stage: Stage) -> None:
+    hold = at.leases.hold(Hold("exec_other", 0, "", 1, 5000.0))
+    await at.run(chain("read"))
+    assert at.leases.held() == [hold]
+    at.leases.drop(hold)
