@@ -13,6 +13,7 @@ from api.guard import Guard
 from api.replies import Replies
 from api.routes import attention, connections, executions, health, schemas, workflows
 from api.state import State
+from engine.registry import Registry
 from engine.runtime import assemble
 from engine.settings import Settings
 from engine.watch import Watcher
@@ -23,20 +24,22 @@ _FIRST_LOOK = 0.02
 
 
 def create_app(settings: Settings, *, serves: bool = True) -> Guard:
-    """Return the API as an ASGI application; its lifespan starts and stops the engine's parts.
+    """Return the API as an ASGI application; its lifespan starts and stops the engine's parts. Raises `Misconfigured`.
 
     Without `serves` it only asks and goes: it looks after nothing, and hears no replies.
     """
+    registry = Registry.load(settings.node_modules)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        runtime = assemble(settings, poll=serves)
+        runtime = assemble(settings, poll=serves, registry=registry)
         watcher = Watcher(runtime.reader, _FIRST_LOOK)
         replies = Replies(runtime.app, watcher.tell) if serves else None
         state = app.state.celeriac = State(settings, runtime, watcher, replies)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
+        if serves:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 20)
         try:
             yield
         finally:

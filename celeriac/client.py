@@ -59,12 +59,15 @@ class Unreachable(Refused):
 
 
 class Client:
-    """One API. `transport` serves requests in this process instead of sending them."""
+    """One API. `transport` serves requests in this process instead of sending them; then it is not `live`: nothing goes
+    on by itself, and nothing can be followed.
+    """
 
     def __init__(self, url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         import httpx2  # a tenth of a second, which not every command has to pay
 
         self.url = url.rstrip("/")
+        self.live = transport is None
         self._lost = httpx2.TransportError
         self._http = httpx2.AsyncClient(
             base_url=self.url,

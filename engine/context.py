@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from celeriac import Effect, Fail, Json, Link
+from engine.encoding import storable
 from engine.scrub import scrub
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class NodeContext:
     def log(self, message: str, level: str = "info", **fields: Json) -> None:
         """Keep a line for the execution's history; the last line says so when there are too many."""
         if len(self.lines) < self.log_limit:
-            self.lines.append((level, message, fields))
+            self.lines.append((level, str(message), {name: storable(value) for name, value in fields.items()}))
         elif len(self.lines) == self.log_limit:
             self.lines.append(("warning", f"More than {self.log_limit} lines; the rest is not kept.", {}))
 

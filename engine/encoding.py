@@ -14,6 +14,7 @@ from celeriac import Fail, Json
 from engine.operations import Blob, Payload
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_MODEST = 64 * 1024
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -40,6 +41,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     return str(error)
+
+
+def storable(value: object) -> Json:
+    """Return a value that can be stored: itself when it is JSON of a modest size, else the beginning of how Python shows it.
+
+    For what only accompanies an outcome (details, log fields) and must not change it.
+    """
+    try:
+        encode(value, _MODEST)
+    except Fail:
+        return repr(value)[:200].encode("ascii", "backslashreplace").decode()
+    return value  # type: ignore[return-value]  # encode has found it to be JSON
 
 
 def place(text: str, blob_from: int) -> tuple[Payload, Blob | None]:

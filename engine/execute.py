@@ -46,8 +46,10 @@ _PUT_OFF = 10_000
 class Children(Protocol):
     """Processes that can be killed, for nodes that compute."""
 
-    async def call(self, step: Step, config: Json, context: NodeContext, timeout: float) -> Any:
-        """Return what the node returns; raise what it raises. The child is killed at `timeout` seconds."""
+    async def call(
+        self, step: Step, config: Json, context: NodeContext, timeout: float, began: Callable[[], None]
+    ) -> Any:
+        """Return what the node returns; raise what it raises. The child is killed `timeout` seconds after `began()`."""
 
 
 class Outlet(Protocol):
@@ -60,11 +62,11 @@ class Outlet(Protocol):
         """Tell whoever waits for the end of an execution."""
 
 
-class _Lost(Exception):
+class _Lost(BaseException):
     """The fence did not hold: someone else has the segment."""
 
 
-class _Ended(Exception):
+class _Ended(BaseException):
     """The segment rests or is in doubt; nothing more is to be done now."""
 
 
@@ -130,8 +132,14 @@ class Executor:
         at = self._services
         try:
             works = await at.reader.read(lambda connection: load(connection, at.programs, references))
-        except CeleriacError as error:
+        except Unavailable as error:
             log.warning("A message could not be worked on and will come again: %s", str(error))
+            return
+        except Exception as error:
+            if len(references) == 1:
+                await self._set_aside(references[0], error)
+            for each in references if len(references) > 1 else ():
+                await self.perform([each])
             return
         family = Family(at.clock.monotonic())
         for work in works[1:]:
@@ -140,6 +148,19 @@ class Executor:
             await self._carry(family, works[0], None)
         while family.tasks:
             await asyncio.wait(family.tasks)
+
+    async def _set_aside(self, reference: Reference, error: Exception) -> None:
+        """A segment whose rows cannot be read would come again for ever: put it before a person instead."""
+        log.error("A segment of %s cannot be read", reference[0], exc_info=error)
+        at, now = self._services, self._services.clock.now()
+        execution, segment, item = reference
+        claim = op.Claim(execution, segment, item, at.owner, now, now + at.settings.timing.lease)
+        claimed: op.Claimed | None = await at.ledger.submit(claim)
+        if claimed is not None:
+            known = error_of(error)
+            reason = json.dumps({"code": "segment.unreadable", "message": known.message})
+            doubt = op.Doubt(execution, segment, item, claimed.epoch, pure=False, now=now, reason=reason)
+            await at.ledger.submit(doubt)
 
     async def drain(self, patience: float) -> None:
         """Take nothing new, wait for what runs, then hand the rest back."""
@@ -178,25 +199,26 @@ class Executor:
                 )
                 return
 
-    async def _perform(
-        self, family: Family, work: Work, hold: Hold | None
-    ) -> list[tuple[Work, Hold | None]]:
+    async def _perform(self, family: Family, work: Work, hold: Hold | None) -> list[tuple[Work, Hold | None]]:
         pure = work.segment.pure and work.deliveries < 2
         if hold is None and not pure:
             if self._stopping:
                 return []
             hold = await self._claim(work)
-        run = self._begin(work, hold, pure=pure)
+        run: Run | None = None
         try:
             if hold is not None:
                 hold.task = asyncio.current_task()
                 failpoint("claim.after")
-            await self._run_nodes(run)
+            run = self._begin(work, hold, pure=pure)
+            try:
+                await self._run_nodes(run)
+            except UnknownNodeType as error:
+                await self._put_off(run, error)
             return await self._settle(run, family)
-        except UnknownNodeType as error:
-            await self._put_off(run, error)
         except asyncio.CancelledError:
-            await self._withdraw(run)
+            if run is not None:
+                await self._withdraw(run)
             raise _Ended from None
         finally:
             if hold is not None:
@@ -299,7 +321,7 @@ class Executor:
         tries = run.work.tries + 1 if run.head == run.work.head else 1
         if past is not None and past.status == "intent" and node.on_uncertain != "retry":
             doubt = Uncertain(UNCERTAIN, "The process that made this call died before its outcome was known.")
-            await self._doubtful(run, step, doubt, tries, now)
+            await self._doubtful(run, step, error_of(doubt), tries, now)
             return
         context = self._context(run, step, tries)
         try:
@@ -310,10 +332,11 @@ class Executor:
             await self._give_up(run, error)
         except Exception as error:  # anything a node may raise is that node's failure
             self._keep_lines(run, context, now)
+            known = _without_secrets(error_of(error), context)
             if node.effect is Effect.ONCE and not knows_outcome(error):
-                await self._doubtful(run, step, error, tries, now)
+                await self._doubtful(run, step, known, tries, now)
             else:
-                await self._fail(run, step, _without_secrets(error_of(error), context), tries, now)
+                await self._fail(run, step, known, tries, now)
             return
         self._keep_lines(run, context, now)
         try:
@@ -350,10 +373,15 @@ class Executor:
         if node.effect is not Effect.NONE:
             await self._before_effect(run, step, context.attempt)
         seconds = _seconds_left(step, run, at.clock)
-        if run.hold is not None:
-            run.hold.attempt_until = at.clock.monotonic() + seconds + 2
+
+        def began() -> None:
+            if run.hold is not None:
+                run.hold.attempt_until = at.clock.monotonic() + seconds + 2
+
         if node.process or (run.work.deliveries >= 2 and node.effect is Effect.NONE):
-            return await at.children.call(step, model.model_dump(mode="json"), context, seconds)
+            config = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            return await at.children.call(step, config, context, seconds, began)
+        began()
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
@@ -367,6 +395,8 @@ class Executor:
             message = f"The attempt took longer than {seconds:g} s."
             raise NodeTimeout(message) from error
         failpoint("effect.after")
+        if run.hold is not None and run.hold.stop is Stop.LOST:
+            raise _Lost
         return _clean(result, context.secrets) if context.secrets else result
 
     def _render_output(self, run: Run, scope: Scope) -> Json:
@@ -383,22 +413,32 @@ class Executor:
     async def _before_effect(self, run: Run, step: Step, tries: int) -> None:
         """Make durable what must be before this effect starts, and make sure that we may still start it."""
         effect = step.node.effect
+        if run.hold is None or not self._services.leases.safe(run.hold):
+            raise _Lost
         if effect is Effect.ONCE:
             now = self._services.clock.now()
             run.entries.append(op.Entry(step.node.id, "intent", str(effect), tries=tries, started_at=now))
             run.events.append(("node.started", step.node.id, now, {"attempt": tries}))
         if effect is Effect.ONCE or any(entry.effect != "none" for entry in run.entries):
             await self._record(run)
-        if run.hold is None or not self._services.leases.safe(run.hold):
-            raise _Lost
+            if not self._services.leases.safe(run.hold):
+                raise _Lost
         failpoint("effect.before")
 
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
         """Take what a node returned: JSON, a route, or a wait."""
         ports: tuple[str, ...] = ("out",)
+        _hold_to_declaration(step, result)
         if isinstance(result, Route):
             ports, result = result.ports, result.value
+            unknown = set(ports) - step.ports
+            if unknown:
+                message = f"The node left by {sorted(unknown)}, and has the ports {sorted(step.ports)}."
+                raise Fail("node.unknown_port", message)
         if isinstance(result, Wait):
+            if not step.node.waits:
+                message = f"The node waits, which its type {step.node.type} does not declare (waits=True)."
+                raise Fail("node.wait_undeclared", message)
             now = self._services.clock.now()
             if result.until > now:
                 await self._rest(run, step, result, started_at)
@@ -437,13 +477,15 @@ class Executor:
             )
         run.events.append(("node.succeeded", step.node.id, now, {"ms": now - started_at}))
 
-    async def _fail(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
-        """Follow the order of errors: next attempt, then the node's `on_error`, then the end of the execution."""
+    async def _fail(
+        self, run: Run, step: Step, error: NodeError, tries: int, started_at: int, *, last: bool = False
+    ) -> None:
+        """Follow the order of errors: next attempt (unless this was the `last`), the node's `on_error`, the execution's end."""
         at, node = self._services, step.node
         now = at.clock.now()
         first = run.work.first_try_at if tries > 1 and run.work.first_try_at is not None else started_at
         draw = int.from_bytes(at.clock.entropy(4), "big") / 2**32
-        pause = retry.delay(node.retry, tries, error, (now - first) / 1000, draw)
+        pause = None if last else retry.delay(node.retry, tries, error, (now - first) / 1000, draw)
         if (
             pause is not None
             and node.total_timeout is not None
@@ -453,6 +495,12 @@ class Executor:
         if pause is not None:
             event = {"attempt": tries, "error": error.to_json(), "delay": round(pause, 3)}
             run.events.append(("node.retrying", node.id, now, event))
+            if (
+                node.effect is Effect.ONCE
+            ):  # the intent has come to nothing, and must not be taken for a call under way
+                run.entries.append(op.Entry(node.id, "waived", "once", tries=tries, started_at=started_at))
+            if node.effect is Effect.ONCE:
+                run.entries.append(op.Entry(node.id, "waived", "once", tries=tries, started_at=started_at))
             await self._back_off(run, now + round(pause * 1000), tries, first)
         run.failed = error
         text = json.dumps(error.to_json())
@@ -487,34 +535,20 @@ class Executor:
             run.ports = ("timeout" if error.code == TIMED_OUT else "error",)
         return False
 
-    async def _doubtful(
-        self, run: Run, step: Step, error: BaseException, tries: int, started_at: int
-    ) -> None:
+    async def _doubtful(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
         """Nobody knows whether the effect happened: ask a person, fail, or repeat, as the author said."""
         node = step.node
-        if node.on_uncertain == "fail":
-            known = error_of(error)
-            await self._fail_for_good(
-                run, step, NodeError(UNCERTAIN, known.message, known.details), tries, started_at
-            )
+        if node.on_uncertain != "ask":
+            last = node.on_uncertain == "fail"
+            kinds = (Uncertain.__name__,) if last else (*error.kinds, TryAgain.__name__)
+            decided = NodeError(UNCERTAIN, error.message, error.details, kinds)
+            await self._fail(run, step, decided, tries, started_at, last=last)
             return
         now = self._services.clock.now()
-        if node.on_uncertain == "retry":
-            run.entries.append(op.Entry(node.id, "waived", "once", tries=tries, started_at=started_at))
-            known = error_of(error)
-            repeatable = NodeError(UNCERTAIN, known.message, known.details, (*known.kinds, TryAgain.__name__))
-            await self._fail(run, step, repeatable, tries, started_at)
-            return
-        reason = json.dumps({"node": node.id, "code": UNCERTAIN, "message": error_of(error).message})
-        run.events.append(("node.uncertain", node.id, now, {"message": error_of(error).message}))
+        reason = json.dumps({"node": node.id, "code": UNCERTAIN, "message": error.message})
+        run.events.append(("node.uncertain", node.id, now, {"message": error.message}))
         await self._hand_in(op.Doubt(**self._held(run), head=run.head, reason=reason))
         raise _Ended
-
-    async def _fail_for_good(
-        self, run: Run, step: Step, error: NodeError, tries: int, started_at: int
-    ) -> None:
-        spent = NodeError(error.code, error.message, error.details, ("Uncertain",))
-        await self._fail(run, step, spent, max(tries, step.node.retry.max_attempts), started_at)
 
     async def _put_off(self, run: Run, error: UnknownNodeType) -> NoReturn:
         """This process lacks a node type that another may have (a rolling upgrade): later, at no cost to the node."""
@@ -524,8 +558,8 @@ class Executor:
             op.Suspend(
                 **self._held(run),
                 due=due,
-                head=run.head,
-                tries=run.work.tries if run.head == run.work.head else 0,
+                head=run.work.head,
+                tries=run.work.tries,
                 backing_off=True,
                 first_try_at=run.work.first_try_at,
             )
@@ -535,6 +569,7 @@ class Executor:
     async def _give_up(self, run: Run, error: ChildDied) -> NoReturn:
         """The machine failed and not the node: another delivery, until there were too many."""
         at, work = self._services, run.work
+        await self._record(run)
         claim = (work.segment.id, work.item, run.epoch)
         lose = op.Lose(
             work.facts.execution, (claim,), at.clock.now(), error.message, at.settings.limits.deliveries
@@ -584,6 +619,8 @@ class Executor:
             inline=self._budget(family),
         )
         horizon = at.leases.horizon()
+        if run.hold is not None:
+            run.hold.task = None
         failpoint("settle.before")
         settled: op.Settled | None = await at.ledger.submit(settle)
         if settled is None:
@@ -594,7 +631,15 @@ class Executor:
         if settled.finished is not None:
             at.outlet.finished(work.facts.execution, settled.reply_to)
         family.count += len(settled.successors)
-        return [await self._succeeding(run, each, horizon) for each in settled.successors]
+        following: list[tuple[Work, Hold | None]] = []
+        for each in settled.successors:
+            try:
+                successor = await self._succeeding(run, each)
+            except CeleriacError as error:
+                log.warning("A successor was left, to be taken up again: %s", str(error))
+            else:
+                following.append((successor, self._handed_over(successor, horizon)))
+        return following
 
     def _budget(self, family: Family) -> int:
         """Return how many more segments the carriers of one message may go on with, before others get their turn."""
@@ -604,9 +649,7 @@ class Executor:
             return 0
         return max(0, at.settings.limits.inline_segments - family.count)
 
-    async def _succeeding(
-        self, run: Run, successor: tuple[int, str, op.Claimed], horizon: float
-    ) -> tuple[Work, Hold | None]:
+    async def _succeeding(self, run: Run, successor: tuple[int, str, op.Claimed]) -> Work:
         """Make the work of a successor that the commit handed over, reading only what is not at hand."""
         at, facts = self._services, run.work.facts
         number, item, claimed = successor
@@ -624,16 +667,18 @@ class Executor:
             None,
             outputs,  # type: ignore[arg-type]
         )
-        hold = None
-        if not segment.pure:
-            hold = at.leases.hold(
-                Hold(facts.execution, number, item, claimed.epoch, horizon, asyncio.current_task())
-            )
         if len(outputs) < len(segment.needs):
             work.epoch = 0
             await at.reader.read(lambda connection: read_outputs(connection, [work]))
             work.epoch = claimed.epoch
-        return work, hold
+        return work
+
+    def _handed_over(self, work: Work, horizon: float) -> Hold | None:
+        """Take charge of a successor's claim, once everything it needs is there: a claim that nobody serves would be renewed."""
+        if work.segment.pure:
+            return None
+        hold = Hold(work.facts.execution, work.segment.id, work.item, work.epoch, horizon)
+        return self._services.leases.hold(hold)
 
     def _exits(self, run: Run) -> tuple[bool, ...]:
         """Decide each edge out of the segment. Raises an expression's error, or `Fail` for a condition that is no boolean."""
@@ -728,7 +773,14 @@ class Executor:
             await self._record(run)
             if run.hold is None or not self._services.leases.safe(run.hold):
                 raise _Lost
-            value = await call(key)
+            try:
+                value = await call(key)
+            except Exception as error:
+                if effect is Effect.ONCE and knows_outcome(error):
+                    waived = op.Entry(step.node.id, "waived", str(effect), name, started_at=now)
+                    run.entries.append(waived)
+                    await self._record(run)
+                raise
             limits = self._services.settings.limits
             payload, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
             run.blobs.extend([blob] if blob else [])
@@ -766,6 +818,23 @@ class NodeTimeout(CeleriacError):
     """The attempt took longer than its limit."""
 
     code = TIMED_OUT
+
+
+def _hold_to_declaration(step: Step, result: object) -> None:
+    """Refuse an exit or a wait that the node type does not declare, for no plan has a place for it. Raises `Fail`."""
+    if step.type is None:
+        return
+    if isinstance(result, Route):
+        known = step.type.ports_of(step.node.config)
+        stray = [port for port in result.ports if port not in known]
+        if stray:
+            message = (
+                f"The node leaves through {', '.join(stray)}; its ports are {', '.join(known) or 'none'}."
+            )
+            raise Fail("node.unknown_port", message)
+    elif isinstance(result, Wait) and not step.type.waits:
+        message = "The node returns Wait; declare it with waits=True."
+        raise Fail("node.wait_undeclared", message)
 
 
 def _clean(result: object, secrets: frozenset[str]) -> object:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from celeriac import Fail, NodeError, TryAgain, Uncertain
+from celeriac import Fail, Json, NodeError, TryAgain, Uncertain
+from engine.encoding import storable
 from engine.errors import CeleriacError
 from engine.expressions import ExpressionError
 
@@ -18,9 +19,9 @@ def error_of(exception: BaseException) -> NodeError:
         if issubclass(each, Exception) and each is not Exception
     )
     if isinstance(exception, (Fail, Uncertain)):
-        return NodeError(exception.code, exception.message, exception.details, kinds)
+        return NodeError(exception.code, exception.message, _details(exception), kinds)
     if isinstance(exception, TryAgain):
-        return NodeError(exception.code, exception.message, exception.details, kinds, exception.after)
+        return NodeError(exception.code, exception.message, _details(exception), kinds, exception.after)
     if isinstance(exception, ExpressionError):
         return NodeError(exception.code, str(exception), {}, kinds)
     if isinstance(exception, CeleriacError):
@@ -30,4 +31,10 @@ def error_of(exception: BaseException) -> NodeError:
 
 def knows_outcome(exception: BaseException) -> bool:
     """Whether the node itself said how its effect ended. Anything it did not foresee leaves an effect in doubt."""
-    return isinstance(exception, (Fail, TryAgain, ExpressionError, CeleriacError))
+    if isinstance(exception, CeleriacError):
+        return exception.code != TIMED_OUT
+    return isinstance(exception, (Fail, TryAgain, ExpressionError))
+
+
+def _details(exception: Fail | TryAgain | Uncertain) -> dict[str, Json]:
+    return {name: storable(value) for name, value in exception.details.items()}

@@ -41,7 +41,10 @@ class Stop(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """One claim of this process. `safe_until` and `attempt_until` are monotonic seconds."""
+    """One claim of this process. `safe_until` and `attempt_until` are monotonic seconds.
+
+    `task` performs it, and is cancelled when it has to stop; during the commit there is none, since then it is decided.
+    """
 
     execution: str
     segment: int
@@ -51,6 +54,7 @@ class Hold:
     task: asyncio.Task[object] | None = None
     attempt_until: float | None = None
     stop: Stop | None = None
+    ended: bool = False
 
 
 @dataclass(slots=True)
@@ -102,6 +106,7 @@ class Leases:
 
     def drop(self, hold: Hold) -> None:
         """The claim is over. A later one of the same segment stays."""
+        hold.ended = True
         address = (hold.execution, hold.segment, hold.item)
         with self._lock:
             if self._holds.get(address) is hold:
@@ -129,6 +134,8 @@ class Leases:
                     self._look_for_cancels()
             except Unavailable as error:
                 log.warning("The heartbeat could not be written: %s", str(error))
+            except Exception:
+                log.exception("A heartbeat failed; the next one may not.")
 
     def renew(self) -> None:
         """Prolong every claim whose attempt is within its time; stop the ones that are lost or to be cancelled."""
@@ -169,10 +176,16 @@ class Leases:
                 self._stop(hold, Stop.CANCELLED)
 
     def _stop(self, hold: Hold, why: Stop) -> None:
-        if hold.stop is None:
-            hold.stop = why
-            if hold.task is not None and self._loop is not None:
-                self._loop.loop.call_soon_threadsafe(hold.task.cancel)
+        """Tell a holder to stop, in its own loop: the claim may have ended while the ledger was asked about it."""
+        if self._loop is not None:
+            self._loop.loop.call_soon_threadsafe(self._stop_here, hold, why)
+
+    def _stop_here(self, hold: Hold, why: Stop) -> None:
+        if hold.stop is not None or hold.ended:
+            return
+        hold.stop = why
+        if hold.task is not None:
+            hold.task.cancel()
 
     def _watch_loop(self) -> None:
         """End the process when its event loop stands still: its leases will lapse, and it must not wake after that."""

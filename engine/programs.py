@@ -30,6 +30,7 @@ class Step:
     type: NodeType | None
     config: expressions.Compiled
     model: BaseModel | None
+    ports: frozenset[str] = frozenset({"out"})
 
     def bind(self, scope: expressions.Scope) -> BaseModel:
         """Return the rendered and validated config. Raises `Fail` (`node.config_invalid`) or an expression's error."""
@@ -92,7 +93,7 @@ class Program:
                 model = _validated(node, node_type, dict(node.config))
             except Fail:
                 model = None
-        return Step(node, node_type, compiled, model)
+        return Step(node, node_type, compiled, model, frozenset(node_type.ports_of(node.config)))
 
 
 class Programs:

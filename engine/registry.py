@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 
 from celeriac import NodeType
-from engine.errors import CeleriacError
+from engine.errors import CeleriacError, Misconfigured
 
 ENTRY_POINTS = "celeriac.nodes"
 
@@ -67,8 +67,24 @@ class Registry:
 
     @classmethod
     def load(cls, modules: Iterable[str]) -> Registry:
-        """Import the named modules and every installed entry point, and collect what they offer."""
+        """Import the named modules and every installed entry point, and collect what they offer. Raises `Misconfigured`."""
         found: list[NodeType] = []
         for name in [*modules, *sorted(each.value for each in entry_points(group=ENTRY_POINTS))]:
-            found.extend(importlib.import_module(name).NODE_TYPES)
+            found.extend(_offered(name))
         return cls(found)
+
+
+def _offered(module: str) -> Iterable[NodeType]:
+    """Return what a module offers. Raises `Misconfigured` for one that cannot be imported or offers nothing."""
+    hint = (
+        "CELERIAC_NODES names modules that have a list NODE_TYPES; they must be installed, or on PYTHONPATH."
+    )
+    try:
+        offered: Iterable[NodeType] = importlib.import_module(module).NODE_TYPES
+    except ImportError as error:
+        message = f"The node types of {module!r} cannot be loaded: {error}."
+        raise Misconfigured(message, hint=hint) from error
+    except AttributeError as error:
+        message = f"The module {module!r} offers no NODE_TYPES."
+        raise Misconfigured(message, hint=hint) from error
+    return offered

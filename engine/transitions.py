@@ -147,7 +147,8 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
         ):
             new[each.execution] = each
     unkeyed = [_execution_row(each) for each in new.values() if each.idempotency_key is None]
-    keyed = [_execution_row(each) for each in new.values() if each.idempotency_key is not None]
+    by_key = sorted(new.values(), key=lambda each: (each.project, each.idempotency_key or ""))
+    keyed = [_execution_row(each) for each in by_key if each.idempotency_key is not None]
     if unkeyed:
         batch.connection.insert(sql.INSERT_EXECUTION, unkeyed)
     if keyed:
@@ -202,8 +203,9 @@ def record(batch: Batch, records: list[op.Record]) -> list[bool]:
     standing = _standing(records)
     rows = [_fence(each) for each in standing.values()]
     won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
-    _journal(batch, [each for key, each in standing.items() if key in won])
-    return _answers(records, standing, won)
+    held = [_key(each) in won and standing[_key(each)].epoch == each.epoch for each in records]
+    _journal(batch, [each for each, holds in zip(records, held, strict=True) if holds])
+    return held
 
 
 def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
@@ -261,7 +263,7 @@ def doubt(batch: Batch, doubts: list[op.Doubt]) -> list[bool]:
 def release(batch: Batch, releases: list[op.Release]) -> list[bool]:
     """Hand claims back: running -> ready, at once. In an execution that is to stop, they are over."""
     standing = _standing(releases)
-    rows = [_fence(each) for each in standing.values()]
+    rows = [(*_fence(each), int(_is_paused(batch, each.execution))) for each in standing.values()]
     won = {fields[:3] for fields in batch.connection.batch(sql.RELEASE, rows)}
     winners = [each for key, each in standing.items() if key in won]
     _journal(batch, winners)
@@ -292,8 +294,10 @@ def renew(batch: Batch, renewals: list[op.Renew]) -> list[op.Renewed]:
     return [
         op.Renewed(
             frozenset(held[each.execution]),
-            cancelling=(row := batch.rows[each.execution]).cancel_at is not None or row.final,
-            pausing=row.pause_at is not None,
+            cancelling=(row := batch.rows.get(each.execution)) is None
+            or row.cancel_at is not None
+            or row.final,
+            pausing=row is not None and row.pause_at is not None,
         )
         for each in renewals
     ]
@@ -333,7 +337,7 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
             item,
             epoch,
             "running",
-            each.now + batch.rules.grace,
+            None if _is_paused(batch, each.execution) else each.now + batch.rules.grace,
             each.reason,
             each.deliveries,
         )
@@ -352,10 +356,10 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
             stopped.append(execution)
             row.count(-1, now)
             _end_cancelled(batch, row, now)
-        elif status == "ready":
-            found[execution].append((segment, item, queue))
-        else:
+        elif status != "ready":
             row.count(-1, now)
+        elif row.pause_at is None:
+            found[execution].append((segment, item, queue))
     if stopped:
         batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
     return [found[each.execution] for each in losses]
@@ -419,8 +423,10 @@ def resolve(batch: Batch, resolves: list[op.Resolve]) -> list[list[op.Sendable] 
     for each in resolves:
         if (each.execution, each.segment, each.item) not in keys:
             continue
-        if each.node:
-            status = {"retry": "waived", "done": "succeeded", "fail": "failed"}[each.decision]
+        if each.decision == "retry" and each.node:
+            batch.connection.batch(sql.WAIVE, [(each.execution, each.node, each.item)])
+        elif each.node:
+            status = {"done": "succeeded", "fail": "failed"}[each.decision]
             entry = op.Entry(each.node, status, "once", "", each.output, each.error, 1, each.now, each.now)
             batch.connection.insert(sql.WRITE_JOURNAL, [_journal_row(each.execution, each.item, 0, entry)])
         body = _on(each.item, decision=each.decision, by=each.principal, node=each.node)
@@ -663,13 +669,15 @@ def _made_ready(
 
 def _journal(batch: Batch, held: Sequence[op.Held]) -> None:
     """Write the entries, events and blobs of operations whose fence held."""
-    rows: list[tuple[Any, ...]] = []
+    rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
     for each in held:
-        rows.extend(_journal_row(each.execution, each.item, each.epoch, entry) for entry in each.entries)
+        for entry in each.entries:
+            place = (each.execution, entry.node, each.item, entry.step)
+            rows[place] = _journal_row(each.execution, each.item, each.epoch, entry)
         _keep(batch, each.blobs, each.now)
         batch.emit(batch.rows[each.execution], each.epoch, each.now, *each.events)
     if rows:
-        batch.connection.insert(sql.WRITE_JOURNAL, rows)
+        batch.connection.insert(sql.WRITE_JOURNAL, list(rows.values()))
 
 
 def _journal_row(execution: str, item: str, epoch: int, entry: op.Entry) -> tuple[Any, ...]:
@@ -756,6 +764,12 @@ def _execution_row(each: op.Start) -> tuple[Any, ...]:
         each.deadline,
         each.reply_to,
     )
+
+
+def _is_paused(batch: Batch, execution: str) -> bool:
+    """Whether an execution is held: its ready segments have no `due` until it goes on."""
+    row = batch.rows.get(execution)
+    return row is not None and row.pause_at is not None
 
 
 def _may_run(batch: Batch, execution: str) -> bool:

@@ -75,7 +75,9 @@ async def events(
         return JSONResponse({"data": found, "final": final})
     if final and not found:
         return Response(status_code=204)  # tells a browser not to come back
-    return StreamingResponse(stream.events(state, execution, after), media_type=SSE)
+    # A proxy that gathers what it passes on would keep events back.
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(stream.events(state, execution, after), headers=headers, media_type=SSE)
 
 
 @router.get("/{execution}/nodes")

@@ -121,6 +121,8 @@ def sound(file: Path, registry: Registry) -> dict[str, Json]:
         message = f"{file} has {count}."
         hint = f"Correct it, and look again: celeriac validate {file}"
         raise Refused("definition.invalid", message, hint=hint, status=422, errors=found)
+    for each in problems:
+        say(problem_text(dict(each.to_json()), str(file)))
     return document
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.settings import Settings
 
 OLDEST_PYTHON = (3, 11)
+_PATIENCE_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,31 @@ def _port(settings: Settings) -> _Finding:
     return True, f"{settings.api_host}:{settings.api_port} is free", None
 
 
+def _work(settings: Settings) -> _Finding:
+    """Whether somebody takes up what is ready: for half a minute nobody has, if a segment is overdue by that."""
+    from engine.store.database import open_database
+    from engine.store.schema import check
+
+    if settings.sqlite and not settings.sqlite_path.exists():
+        return True, "nothing is to be done", None
+    connection = open_database(settings).connect()
+    try:
+        check(connection)
+        rows = connection.run(
+            "SELECT queue, count(*) FROM segment WHERE status = 'ready' AND due < ? GROUP BY queue ORDER BY queue",
+            (connection.now() - _PATIENCE_MS,),
+        )
+    finally:
+        connection.close()
+    if not rows:
+        return True, "nothing waits for a worker", None
+    waiting = ", ".join(f"{count} in {queue}" for queue, count in rows)
+    if settings.sqlite and not locks.is_taken(settings.data):
+        return True, f"segments wait until celeriac up: {waiting}", None
+    queues = ",".join(queue for queue, _ in rows)
+    return False, f"segments wait for a worker: {waiting}", f"Start one: celeriac worker --queues {queues}"
+
+
 def _nodes(settings: Settings) -> _Finding:
     from engine.registry import Registry
 
@@ -175,6 +201,7 @@ _LOOKS: tuple[tuple[str, Callable[[Settings], _Finding]], ...] = (
     ("api token", _token),
     ("api port", _port),
     ("node types", _nodes),
+    ("work", _work),
 )
 
 

@@ -107,8 +107,16 @@ def events(
         async def go_on(client: Client) -> None:
             import json
 
-            async for event in client.follow(name, after):
+            def tell(event: dict[str, Any]) -> None:
                 print(json.dumps(event) if as_json else _event_line(event), flush=True)
+
+            if not client.live:
+                for event in await client.events(name, after):
+                    tell(event)
+                say("Nothing is running here, so nothing more happens: celeriac up")
+                return
+            async for event in client.follow(name, after):
+                tell(event)
 
         drive(_with(url, go_on))
 

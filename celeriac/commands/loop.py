@@ -18,7 +18,8 @@ def drive(main: Coroutine[Any, Any, T]) -> T:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         for each in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(each, _cancel, task)
+            if signal.getsignal(each) is not signal.SIG_IGN:  # nohup means it
+                loop.add_signal_handler(each, _cancel, task)
         return await main
 
     try:

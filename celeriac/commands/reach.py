@@ -46,6 +46,7 @@ async def _client(
     if start and (lock := locks.Lock.take(settings.data)) is not None:
         from celeriac.commands.stack import running
 
+        say("Nothing is running here: starting an installation for this command.")
         stack = await around.enter_async_context(running(settings, lock, port=0, say=say))
         return Client(stack.url, token.load(settings))
     if start:

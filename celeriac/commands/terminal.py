@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ Url = Annotated[
         "--url", metavar="URL", help="The API to talk to, instead of the installation on this machine."
     ),
 ]
+
+_LOOK = "celeriac doctor looks for what is missing."
 
 _COLOURS = {
     "succeeded": "32",
@@ -170,6 +173,12 @@ def _known(error: Exception) -> tuple[dict[str, Any], int] | None:
 
     if isinstance(error, Refused):
         return error.to_json(), REFUSED if error.status in (400, 413, 415, 422) else FAILED
+    if isinstance(error, (OSError, sqlite3.Error)):
+        return {"code": "system.refused", "message": str(error), "hint": _LOOK}, FAILED
+    driver = sys.modules.get("psycopg")
+    if driver is not None and isinstance(error, driver.Error):
+        message = f"The database does not answer: {str(error).strip()}"
+        return {"code": "service.unavailable", "message": message, "hint": _LOOK}, FAILED
     if isinstance(error, CeleriacError):
         usage = isinstance(error, Invalid) or error.code == "settings.invalid"
         return error.to_json(), REFUSED if usage else FAILED

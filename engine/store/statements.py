@@ -123,11 +123,9 @@ DOUBT = Batched(
     ),
 )
 RELEASE = Batched(
-    "UPDATE segment SET status = 'ready', due = segment.ready_at, owner = NULL FROM {rows} WHERE "
-    + _MINE
-    + _RETURN
-    + ", segment.queue",
-    columns("execution_id segment item epoch held", segment="bigint", epoch="bigint"),
+    "UPDATE segment SET status = 'ready', owner = NULL, "
+    "due = CASE WHEN r.paused = 1 THEN NULL ELSE segment.ready_at END FROM {rows} WHERE " + _MINE + _RETURN,
+    columns("execution_id segment item epoch held paused", segment="bigint", epoch="bigint", paused="bigint"),
 )
 RENEW = Batched(
     "UPDATE segment SET due = r.due FROM {rows} WHERE " + _MINE + _RETURN,
@@ -150,7 +148,7 @@ LOSE = Batched(
     ),
 )
 WAKE = Batched(
-    "UPDATE segment SET status = 'ready', ready_at = r.now, due = r.due FROM {rows} "
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
     "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
@@ -161,13 +159,24 @@ RESEND = Batched(
     "THEN segment.deliveries + 1 ELSE segment.deliveries END FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
     "AND segment.status = 'ready' AND segment.due = r.mark" + _RETURN + ", segment.queue",
-    columns("execution_id segment item mark due lost", segment="bigint", mark="bigint", due="bigint", lost="bigint"),
+    columns(
+        "execution_id segment item mark due lost",
+        segment="bigint",
+        mark="bigint",
+        due="bigint",
+        lost="bigint",
+    ),
 )
 STOP_UNSTARTED = Batched(
     "UPDATE segment SET status = 'cancelled', due = NULL FROM {rows} WHERE segment.execution_id = r.execution_id "
     "AND segment.status IN ('blocked', 'ready', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
     + _RETURN,
     columns("execution_id"),
+)
+WAIVE = Batched(
+    "UPDATE journal SET status = 'waived' FROM {rows} WHERE journal.execution_id = r.execution_id "
+    "AND journal.node = r.node AND journal.item = r.item AND journal.status = 'intent'",
+    columns("execution_id node item"),
 )
 COUNT_RUNNING = Batched(
     "SELECT s.execution_id, count(*) FROM {rows} JOIN segment s ON s.execution_id = r.execution_id "

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from celeriac.cli import app
 from celeriac.commands import doctor
-from tests.workbench import migrated
+from celeriac.commands import lock as locks
+from tests.builders import document, node
+from tests.workbench import Workbench, migrated
 
 runner = CliRunner()
 
@@ -49,6 +51,28 @@ def test_a_database_that_is_behind_is_told_with_the_command(tmp_path: Path) -> N
     assert (code, found["database"]["remedy"]) == (1, "Run: celeriac migrate")
     path.write_bytes(migrated())
     assert needs()[1]["database"]["found"] == "SQLite, schema 0001"
+
+
+def test_work_that_nobody_takes_up_is_told_with_its_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    bench = Workbench(tmp_path / "data")
+    bench.start(bench.push(document([node("n")])))
+    (tmp_path / "data" / "celeriac.db").chmod(0o600)
+    assert needs()[1]["work"]["found"] == "nothing waits for a worker"
+    bench.connection.run("UPDATE segment SET due = 1")
+    assert needs()[1]["work"] == {
+        "name": "work",
+        "ok": True,
+        "found": "segments wait until celeriac up: 1 in default",
+        "remedy": None,
+    }
+    monkeypatch.setattr(locks, "is_taken", lambda _: True)
+    code, found = needs()
+    assert (code, found["work"]["ok"]) == (1, False)
+    assert found["work"]["remedy"] == "Start one: celeriac worker --queues default"
+    bench.close()
 
 
 def test_an_old_sqlite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
