@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from api.replies import Replies
+from engine.catalog import Versions
 from engine.runtime import Runtime
 from engine.settings import Settings
 from engine.watch import Watcher
@@ -25,6 +26,7 @@ class State:
     runtime: Runtime
     watcher: Watcher
     replies: Replies | None
+    versions: Versions = field(default_factory=Versions)
     stopping: bool = False
     _sealing: SealingKey | None = field(default=None, repr=False)
 

@@ -9,6 +9,8 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 from urllib.parse import urlsplit
 
 from bench.protocol import PATIENCE, Order, Report, serve
@@ -40,28 +42,33 @@ class Client:
         reader, writer = await asyncio.open_connection(name, int(port))
         return cls(reader, writer, host)
 
-    async def execute(self, shape: str, number: int) -> None:
-        """Start an execution and wait for its result."""
-        body = json.dumps({"input": {"number": number}}).encode()
+    async def post(self, path: str, body: Any, *, expected: int, prefer: str = "") -> Any:
+        """Send a body and return that of the answer. Raises `WrongAnswer` for another status than the expected one."""
+        content = json.dumps(body).encode()
         head = (
-            f"POST /api/v1/workflows/{shape}/execute HTTP/1.1\r\n"
+            f"POST /api/v1/{path} HTTP/1.1\r\n"
             f"Host: {self._host}\r\n"
             f"Authorization: Bearer {os.environ[TOKEN]}\r\n"
             "Content-Type: application/json\r\n"
-            "Prefer: wait=30\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"Prefer: {prefer}\r\n"
+            f"Content-Length: {len(content)}\r\n\r\n"
         )
-        self._writer.write(head.encode() + body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        status, *lines = answer.decode().split("\r\n")
+        self._writer.write(head.encode() + content)
+        status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.casefold(): value for name, _, value in (each.partition(": ") for each in lines)}
-        content = json.loads(await self._reader.readexactly(int(headers["content-length"])))
-        if " 200 " not in status or content["status"] != "succeeded":
-            message = f"{status}: {content}"
+        answer = await self._reader.readexactly(int(headers["content-length"]))
+        if f" {expected} " not in status:
+            message = f"{status}: {answer.decode()}"
             raise WrongAnswer(message)
-        (value,) = content["output"].values()
+        return json.loads(answer)
+
+    async def execute(self, shape: str, number: int) -> None:
+        """Start an execution and wait for its result."""
+        path = f"workflows/{shape}/execute"
+        content = await self.post(path, {"input": {"number": number}}, expected=200, prefer="wait=30")
+        (value,) = content["output"].values() if content["status"] == "succeeded" else (content,)
         expected = SHAPES[shape].result()
-        if expected is not None and value["x"] != expected:
+        if content["status"] != "succeeded" or (expected is not None and value["x"] != expected):
             message = f"An execution of {shape} came to {value}, not {expected}."
             raise WrongAnswer(message)
 
@@ -69,6 +76,14 @@ class Client:
         """Close the connection."""
         self._writer.close()
         await self._writer.wait_closed()
+
+
+async def push(shape: str) -> Report:
+    """Save the definition of a shape."""
+    client = await Client.connect()
+    answer = await client.post("workflows", SHAPES[shape].document(), expected=201)
+    await client.close()
+    return {"workflow": answer["id"]}
 
 
 async def serial(shape: str, count: int) -> Report:
@@ -107,8 +122,12 @@ async def clients(shape: str, count: int) -> Report:
 
 
 def handle(order: Order) -> Report:
-    """Do what is asked: run a shape in a `serial` way, or with several `clients`."""
-    ways = {"serial": serial, "clients": clients}
+    """Do what is asked: `push` a shape, run one in a `serial` way, or with several `clients`."""
+    ways: dict[str, Callable[..., Coroutine[Any, Any, Report]]] = {
+        "push": push,
+        "serial": serial,
+        "clients": clients,
+    }
     return asyncio.run(ways[order.pop("do")](**order))
 
 

@@ -22,8 +22,8 @@ _REST = 2.0
 def measure(case: Case, stack: Stack, runs: int) -> dict[str, Json]:
     """Measure a case on a running stack. Both sides run in turn, so that what disturbs the machine disturbs both."""
     load = os.getloadavg()[0]
-    stack.engine.ask(do="push", shape=case.shape)
     driver = stack.api if case.submit == API else stack.engine
+    driver.ask(do="push", shape=case.shape)
     pool = _better_pool(case, stack)
     if case.trial:
         driver.ask(do=case.way, shape=case.shape, count=case.trial)

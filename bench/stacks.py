@@ -154,13 +154,9 @@ def installation(name: str) -> Iterator[list[int]]:
         line = [sys.executable, "-m", "celeriac", "up"]
         up = den.start(line, quits_on=signal.SIGTERM, environment=surroundings)
         _await_ready(up, surroundings)
-        engine = Driver("bench.engine_driver", surroundings)
-        try:
-            engine.ask(do="push", shape="pure_10")
-        finally:
-            engine.close()
         api = Driver("bench.api_driver", surroundings)
         try:
+            api.ask(do="push", shape="pure_10")
             api.ask(do="serial", shape="pure_10", count=20)
         finally:
             api.close()

@@ -7,6 +7,8 @@ These functions run in the ledger's thread (they take its connection), in the sa
 from __future__ import annotations
 
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,14 +124,48 @@ def set_enabled(
 
 def active(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> Active:
     """Return the active version of a workflow by id or name. Raises `NotFound`."""
-    name, title, enabled, version = _find(connection, reference, project)
+    return Versions().active(connection, reference, project)
+
+
+class Versions:
+    """Versions met lately. They never change, and reading one costs what its size costs. Safe to use from any thread."""
+
+    def __init__(self, kept: int = 256) -> None:
+        self._kept = kept
+        self._found: OrderedDict[str, tuple[str, float | None, str | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def active(self, connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> Active:
+        """Return the active version of a workflow by id or name. Raises `NotFound`."""
+        name, title, enabled, version = _find(connection, reference, project)
+        queue, timeout, schema = self._known(version) or self._keep(version, start_of(connection, version))
+        return Active(name, version, project, title, bool(enabled), queue, timeout, schema)
+
+    def _known(self, version: str) -> tuple[str, float | None, str | None] | None:
+        with self._lock:
+            found = self._found.get(version)
+            if found is not None:
+                self._found.move_to_end(version)
+            return found
+
+    def _keep(
+        self, version: str, read: tuple[str, float | None, str | None]
+    ) -> tuple[str, float | None, str | None]:
+        with self._lock:
+            self._found[version] = read
+            while len(self._found) > self._kept:
+                self._found.popitem(last=False)
+        return read
+
+
+def start_of(connection: Connection, version: str) -> tuple[str, float | None, str | None]:
+    """Return what a version's start depends on: its first queue, its time limit, the schema of its input."""
     document, plan_text = connection.run(
         "SELECT document, plan FROM workflow_version WHERE id = ?", (version,)
     )[0]
     plan = Plan.from_json(json.loads(plan_text))
     inputs = json.loads(document)["definition"].get("inputs")
-    schema = None if inputs is None else json.dumps(inputs)
-    return Active(name, version, project, title, bool(enabled), plan.root.queue, plan.timeout, schema)
+    return plan.root.queue, plan.timeout, None if inputs is None else json.dumps(inputs)
 
 
 def startable(found: Active) -> Active:

@@ -25,19 +25,38 @@ class Clock(Protocol):
         """Return a new id."""
 
 
-class SystemClock:
-    """The machine's own clock, moved by `shift` milliseconds to agree with the database's.
+STILL = 1_000
+"""The largest step back, in milliseconds, that is made by standing still instead."""
 
-    Leases of several hosts are compared with one another, so every process counts in the database's time; asking the
-    database for the offset now and then is enough, since the offset changes slowly and leases are long.
+
+class SystemClock:
+    """The database's time at the last look, and what the machine's monotonic clock has counted since.
+
+    Leases of several hosts are compared with one another, so every process counts in the database's time. Between two
+    looks only the monotonic clock counts, so that an operator or a time service that sets this machine's clock moves no
+    lease and no timer here.
     """
 
-    def __init__(self) -> None:
-        self.shift = 0
+    def __init__(self, now: int | None = None) -> None:
+        """Begin at `now`; without it, at what the machine takes for the time."""
+        base = time.time_ns() // 1_000_000 if now is None else now
+        self._since = (base, time.monotonic_ns(), base)
 
     def now(self) -> int:
         """Return the database's milliseconds since the epoch."""
-        return time.time_ns() // 1_000_000 + self.shift
+        base, counted_from, least = self._since
+        return max(least, base + (time.monotonic_ns() - counted_from) // 1_000_000)
+
+    def sync(self, now: int) -> None:
+        """Take over the time the database tells.
+
+        Forward at once. Back not at all when it is less than `STILL`, which is what two looks differ by: then time stands
+        until the database has caught up. A larger step back means that the database's own clock was set; every process
+        follows it, since a lease that is written in one time and read in another is worse than an hour that comes twice.
+        """
+        told = self.now()
+        least = told if told - now < STILL else now
+        self._since = (now, time.monotonic_ns(), least)
 
     def monotonic(self) -> float:
         """Return seconds of the machine's monotonic clock."""

@@ -428,7 +428,6 @@ class Executor:
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
         """Take what a node returned: JSON, a route, or a wait."""
         ports: tuple[str, ...] = ("out",)
-        _hold_to_declaration(step, result)
         if isinstance(result, Route):
             ports, result = result.ports, result.value
             unknown = set(ports) - step.ports
@@ -495,10 +494,6 @@ class Executor:
         if pause is not None:
             event = {"attempt": tries, "error": error.to_json(), "delay": round(pause, 3)}
             run.events.append(("node.retrying", node.id, now, event))
-            if (
-                node.effect is Effect.ONCE
-            ):  # the intent has come to nothing, and must not be taken for a call under way
-                run.entries.append(op.Entry(node.id, "waived", "once", tries=tries, started_at=started_at))
             if node.effect is Effect.ONCE:
                 run.entries.append(op.Entry(node.id, "waived", "once", tries=tries, started_at=started_at))
             await self._back_off(run, now + round(pause * 1000), tries, first)
@@ -818,23 +813,6 @@ class NodeTimeout(CeleriacError):
     """The attempt took longer than its limit."""
 
     code = TIMED_OUT
-
-
-def _hold_to_declaration(step: Step, result: object) -> None:
-    """Refuse an exit or a wait that the node type does not declare, for no plan has a place for it. Raises `Fail`."""
-    if step.type is None:
-        return
-    if isinstance(result, Route):
-        known = step.type.ports_of(step.node.config)
-        stray = [port for port in result.ports if port not in known]
-        if stray:
-            message = (
-                f"The node leaves through {', '.join(stray)}; its ports are {', '.join(known) or 'none'}."
-            )
-            raise Fail("node.unknown_port", message)
-    elif isinstance(result, Wait) and not step.type.waits:
-        message = "The node returns Wait; declare it with waits=True."
-        raise Fail("node.wait_undeclared", message)
 
 
 def _clean(result: object, secrets: frozenset[str]) -> object:

@@ -13,6 +13,9 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+ALIVE = "alive"
+"""The birth of a process of which only its being there is known."""
+
 
 @lru_cache(maxsize=1)
 def host() -> str:
@@ -29,23 +32,27 @@ def host() -> str:
 
 
 def born(pid: int) -> str | None:
-    """Return when a process of this host was born, in a unit that only compares; None when there is no such process."""
+    """Return when a process of this host was born, in a unit that only compares; None when there is surely none.
+
+    `ALIVE` when there is one and its birth cannot be read: no /proc, one that hides other users' processes, or no file
+    descriptor left to look with. Only the kernel's own word, which needs neither, makes a process dead.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return None if Path("/proc/self").exists() else _without_proc(pid)
+        return ALIVE if _answers(pid) else None
     fields = text.rpartition(")")[2].split()
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
-def _without_proc(pid: int) -> str | None:
+def _answers(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return None
+        return False
     except PermissionError:
-        return "alive"
-    return "alive"
+        return True
+    return True
 
 
 def owner() -> str:
@@ -54,7 +61,13 @@ def owner() -> str:
 
 
 def is_dead(name: str) -> bool:
-    """Whether an owner is known to be dead: a process of this host that is not there any more."""
+    """Whether an owner is known to be dead: a process of this host that is not there any more.
+
+    While there is one of that pid and either birth is unknown, its lease decides: to take work from the living costs more.
+    """
     where, _, rest = name.partition(":")
     pid, _, birth = rest.partition(":")
-    return where == host() and pid.isdecimal() and born(int(pid)) != birth
+    if where != host() or not pid.isdecimal():
+        return False
+    found = born(int(pid))
+    return found is None or (ALIVE not in (found, birth) and found != birth)

@@ -19,7 +19,7 @@ from engine.clock import Clock
 from engine.errors import Unavailable
 from engine.failpoints import failpoint
 from engine.operations import Operation
-from engine.store.database import Connection, Database
+from engine.store.database import Connection, Database, Verdict
 from engine.store.statements import MARK, TOUCH_MARK
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 Work = Operation | Callable[[Connection], Any]
 """An operation of the pen, or a function of the connection for rows that are no execution's (catalogue, retention)."""
 
-_REPEATABLE = {"40001", "40P01", "55P03"}
-"""PostgreSQL's serialization failure, deadlock, lock timeout: the same batch again may well succeed."""
-
 MAX_BATCH = 400
-_PATIENCE = 8
+_PATIENCE = {"lost": 8, "repeat": 8, "unavailable": 4}
+"""How often a batch is tried at most. A server comes back; a full disk seldom does while somebody waits for an answer."""
+_WAITING_SECONDS = 20.0
+"""How long locks are waited for altogether: each attempt may take as long as the database waits for one."""
 
 
 class Ledger:
@@ -77,7 +77,9 @@ class Ledger:
     def _commit(self, work: Sequence[Work]) -> list[Any]:
         self._number += 1
         doubtful: list[Any] | None = None
-        for attempt in range(_PATIENCE):
+        began = self._clock.monotonic()
+        attempt = 0
+        while True:
             asked, answers = False, []
             try:
                 connection = self._connected()
@@ -91,22 +93,30 @@ class Ledger:
                 asked = True
                 connection.commit()
                 failpoint("commit.after")
-            except self._database.lost as error:
-                if getattr(error, "sqlstate", None) in _REPEATABLE:
+            except Exception as error:  # any: what it means is for the database to say
+                verdict = self._database.judge(error)
+                if verdict == "lost":
+                    self._forget()
+                else:
                     self._undo()
-                    continue
-                self._forget()
-                if asked:
-                    doubtful = answers
-                self._pause(min(0.05 * 2**attempt, 2.0))
+                if verdict == "own":
+                    raise
+                attempt += 1
+                if verdict == "repeat":
+                    if self._clock.monotonic() - began > _WAITING_SECONDS:
+                        attempt = _PATIENCE[verdict]
+                else:
+                    if asked:
+                        doubtful = answers
+                    self._pause(min(0.05 * 2 ** (attempt - 1), 2.0))
+                if attempt >= _PATIENCE[verdict]:
+                    self._forget()
+                    raise _unavailable(error, verdict, known=doubtful is None) from error
             except BaseException:
                 self._undo()
                 raise
             else:
                 return answers
-        message = "The database cannot be reached."
-        written = "Nothing was written." if doubtful is None else "Nobody knows whether it was written."
-        raise Unavailable(message, hint=f"{written} Look at the database server; celeriac doctor tests it.")
 
     def _apply(self, connection: Connection, work: Sequence[Work]) -> list[Any]:
         answers: list[Any] = [None] * len(work)
@@ -171,6 +181,13 @@ class LedgerThread:
             self._put(each, box)
         return [box.wait(patience) for box in boxes]
 
+    def ask_each(self, work: Sequence[Work], patience: float = 30.0) -> list[Any]:
+        """The same, but what befell one piece of work stands in its place among the answers, and is not raised."""
+        boxes = [_Box() for _ in work]
+        for each, box in zip(work, boxes, strict=True):
+            self._put(each, box)
+        return [box.look(patience) for box in boxes]
+
     def close(self) -> None:
         """Commit what waits, then stop."""
         with self._some:
@@ -226,12 +243,26 @@ class _Box:
         self._there.set()
 
     def wait(self, patience: float) -> Any:
+        answer = self.look(patience)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def look(self, patience: float) -> Any:
         if not self._there.wait(patience):
             message = "The ledger has not answered in time; the request may still be carried out."
             raise Unavailable(message)
-        if isinstance(self._answer, BaseException):
-            raise self._answer
         return self._answer
+
+
+def _unavailable(error: Exception, verdict: Verdict, *, known: bool) -> Unavailable:
+    said = {
+        "lost": "The database cannot be reached.",
+        "repeat": "The database is kept busy by others.",
+        "unavailable": f"The database cannot write: {error}",
+    }
+    written = "Nothing was written." if known else "Nobody knows whether it was written."
+    return Unavailable(said[verdict], hint=f"{written} Look at the database server; celeriac doctor tests it.")
 
 
 def _resolve(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
-from engine.catalog import Active
+from engine.catalog import Active, start_of
 from engine.definition import TRIGGER
 from engine.errors import Conflict, NotFound
 from engine.plan import Plan
@@ -260,12 +260,10 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     if row[5] not in EXECUTION_FINAL:
         message = f"The execution {name} is {row[5]}; only one that has ended is repeated."
         raise Conflict(message, hint=f"Stop it first: celeriac executions cancel {name}")
-    text, plan_text = connection.run("SELECT document, plan FROM workflow_version WHERE id = ?", (row[3],))[0]
-    plan = Plan.from_json(json.loads(plan_text))
-    inputs = json.loads(text)["definition"].get("inputs")
+    queue, timeout, schema = start_of(connection, row[3])
     enabled = connection.run("SELECT enabled FROM workflow WHERE id = ?", (row[1],))[0][0]
     payload, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
-    active = Active(row[1], row[3], project, row[2], bool(enabled), plan.root.queue, plan.timeout, inputs)
+    active = Active(row[1], row[3], project, row[2], bool(enabled), queue, timeout, schema)
     return active, _payload(connection, payload, blob)
 
 

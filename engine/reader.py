@@ -29,15 +29,19 @@ class Reader:
 
     def ask(self, query: Callable[[Connection], T]) -> T:
         """The same from a thread, in that thread."""
-        for attempt in (1, 2):
+        repeated = False
+        while True:
             try:
                 return query(self._connection())
-            except self._database.lost as error:
+            except Exception as error:  # any: what it means is for the database to say
+                verdict = self._database.judge(error)
+                if verdict == "own":
+                    raise
                 self._forget()
-                if attempt == 2:
-                    message = "The database cannot be reached."
+                if repeated or verdict == "unavailable":
+                    message = "The database cannot be reached." if verdict == "lost" else f"The database cannot answer: {error}"
                     raise Unavailable(message, hint="celeriac doctor tests it.") from error
-        raise AssertionError  # pragma: no cover  the loop returns or raises
+                repeated = True
 
     def close(self) -> None:
         """Close every connection."""

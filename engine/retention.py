@@ -76,7 +76,9 @@ def purge(
             gone.marks = len(old)
         finally:
             connection.close()
-    except database.lost as error:
+    except Exception as error:
+        if database.judge(error) == "own":
+            raise
         message = "The database does not answer."
         hint = "What was deleted is gone; run it again for the rest."
         raise Unavailable(message, hint=hint) from error

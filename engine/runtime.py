@@ -61,8 +61,7 @@ def assemble(
     first = database.connect()
     try:
         check(first)
-        clock = SystemClock()
-        clock.shift = 0 if settings.sqlite else first.now() - clock.now()
+        clock = SystemClock(first.now())
     finally:
         first.close()
     app = app or make_app(settings)
@@ -76,7 +75,7 @@ def assemble(
     poller = None
     if poll:
         round_ = Poller(settings, clock, ledger, reader.ask, Broker(app), room, dispatcher.send_all, queues)
-        poller = PollerThread(round_, settings.timing.canary / 1000)
+        poller = PollerThread(round_, settings.timing)
     return Runtime(
         settings, clock, registry, programs, database, ledger, reader, app, dispatcher, poller, owner
     )

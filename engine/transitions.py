@@ -391,22 +391,20 @@ def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
 
 def pause(batch: Batch, pauses: list[op.Pause]) -> list[list[op.Sendable] | None]:
     """Hold executions between segments, or let them go on."""
-    held: list[tuple[Any, ...]] = []
-    freed: list[tuple[Any, ...]] = []
+    changed: dict[str, int] = {}
     for each in pauses:
         row = batch.rows[each.execution]
         if row.final or (row.pause_at is None) is each.resume:
             continue
         row.pause_at = None if each.resume else each.now
+        changed[each.execution] = each.now
         batch.emit(
             row, 0, each.now, ("execution.resumed" if each.resume else "execution.paused", None, each.now, {})
         )
-        (freed if each.resume else held).append((each.execution, each.now if each.resume else None))
-    if held:
-        batch.connection.batch(sql.HOLD_READY, held)
+    rows = [(name, None if _is_paused(batch, name) else now) for name, now in changed.items()]
     found: dict[str, list[op.Sendable]] = defaultdict(list)
-    if freed:
-        for execution, *sendable in batch.connection.batch(sql.HOLD_READY, freed):
+    for execution, *sendable in batch.connection.batch(sql.HOLD_READY, rows) if rows else ():
+        if not _is_paused(batch, execution):
             found[execution].append(tuple(sendable))
     return [None if batch.rows[each.execution].final else found[each.execution] for each in pauses]
 

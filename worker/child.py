@@ -13,9 +13,9 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-from celeriac import Fail, Route, TryAgain
+from celeriac import Fail, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
-from engine.failure import error_of
+from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
 
 _LENGTH = struct.Struct(">I")
@@ -28,12 +28,7 @@ def main(arguments: list[str]) -> None:
     stream = socket.socket(fileno=int(arguments[0])).makefile("rwb")
     registry = Registry.load(arguments[1].split(","))
     while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
-        reply = _serve(registry, json.loads(stream.read(_LENGTH.unpack(head)[0])))
-        try:
-            body = json.dumps(reply, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
-            failed = {"kind": "fail", "code": "node.output_invalid", "message": str(error), "details": {}}
-            body = json.dumps({"lines": [], "error": failed}).encode()
+        body = _encoded(_serve(registry, json.loads(stream.read(_LENGTH.unpack(head)[0]))))
         stream.write(_LENGTH.pack(len(body)) + body)
         stream.flush()
 
@@ -53,19 +48,42 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         result = node_type.run(node_type.config.model_validate(request["config"]), context)
         if isinstance(result, Awaitable):
             result = asyncio.run(_awaited(result))
-    except TryAgain as error:
-        failed = {"kind": "try_again", "code": error.code, "message": error.message, "after": error.after}
-        return {"lines": context.lines, "error": {**failed, "details": error.details}}
-    except Fail as error:
-        failed = {"kind": "fail", "code": error.code, "message": error.message, "details": error.details}
-        return {"lines": context.lines, "error": failed}
-    except Exception as error:
-        known = error_of(error)
-        failed = {"kind": "fail", "code": known.code, "message": known.message, "details": {}}
-        return {"lines": context.lines, "error": failed}
+    except Exception as error:  # anything a node may raise is that node's failure
+        return {"lines": context.lines, "error": _failure(error)}
     if isinstance(result, Route):
         return {"lines": context.lines, "ports": list(result.ports), "value": result.value}
-    return {"lines": context.lines, "ports": None, "value": result}
+    if isinstance(result, Wait):
+        return {"lines": context.lines, "until": result.until, "value": result.value}
+    return {"lines": context.lines, "value": result}
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return a failure with its kind: how far the node itself said what came of its effect."""
+    known = error_of(error)
+    said: dict[str, Any] = {"code": str(known.code), "message": str(known.message), "details": known.details}
+    if isinstance(error, TryAgain):
+        return {**said, "kind": "try_again", "after": error.after}
+    if isinstance(error, Uncertain):
+        return {**said, "kind": "uncertain"}
+    if knows_outcome(error):
+        return {**said, "kind": "fail"}
+    return {**said, "kind": "crashed", "kinds": list(known.kinds)}
+
+
+def _encoded(reply: dict[str, Any]) -> bytes:
+    """Return the text of a reply. What cannot be told is left out of a failure, and makes a success one."""
+    try:
+        return json.dumps(reply, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        if "error" in reply:
+            failed = {**reply["error"], "details": {}}
+            if "after" in failed:
+                failed["after"] = None
+        else:
+            deep = isinstance(error, RecursionError)
+            message = f"The output is not JSON: {'it is nested too deep' if deep else error}."
+            failed = _failure(Fail("node.output_invalid", message))
+    return json.dumps({"lines": [], "error": failed}).encode()
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

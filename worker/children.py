@@ -13,11 +13,12 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac import Fail, Json, Route, TryAgain
+from celeriac import Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.execute import ChildDied, NodeTimeout
 from engine.programs import Step
@@ -26,11 +27,24 @@ from engine.settings import Settings
 _LENGTH = struct.Struct(">I")
 
 
+class NodeCrashed(Exception):
+    """A node raised in its child what it did not foresee. `error` has the kinds of what it raised, as `retry.on` names them."""
+
+    def __init__(self, error: NodeError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 @dataclass(slots=True, eq=False)
 class _Child:
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+
+    @property
+    def lives(self) -> bool:
+        """Whether nothing has been heard of its death."""
+        return self.process.returncode is None and not self.reader.at_eof()
 
 
 class Children:
@@ -42,8 +56,13 @@ class Children:
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
 
-    async def call(self, step: Step, config: Json, context: NodeContext, timeout: float) -> Any:
-        """Run a node in a child. Raises what the node raised, `NodeTimeout`, or `ChildDied`."""
+    async def call(
+        self, step: Step, config: Json, context: NodeContext, timeout: float, began: Callable[[], None]
+    ) -> Any:
+        """Run a node in a child. Raises what the node foresaw, `NodeCrashed` for the rest, `NodeTimeout`, or `ChildDied`.
+
+        `began` is called when a child takes up the call: until then it waits its turn, which is none of its own time.
+        """
         request = {
             "type": step.node.type,
             "config": config,
@@ -58,10 +77,11 @@ class Children:
             },
         }
         async with self._slots:
-            child = self._idle.pop() if self._idle else await self._spawn()
+            child = await self._ready()
             try:
+                began()
                 async with asyncio.timeout(timeout):
-                    reply = await _exchange(child, request)
+                    body = await _exchange(child, request)
             except TimeoutError:
                 await self._kill(child)
                 message = f"The attempt took longer than {timeout:g} s; its process was killed."
@@ -74,6 +94,7 @@ class Children:
                 await self._kill(child)
                 raise
             self._idle.append(child)
+        reply = _read(body)
         context.lines.extend((level, message, fields) for level, message, fields in reply["lines"])
         return _result(reply)
 
@@ -82,22 +103,39 @@ class Children:
         for child in list(self._all):
             await self._kill(child)
 
+    async def _ready(self) -> _Child:
+        """Return a living child. One that died while it was idle took no call with it, so it costs none a delivery."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.lives:
+                return child
+            await self._kill(child)
+        try:
+            return await self._spawn()
+        except OSError as error:
+            message = f"No child process could be started: {error}"
+            raise ChildDied(message) from error
+
     async def _spawn(self) -> _Child:
         ours, theirs = socket.socketpair()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "worker.child",
-            str(theirs.fileno()),
-            ",".join(self._settings.node_modules),
-            pass_fds=(theirs.fileno(),),
-            stdin=asyncio.subprocess.DEVNULL,
-        )
-        theirs.close()
-        ours.setblocking(False)
-        reader, writer = await asyncio.open_connection(
-            sock=ours, limit=self._settings.limits.output_bytes * 2
-        )
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "worker.child",
+                    str(theirs.fileno()),
+                    ",".join(self._settings.node_modules),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                )
+            ours.setblocking(False)
+            reader, writer = await asyncio.open_connection(
+                sock=ours, limit=self._settings.limits.output_bytes * 2
+            )
+        except BaseException:
+            ours.close()  # which ends a child that was started already
+            raise
         child = _Child(process, reader, writer)
         self._all.add(child)
         return child
@@ -114,22 +152,44 @@ class Children:
         return len(self._all)
 
 
-async def _exchange(child: _Child, request: dict[str, Any]) -> dict[str, Any]:
+async def _exchange(child: _Child, request: dict[str, Any]) -> bytes:
     body = json.dumps(request).encode()
     child.writer.write(_LENGTH.pack(len(body)) + body)
     await child.writer.drain()
     (size,) = _LENGTH.unpack(await child.reader.readexactly(_LENGTH.size))
-    reply: dict[str, Any] = json.loads(await child.reader.readexactly(size))
+    return await child.reader.readexactly(size)
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        reply: dict[str, Any] = json.loads(body)
+    except RecursionError as error:
+        message = "The output is not JSON: it is nested too deep."
+        raise Fail("node.output_invalid", message) from error
     return reply
 
 
 def _result(reply: dict[str, Any]) -> Any:
-    if "value" in reply:
-        return reply["value"] if reply["ports"] is None else Route(tuple(reply["ports"]), reply["value"])
-    error = reply["error"]
-    if error["kind"] == "try_again":
-        raise TryAgain(error["code"], error["message"], error["after"], error["details"])
-    raise Fail(error["code"], error["message"], error["details"])
+    match reply:
+        case {"error": error}:
+            raise _raised(**error)
+        case {"until": until, "value": value}:
+            return Wait(until, value)
+        case {"ports": ports, "value": value}:
+            return Route(tuple(ports), value)
+    return reply["value"]
+
+
+def _raised(kind: str, code: str, message: str, **more: Any) -> Exception:
+    """Return what the node raised, as far as the engine tells exceptions apart."""
+    details = more["details"]
+    if kind == "try_again":
+        return TryAgain(code, message, more["after"], details)
+    if kind == "uncertain":
+        return Uncertain(code, message, details)
+    if kind == "crashed":
+        return NodeCrashed(NodeError(code, message, details, tuple(more["kinds"])))
+    return Fail(code, message, details)
 
 
 def _how(status: int) -> str:

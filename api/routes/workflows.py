@@ -113,7 +113,7 @@ async def execute(request: Request, ref: str) -> Response:
     largest = state.settings.limits.input_bytes + 1024
     body = await bodies.read_object(request, "input", largest=largest)
     wait = preferences.wait(request)
-    found = await state.runtime.reader.read(lambda connection: catalog.active(connection, ref))
+    found = await state.runtime.reader.read(lambda connection: state.versions.active(connection, ref))
     wish = admission.Request(
         catalog.startable(found),
         body.get("input", {}),

@@ -58,6 +58,8 @@ class Program:
         try:
             async with asyncio.timeout(within):
                 said = await _read(reading)
+                if not said:
+                    await process.wait()
         except TimeoutError:
             said = b""
         except BaseException:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.errors import Misconfigured
 from engine.settings import Settings
@@ -35,6 +35,31 @@ _SESSION = (
 rows a second, the planner would take a scan for cheaper; so it is told what the keys are for."""
 
 OLDEST_SQLITE = (3, 38, 0)
+
+Verdict = Literal["lost", "repeat", "unavailable", "own"]
+"""What an error means for the work it befell: the connection is of no further use (`lost`), the same again may well
+succeed now (`repeat`), the database lacks something that nobody's work can help (`unavailable`), or the work itself is at
+fault (`own`). Decided by codes alone."""
+
+_SQLITE: dict[int, Verdict] = {
+    sqlite3.SQLITE_BUSY: "repeat",
+    sqlite3.SQLITE_LOCKED: "repeat",
+    sqlite3.SQLITE_FULL: "unavailable",
+    sqlite3.SQLITE_IOERR: "unavailable",
+    sqlite3.SQLITE_READONLY: "unavailable",
+    sqlite3.SQLITE_CANTOPEN: "unavailable",
+    sqlite3.SQLITE_PROTOCOL: "unavailable",
+}
+_POSTGRES: tuple[tuple[str, Verdict], ...] = (
+    ("08", "lost"),  # connection exceptions
+    ("57P", "lost"),  # the server ends, is ending, or is not there yet
+    ("25006", "lost"),  # read-only: after a failover this is the standby
+    ("25P03", "lost"),  # the session idled in a transaction and was ended
+    ("53", "unavailable"),  # no disk, no memory, no more connections
+    ("40001", "repeat"),  # serialization failure
+    ("40P01", "repeat"),  # deadlock
+    ("55P03", "repeat"),  # lock timeout
+)
 
 
 class Connection(Protocol):
@@ -71,11 +96,12 @@ class Database(Protocol):
     """Where to connect."""
 
     dialect: str
-    lost: tuple[type[Exception], ...]
-    """Exceptions after which a connection is of no further use."""
 
     def connect(self) -> Connection:
         """Open a connection for the calling thread."""
+
+    def judge(self, error: BaseException) -> Verdict:
+        """Return what an error means for the work it befell."""
 
 
 def open_database(settings: Settings) -> Database:
@@ -89,7 +115,6 @@ class SqliteDatabase:
     """A file in WAL mode, fully synchronous: what is committed survives the power failing."""
 
     dialect = "sqlite"
-    lost: tuple[type[Exception], ...] = ()
     damaged: tuple[type[Exception], ...] = (sqlite3.DatabaseError,)
     """What opening or reading a file raises that is no sound database."""
 
@@ -102,6 +127,11 @@ class SqliteDatabase:
     def connect(self) -> SqliteConnection:
         """Open the file."""
         return SqliteConnection(self.path)
+
+    def judge(self, error: BaseException) -> Verdict:
+        """Decide by the primary result code."""
+        code = getattr(error, "sqlite_errorcode", None) if isinstance(error, sqlite3.Error) else None
+        return "own" if code is None else _SQLITE.get(code & 0xFF, "own")
 
 
 class SqliteConnection:
@@ -182,10 +212,7 @@ class PostgresDatabase:
     dialect = "postgresql"
 
     def __init__(self, url: str) -> None:
-        import psycopg
-
         self.url = url
-        self.lost: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError)
 
     def connect(self) -> PostgresConnection:
         """Connect, with limits that keep a stuck statement or a dead peer from holding a lock for ever."""
@@ -204,6 +231,18 @@ class PostgresDatabase:
             options=" ".join(f"-c {each}" for each in _SESSION),
         )
         return PostgresConnection(raw)
+
+    def judge(self, error: BaseException) -> Verdict:
+        """Decide by the SQLSTATE; an error of the conversation that has none comes from a connection that is gone."""
+        import psycopg
+
+        if not isinstance(error, psycopg.Error):
+            return "own"
+        if error.sqlstate is None:
+            gone = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+            return "lost" if gone else "own"
+        code = error.sqlstate
+        return next((verdict for prefix, verdict in _POSTGRES if code.startswith(prefix)), "own")
 
 
 class PostgresConnection:

@@ -9,10 +9,12 @@ import random
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import Any
 
 import httpx2
 
+from tests.builders import wait_until
 from tests.chaos.checker import Op
 from tests.chaos.dags import Case, Taste, draw
 from tests.chaos.stack import Stack, body_of
@@ -46,9 +48,7 @@ class Load:
         with self._client() as client:
             for index in range(count):
                 case = draw(rng, self._taste, f"case-{index}")
-                reply = client.post("/api/v1/workflows", json=case.document)
-                if reply.status_code != 201:
-                    raise AssertionError(f"a definition was refused: {reply.text}")
+                wait_until(partial(_push, client, case), 60, "a definition's acceptance")
                 self.cases[f"case-{index}"] = case
 
     def begin(self) -> None:
@@ -125,3 +125,14 @@ class Load:
     def _client(self) -> httpx2.Client:
         headers = {"Authorization": f"Bearer {self._stack.token}"}
         return httpx2.Client(base_url=self._stack.url, headers=headers, timeout=PATIENCE, trust_env=False)
+
+
+def _push(client: httpx2.Client, case: Case) -> bool:
+    """Save a definition. Returns whether the API answered, which may die on the way."""
+    try:
+        reply = client.post("/api/v1/workflows", json=case.document)
+    except httpx2.TransportError:
+        return False
+    if 400 <= reply.status_code < 500:
+        raise AssertionError(f"a definition was refused: {reply.text}")
+    return reply.status_code in (200, 201)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -138,6 +139,12 @@ class Site:
             for index in range(count)
         ]
         return [each.execution for each in self.client.start_all(requests)]
+
+    def ended(self, executions: Sequence[str], seconds: float = 20.0) -> None:
+        """Wait for the end of these executions."""
+        deadline = time.monotonic() + seconds
+        for each in executions:
+            self.client.finished(each, max(0.1, deadline - time.monotonic()))
 
     def pause(self, seconds: float) -> None:
         """Let time pass in which something is to be under way."""

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from engine import operations as op
 from tests.builders import Process, document, edges, is_ready, node, wait_until
 from tests.faults.conftest import BOUND, Site
 
@@ -26,6 +27,9 @@ PLACES = {
     "dispatch.before": "dispatch.before=kill",
     "publish.before": "publish.before=kill",
 }
+IDLE = {"CELERIAC_TIMING_POLL": "3600000", "CELERIAC_TIMING_CANARY": "3600000"}
+"""A victim repairs nothing, so that its first commit is one of what it is sent."""
+ONCE = {f"once.{place}": f"{place}=kill" for place in ("effect.before", "effect.after")}
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -35,8 +39,8 @@ def victims(site: Site) -> Iterator[dict[str, Process]]:
     """One worker a place, all started at once; each takes only what is sent to its own queue."""
     with ExitStack() as opened:
         found = {}
-        for place, rule in PLACES.items():
-            more = {"CELERIAC_TEST": "1", "CELERIAC_FAILPOINTS": rule, "CELERIAC_TIMING_POLL": "1000"}
+        for place, rule in (PLACES | ONCE).items():
+            more = {"CELERIAC_TEST": "1", "CELERIAC_FAILPOINTS": rule, **IDLE}
             found[place] = site.worker(f"victim-{place}", f"only-{place}", **more)
             opened.callback(_end, found[place])
         for each in found.values():
@@ -84,27 +88,28 @@ def test_what_a_worker_held_that_died_is_ended_by_another_and_its_effects_are_ap
     assert [site.applied(execution, each) for each in ("first", "last")] == [1, 1]
 
 
-@pytest.mark.parametrize("place", ["effect.before", "effect.after"])
-def test_an_effect_that_cannot_be_repeated_and_whose_fate_is_unknown_is_asked_of_a_person(
-    site: Site, place: str
+@pytest.mark.parametrize(("place", "decision"), [("effect.before", "retry"), ("effect.after", "done")])
+def test_an_effect_that_cannot_be_repeated_and_whose_fate_is_unknown_waits_for_a_person(
+    site: Site, victims: dict[str, Process], place: str, decision: str
 ) -> None:
-    queue = f"only-once-{place}"
-    more = {"CELERIAC_TEST": "1", "CELERIAC_FAILPOINTS": f"{place}=kill", "CELERIAC_TIMING_POLL": "1000"}
-    victim = site.worker(f"victim-once-{place}", queue, **more)
-    try:
-        wait_until(lambda: is_ready(victim), 40, "the victim")
-        once = node("once", "once_effect", {"url": f"{site.sink.url}/effect"})
-        active = site.push(document([once, node("after")], edges("once->after")), f"once-{place}")
+    victim = victims[f"once.{place}"]
+    once = node("once", "once_effect", {"url": f"{site.sink.url}/effect"})
+    active = site.push(document([once, node("after")], edges("once->after")), f"once-{place}")
+    execution = ""
+    while victim.code is None:
         execution = site.accept_silently(active)
-        site.send([(execution, 0, "")], queue)
-        wait_until(lambda: victim.code is not None, 10, "the death")
-    finally:
-        victim.kill()
-    row = "SELECT status, reason FROM segment WHERE execution_id = ? AND segment = 0"
-    wait_until(lambda: site.client.query(row, execution)[0][0] == "uncertain", BOUND, "the doubt")
-    assert site.client.status(execution) == "waiting"
-    assert site.received(execution, "once") == (1 if place == "effect.after" else 0)
+        site.send([(execution, 0, "")], f"only-once.{place}")
+        wait_until(partial(ended_or_dead, site, execution, victim), 10, "a death")
+    row = "SELECT status FROM segment WHERE execution_id = ? AND segment = 0"
+    wait_until(lambda: site.client.query(row, execution) == [("uncertain",)], BOUND, "the doubt")
+    called = 1 if place == "effect.after" else 0
     site.send([(execution, 0, "")] * 5)
     site.pause(0.5)
     assert site.client.status(execution) == "waiting"
-    assert site.received(execution, "once") == (1 if place == "effect.after" else 0)
+    assert site.received(execution, "once") == called
+    now = site.client.runtime.clock.now()
+    output = op.Payload('{"status": 200}') if decision == "done" else op.Payload()
+    word = op.Resolve(execution, 0, "", decision, now, "someone", output, "once")
+    site.client.runtime.ledger.ask(word)
+    assert site.client.finished(execution) == "succeeded"
+    assert site.received(execution, "once") == 1

@@ -35,7 +35,7 @@ def test_a_flushed_broker_costs_nothing(site: Site) -> None:
         site.valkey.flush()
         site.pause(0.2)
         site.valkey.flush()
-    site.client.all_finished(20)
+    site.ended(executions, 20)
     site.judge(executions)
 
 
@@ -47,7 +47,7 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing(site: Site) -> Non
     site.pause(0.7)
     site.valkey.restart()
     executions += site.accept_all(active, 20, f"restarted-{site.dialect}-2")
-    site.client.all_finished(30)
+    site.ended(executions, 30)
     site.judge(executions)
 
 
@@ -61,7 +61,7 @@ def test_messages_that_come_often_late_and_in_any_order_start_nothing_twice(site
         rng.shuffle(references)
         site.send(references)
         site.pause(0.05)
-    site.client.all_finished(20)
+    site.ended(executions, 20)
     site.send([(each, number, "") for each in executions for number in range(8)])
     site.pause(0.5)
     site.judge(executions)
@@ -80,7 +80,7 @@ def test_two_workers_that_race_at_a_join_start_what_follows_once(site: Site) -> 
     )
     active = site.push(body, "race")
     executions = site.accept_all(active, 5, f"race-{site.dialect}")
-    site.client.all_finished(40)
+    site.ended(executions, 40)
     site.judge(executions)
     assert [site.applied(each, "last") for each in executions] == [1] * 5
     assert [site.received(each, "last") for each in executions] == [1] * 5
@@ -95,7 +95,7 @@ def test_a_database_that_cannot_be_used_for_a_while_costs_nothing(site: Site) ->
             cut_every_connection(site)
         else:
             hold_the_file(site, 0.5)
-    site.client.all_finished(BOUND * 3)
+    site.ended(executions, BOUND * 3)
     site.judge(executions)
 
 

@@ -18,7 +18,6 @@ def test_a_child_that_is_killed_takes_only_its_own_attempt_with_it(site: Site) -
     long = node("long", "compute", {"seconds": 1.0, "value": "{{ k }}"})
     active = site.push(document([long, site.call("after")], edges("long->after")), "child")
     execution = site.start(active)
-    before = [each for worker in site.workers for each in worker.children()]
     claimed = "SELECT owner FROM segment WHERE execution_id = ? AND status = 'running'"
     wait_until(lambda: bool(site.client.query(claimed, execution)), 10, "the claim")
     ((owner,),) = site.client.query(claimed, execution)
@@ -36,7 +35,6 @@ def test_a_child_that_is_killed_takes_only_its_own_attempt_with_it(site: Site) -
     assert finished / 1000 - died < BOUND
     assert (deliveries, tries) == (1, 0)
     assert worker.code is None
-    assert before is not None
     site.judge([execution])
 
 
@@ -66,8 +64,10 @@ def test_a_worker_killed_in_the_middle_of_an_effect_is_followed_by_another(site:
     index = site.workers.index(worker)
     worker.kill()
     died = time.time()
-    site.client.all_finished(20)
-    ((latest,),) = site.client.query("SELECT max(finished_at) FROM execution")
+    site.ended(executions, 20)
+    latest = max(
+        site.client.query("SELECT finished_at FROM execution WHERE id = ?", each)[0][0] for each in executions
+    )
     assert latest / 1000 - died < BOUND + 2
     site.judge(executions)
     site.workers[index] = site.worker(f"survivor-{index}-again")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import Fail
-from engine.encoding import decode, encode, place
+from engine.encoding import decode, encode, place, storable
 from engine.operations import Blob, Payload
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -87,3 +87,10 @@ def test_a_short_text_stays_in_its_row_and_a_long_one_is_named_by_its_content() 
     assert place("x" * 9, 10) == (Payload(text="x" * 9), None)
     digest = hashlib.sha256(b"x" * 10).hexdigest()
     assert place("x" * 10, 10) == (Payload(blob=digest), Blob(digest, "x" * 10))
+
+
+def test_what_accompanies_an_outcome_is_itself_or_the_beginning_of_how_python_shows_it() -> None:
+    assert storable({"a": [1, "ü"]}) == {"a": [1, "ü"]}
+    assert storable({1, 1}) == "{1}"
+    assert storable("\ud800") == "'\\ud800'"
+    assert storable("x" * 70_000) == "'" + "x" * 199

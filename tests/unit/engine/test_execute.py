@@ -116,8 +116,9 @@ class Children:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any, float]] = []
 
-    async def call(self, step: Any, config: Any, context: Any, timeout: float) -> Any:  # noqa: ASYNC109  as the protocol has it
+    async def call(self, step: Any, config: Any, context: Any, timeout: float, began: Callable[[], None]) -> Any:  # noqa: ASYNC109  as the protocol has it
         self.asked.append((step.node.id, config, timeout))
+        began()
         result = STAGE.play(context, Config(**config))
         return await result if isinstance(result, Awaitable) else result
 

@@ -4,6 +4,7 @@ import pytest
 
 from celeriac import Fail, NodeError, TryAgain, Uncertain
 from engine.errors import Unavailable
+from engine.execute import NodeTimeout
 from engine.expressions import ExpressionError, Scope, compile_template, derived_entropy
 from engine.failure import error_of, knows_outcome
 
@@ -32,6 +33,12 @@ def test_the_time_the_other_side_asked_for_is_kept() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [Fail, TryAgain, Uncertain])
+def test_details_that_cannot_be_stored_are_kept_as_python_shows_them(kind: type[Fail]) -> None:
+    error = error_of(kind("a.b", "No.", details={"k": {1, 1}, "n": 1}))  # type: ignore[dict-item]  # that is the mistake
+    assert error.details == {"k": "{1}", "n": 1}
+
+
 def test_an_expression_keeps_its_code() -> None:
     error = error_of(expression_error())
     assert error.code.startswith("expression.")
@@ -58,6 +65,7 @@ def test_anything_else_is_a_crash_with_the_class_and_the_beginning_of_its_words(
         (Fail("a.b", "No."), True),
         (TryAgain("a.b", "Later."), True),
         (Unavailable(), True),
+        (NodeTimeout(), False),
         (expression_error(), True),
         (Uncertain("a.b", "Who knows."), False),
         (TimeoutError(), False),

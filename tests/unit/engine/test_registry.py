@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from celeriac import Context, Json, NodeType, node
 from engine import registry
-from engine.errors import CeleriacError
+from engine.errors import CeleriacError, Misconfigured
 from engine.registry import ENTRY_POINTS, Registry, UnknownNodeType
 
 
@@ -86,6 +86,11 @@ def test_modules_and_installed_packages_offer_node_types(monkeypatch: pytest.Mon
     assert asked == [{"group": ENTRY_POINTS}]
 
 
-def test_a_module_that_is_not_there_is_not_passed_over() -> None:
-    with pytest.raises(ModuleNotFoundError):
-        Registry.load(["no_such_module"])
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [("no_such_module", "cannot be loaded: No module named"), ("json", "offers no NODE_TYPES")],
+)
+def test_a_module_that_offers_nothing_is_not_passed_over(module: str, message: str) -> None:
+    with pytest.raises(Misconfigured, match=message) as caught:
+        Registry.load([module])
+    assert "CELERIAC_NODES" in (caught.value.hint or "")

@@ -555,6 +555,11 @@ def test_a_renewal_prolongs_what_is_held_and_names_what_is_lost(bench: Workbench
     assert bench.segment(forked, 1, "due") == (NOW + 99_000,)
 
 
+def test_a_renewal_of_what_was_purged_is_told_to_stop(bench: Workbench) -> None:
+    renewed = bench.ask(op.Renew("exec_gone", ((0, "", 1),), NOW, NOW))
+    assert renewed == op.Renewed(frozenset(), cancelling=True, pausing=False)
+
+
 def test_a_renewal_tells_of_a_cancellation_a_pause_and_an_end(bench: Workbench, forked: str) -> None:
     bench.step(claim(forked, 1), claim(forked, 2), op.Pause(forked, NOW))
     bench.ask(op.Pause(forked, NOW, resume=True))
@@ -643,6 +648,23 @@ def test_after_too_many_deliveries_a_segment_is_quarantined_with_the_reason(benc
     assert bench.query("SELECT status, open FROM execution") == [("waiting", 0)]
 
 
+@pytest.mark.parametrize(
+    "hand_back",
+    [
+        lambda name: op.Lose(name, ((0, "", 1),), NOW, "dead", 3),
+        lambda name: op.Release(**held(name, epoch=1)),
+    ],
+    ids=["lose", "release"],
+)
+def test_what_comes_back_into_a_paused_execution_is_held_with_the_rest(
+    bench: Workbench, running: str, hand_back: Callable[[str], Any]
+) -> None:
+    bench.ask(op.Pause(running, NOW))
+    assert bench.ask(hand_back(running)) in ([], True)
+    assert bench.segment(running, 0, "status", "due") == ("ready", None)
+    assert bench.ask(op.Pause(running, NOW, resume=True)) == [(0, "", "default")]
+
+
 def test_only_the_claim_that_was_seen_is_taken(bench: Workbench, running: str) -> None:
     assert bench.ask(op.Lose(running, ((0, "", 9),), NOW, "dead", 3)) == []
     assert bench.segments(running) == {0: "running"}
@@ -708,6 +730,14 @@ def test_a_pause_holds_what_is_ready_and_letting_go_sends_it(bench: Workbench, f
     assert bench.kinds(forked)[-2:] == ["execution.paused", "execution.resumed"]
 
 
+def test_of_a_pause_and_its_end_in_one_batch_the_last_word_holds(bench: Workbench, forked: str) -> None:
+    bench.ask(op.Pause(forked, NOW))
+    bench.step(op.Pause(forked, NOW, resume=True), op.Pause(forked, NOW))
+    assert bench.segment(forked, 1, "due") == (None,)
+    bench.step(op.Pause(forked, NOW, resume=True), op.Pause(forked, NOW), op.Pause(forked, NOW, resume=True))
+    assert bench.segment(forked, 1, "due") == (NOW,)
+
+
 def test_an_ended_execution_cannot_be_paused(bench: Workbench) -> None:
     name = bench.start(bench.push(ONE))
     bench.ask(op.Cancel(name, NOW))
@@ -718,19 +748,28 @@ def test_an_ended_execution_cannot_be_paused(bench: Workbench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "status"), [("retry", "waived"), ("done", "succeeded"), ("fail", "failed")]
+    ("decision", "status", "output"),
+    [("retry", "waived", None), ("done", "succeeded", "7"), ("fail", "failed", "7")],
 )
 def test_a_persons_word_is_journaled_and_makes_the_segment_ready(
-    bench: Workbench, running: str, decision: str, status: str
+    bench: Workbench, running: str, decision: str, status: str, output: str | None
 ) -> None:
-    bench.ask(op.Doubt(**held(running, epoch=1), head=1, reason="who knows"))
+    intent = op.Entry("call", "intent", "once", started_at=NOW)
+    bench.ask(op.Doubt(**held(running, epoch=1, entries=(intent,)), head=1, reason="who knows"))
     word = op.Resolve(running, 0, "", decision, NOW, "ann", op.Payload("7"), "call")
     assert bench.ask(word) == [(0, "", "default")]
     assert bench.segment(running, 0, "status", "deliveries", "reason") == ("ready", 0, None)
-    assert bench.journal(running, "node", "status", "output") == [("call", status, "7")]
+    assert bench.journal(running, "node", "status", "output") == [("call", status, output)]
     assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
     assert bench.kinds(running)[-2:] == ["segment.resolved", "segment.ready"]
     assert bench.ask(word) is None
+
+
+def test_a_word_to_try_again_takes_back_nothing_that_has_an_outcome(bench: Workbench, running: str) -> None:
+    entries = (entry("call", "succeeded"), op.Entry("call", "intent", "once", "step", started_at=NOW))
+    bench.ask(op.Doubt(**held(running, epoch=1, entries=entries)))
+    bench.ask(op.Resolve(running, 0, "", "retry", NOW, "ann", node="call"))
+    assert bench.journal(running, "step", "status") == [("", "succeeded"), ("step", "waived")]
 
 
 def test_a_word_on_a_quarantined_segment_needs_no_node(bench: Workbench, running: str) -> None:
@@ -748,7 +787,8 @@ def test_a_word_on_what_is_certain_is_refused(bench: Workbench, running: str) ->
 # The whole, by chance
 
 
-ALL = [ONE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES]
+PURE = document([node("a")], name="pure")
+ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES]
 
 
 class Chance:
@@ -822,6 +862,12 @@ class Chance:
             events = self._bench.query("SELECT seq, count FROM event WHERE execution_id = ? ORDER BY seq", name)
             assert [first for first, _ in events] == _starts([count for _, count in events])
             assert sum(count for _, count in events) == seq
+            ready = self._bench.query(
+                "SELECT s.due IS NULL, e.pause_at IS NOT NULL FROM segment s JOIN execution e ON e.id = s.execution_id "
+                "WHERE e.id = ? AND s.status = 'ready'",
+                name,
+            )
+            assert all(held_back == paused for held_back, paused in ready)
             if status in EXECUTION_FINAL:
                 assert set(own) <= SEGMENT_FINAL | {SegmentStatus.RUNNING}
             else:
@@ -909,7 +955,7 @@ BORN = {
 """How rows come into being. One that is born and cancelled in the same commit is seen as cancelled only."""
 
 
-@settings(max_examples=60, deadline=None, phases=[Phase.generate])
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(rng=st.randoms(use_true_random=False))
 def test_every_row_moves_along_the_table_and_by_the_function_that_the_page_names(rng: random.Random) -> None:
     page = lifecycle()

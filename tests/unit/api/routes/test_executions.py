@@ -79,7 +79,8 @@ async def test_a_held_execution_waits_until_it_may_go_on(api: Api) -> None:
 
 
 async def test_a_repetition_is_a_new_execution_of_the_same_version_and_input(api: Api) -> None:
-    await api.push(node("a", "set", {"values": {"x": "{{ y }}"}}))
+    inputs = {"type": "object", "properties": {"y": {"type": "integer"}}}
+    await api.push(node("a", "set", {"values": {"x": "{{ y }}"}}), inputs=inputs)
     name = await api.execute({"y": 7})
     assert (await api.post(f"/executions/{name}/retry")).status_code == 409
     await api.carry(name)
