@@ -10,6 +10,7 @@ import uvicorn
 
 from api.guard import Guard
 from api.main import create_app
+from engine.errors import Unavailable
 from engine.settings import Settings
 
 _GRACE = 2
@@ -37,6 +38,14 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until `should_exit` is set. Raises `Unavailable` when the application does not start; the log says why."""
+        try:
+            await super().serve(sockets)
+        except SystemExit:
+            message = "The API did not start."
+            raise Unavailable(message, hint="The lines above say why.") from None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: streams first, then connections, then the engine's parts."""

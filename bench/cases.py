@@ -42,7 +42,7 @@ class Case:
 
 
 CASES: tuple[Case, ...] = (
-    Case("memory", "the whole idle installation", "pure_10", "memory", "MB", 1, 1, target=200),
+    Case("memory", "the whole idle installation", "pure_10", "memory", "MB", 1, 1, target=200, submit=API),
     Case("W1-pure-300", "10 pure nodes, 300 at once", "pure_10", "burst", "executions/s", 300, 300, 20, 2000),
     Case("W1-pure-5000", "the same, 5,000 at once", "pure_10", "burst", "executions/s", 5000, 100, 20, 5000),
     Case("W1-effects", "10 keyed effects, 300 at once", "effects_10", "burst", "executions/s", 300, 100, 20, 800),

@@ -6,9 +6,11 @@ its settings of the garbage collector, touch the other's figures.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +21,8 @@ from typing import IO, Any, cast
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 90.0
 """Seconds after which a run counts as stuck: no case takes half of it."""
+
+_PR_SET_PDEATHSIG = 1
 
 Order = dict[str, Any]
 Report = dict[str, Any]
@@ -71,7 +75,7 @@ class Driver:
         with suppress(BrokenPipeError):
             self._orders.close()
         try:
-            self._process.wait(15)
+            self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -80,6 +84,8 @@ class Driver:
 
 def serve(handle: Callable[[Order], Report]) -> None:
     """Be a driver: hand over each order, and answer with the report or with the error that befell it."""
+    # The input's end is not seen in the middle of a run: the kernel ends a driver whose parent was killed.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # Whatever a library prints must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

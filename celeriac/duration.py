@@ -17,7 +17,7 @@ def seconds(value: float | str) -> float:
             message = "A duration is a number of seconds, 0 or more."
             raise ValueError(message)
         return float(value)
-    if not re.match(PATTERN, value):
+    if not re.fullmatch(PATTERN, value):
         message = "A duration is a number of seconds, or text like 90s, 1h30m, 250ms, 2d."
         raise ValueError(message)
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(value))

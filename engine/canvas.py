@@ -27,7 +27,7 @@ Done = Mapping[int, tuple[bool, ...]]
 
 
 @Signature.register_type("celeriac.segment")
-class segment(Signature):
+class segment(Signature):  # noqa: N801  stands beside chain, group and chord
     """Perform segments by reference. All it carries is references; results never travel."""
 
     @classmethod
@@ -51,14 +51,14 @@ class segment(Signature):
             made["show"] = self["show"]
         return made
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         """Send the one message. What Celery would chain behind it is dropped: the commit sends what follows."""
         options.pop("chain", None)
         return super().apply_async(args, kwargs, **{**options, "chain": None})
 
 
 @Signature.register_type("celeriac.join")
-class join(_chord):  # type: ignore[misc]
+class join(_chord):  # type: ignore[misc]  # noqa: N801  the same
     """Predecessors and what follows when enough of them are done. Sending it sends the predecessors only."""
 
     @classmethod
@@ -75,7 +75,7 @@ class join(_chord):  # type: ignore[misc]
         made["subtask_type"] = "celeriac.join"
         return made
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply_async(self, *_: Any, **options: Any) -> Any:
         """Send the header; the row that counts it sends the body."""
         return [each.apply_async(**options) for each in self.tasks]
 

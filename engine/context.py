@@ -96,7 +96,9 @@ class NodeContext:
     def log(self, message: str, level: str = "info", **fields: Json) -> None:
         """Keep a line for the execution's history; the last line says so when there are too many."""
         if len(self.lines) < self.log_limit:
-            self.lines.append((level, str(message), {name: storable(value) for name, value in fields.items()}))
+            self.lines.append(
+                (level, str(message), {name: storable(value) for name, value in fields.items()})
+            )
         elif len(self.lines) == self.log_limit:
             self.lines.append(("warning", f"More than {self.log_limit} lines; the rest is not kept.", {}))
 

@@ -119,7 +119,9 @@ class Dispatcher:
         try:
             self._broker.publish(messages)
         except DOWN as error:
-            log.warning("%d messages may not have been sent; their rows will be: %s", len(messages), str(error))
+            log.warning(
+                "%d messages may not have been sent; their rows will be: %s", len(messages), str(error)
+            )
             self._broker.close()
         failpoint("publish.after")
 

@@ -327,7 +327,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  the interface is httpcore's
+        timeout: float | None = None,
         *_: Any,
         **__: Any,
     ) -> httpcore2.AsyncNetworkStream:

@@ -135,7 +135,7 @@ class Executor:
         except Unavailable as error:
             log.warning("A message could not be worked on and will come again: %s", str(error))
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever a row holds: it is put before a person
             if len(references) == 1:
                 await self._set_aside(references[0], error)
             for each in references if len(references) > 1 else ():
@@ -330,7 +330,7 @@ class Executor:
             raise
         except ChildDied as error:
             await self._give_up(run, error)
-        except Exception as error:  # anything a node may raise is that node's failure
+        except Exception as error:  # anything a node may raise is that node's failure  # noqa: BLE001
             self._keep_lines(run, context, now)
             known = _without_secrets(error_of(error), context)
             if node.effect is Effect.ONCE and not knows_outcome(error):

@@ -52,7 +52,7 @@ def _fire(name: str) -> None:
     _hits[name] = _hits.get(name, 0) + 1
     if rule["nth"] and _hits[name] != int(rule["nth"]):
         return
-    if rule["share"] and random.random() >= float(rule["share"]):
+    if rule["share"] and random.random() >= float(rule["share"]):  # noqa: S311  no secret
         return
     if rule["action"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -61,7 +61,7 @@ class Ledger:
         """
         try:
             return self._commit(work)
-        except Exception as error:  # any: a bad operation must not end the writer
+        except Exception as error:  # any: a bad operation must not end the writer  # noqa: BLE001  a bad operation must not end the writer
             if len(work) == 1 or isinstance(error, Unavailable):
                 log.warning("A batch of %d failed: %s", len(work), error)
                 return [error] * len(work)
@@ -102,14 +102,11 @@ class Ledger:
                 if verdict == "own":
                     raise
                 attempt += 1
-                if verdict == "repeat":
-                    if self._clock.monotonic() - began > _WAITING_SECONDS:
-                        attempt = _PATIENCE[verdict]
-                else:
-                    if asked:
-                        doubtful = answers
+                spent = self._clock.monotonic() - began
+                if verdict != "repeat":
+                    doubtful = answers if asked else doubtful
                     self._pause(min(0.05 * 2 ** (attempt - 1), 2.0))
-                if attempt >= _PATIENCE[verdict]:
+                if attempt >= _PATIENCE[verdict] or (verdict == "repeat" and spent > _WAITING_SECONDS):
                     self._forget()
                     raise _unavailable(error, verdict, known=doubtful is None) from error
             except BaseException:
@@ -262,7 +259,9 @@ def _unavailable(error: Exception, verdict: Verdict, *, known: bool) -> Unavaila
         "unavailable": f"The database cannot write: {error}",
     }
     written = "Nothing was written." if known else "Nobody knows whether it was written."
-    return Unavailable(said[verdict], hint=f"{written} Look at the database server; celeriac doctor tests it.")
+    return Unavailable(
+        said[verdict], hint=f"{written} Look at the database server; celeriac doctor tests it."
+    )
 
 
 def _resolve(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:

@@ -8,53 +8,78 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from engine import identity
 from engine import operations as op
-from engine.broker import DOWN
 from engine.clock import Clock
-from engine.dispatch import COALESCED, Room
-from engine.errors import CeleriacError
-from engine.settings import Settings
+from engine.dispatch import Room
+from engine.errors import CeleriacError, Unavailable
+from engine.settings import Settings, Timing
 from engine.snapshots import Reference
 from engine.store.database import Connection
-from engine.store.sql import Batched, Row, columns
+from engine.store.sql import Row
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _QUEUES = "SELECT DISTINCT queue FROM segment WHERE status IN ('ready', 'running', 'waiting', 'backing_off')"
-_OVERDUE = Batched(
-    "SELECT s.execution_id, s.segment, s.item, s.due, s.queue FROM {rows} JOIN segment s ON s.queue = r.queue "
-    "WHERE s.status = 'ready' AND s.due <= r.now ORDER BY s.due LIMIT 2048",
-    columns("queue now", now="bigint"),
+_TIMED = "s.status IN ('ready', 'running', 'waiting', 'backing_off')"
+"""The condition of the partial index, word for word: SQLite uses the index only for a query that repeats it."""
+_OVERDUE = (
+    "SELECT s.execution_id, s.segment, s.item, s.due FROM segment s "
+    f"WHERE s.queue = ? AND s.status = 'ready' AND {_TIMED} AND s.due <= ? "
+    "AND (s.due <= s.ready_at OR s.due <= ?) ORDER BY s.due LIMIT ?"
 )
+"""What was never sent has the time it became ready for its `due`."""
+_FEED = 2048
+_BATCH = 500
 _RESTING = ("waiting", "backing_off")
 _TIMERS = tuple(
     "SELECT s.execution_id, s.segment, s.item FROM segment s JOIN execution e ON e.id = s.execution_id "
-    f"WHERE s.queue = ? AND s.status = '{status}' AND s.due <= ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 500"
+    f"WHERE s.queue = ? AND s.status = '{status}' AND {_TIMED} AND s.due <= ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 500"
     for status in _RESTING
 )
-"""States stand in the text: only then can either database see that its partial index holds every row in question."""
+"""States stand in the text: only then can PostgreSQL see that its partial index holds every row in question."""
 _LATE = (
     "SELECT s.execution_id, s.segment, s.item, s.epoch FROM segment s "
-    "WHERE s.queue = ? AND s.status = 'running' AND s.due <= ? ORDER BY s.due LIMIT 500"
+    f"WHERE s.queue = ? AND s.status = 'running' AND {_TIMED} AND s.due <= ? ORDER BY s.due LIMIT 500"
 )
 _OWNERS = (
     "SELECT s.owner, s.execution_id, s.segment, s.item, s.epoch FROM segment s "
-    "WHERE s.queue = ? AND s.status = 'running' AND s.due IS NOT NULL"
+    f"WHERE s.queue = ? AND s.status = 'running' AND {_TIMED} AND s.due IS NOT NULL"
 )
 _DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL AND e.cancel_at IS NULL LIMIT 500"
-_NEXT = tuple(f"SELECT min(due) FROM segment WHERE queue = ? AND status = '{status}'" for status in _RESTING)
+_NEXT = tuple(
+    "SELECT s.due FROM segment s JOIN execution e ON e.id = s.execution_id "
+    f"WHERE s.queue = ? AND s.status = '{status}' AND {_TIMED} AND s.due > ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 1"
+    for status in _RESTING
+)
+
+_SHORT = 0.01
+_SYNC_SECONDS = 5.0
+_STEP = 1_000
+"""A database clock that is found this many milliseconds ahead was set, or this machine slept."""
+_QUIET_SECONDS = 60.0
+"""How long a complaint must not have come up to be new."""
+
+
+class Keeps(Clock, Protocol):
+    """A clock that follows the database's."""
+
+    def sync(self, now: int) -> None:
+        """Take over the time the database tells."""
 
 
 class Asks(Protocol):
     """The ledger, from a thread."""
 
-    def ask_all(self, work: Sequence[Any]) -> list[Any]:
-        """Hand in work and wait for the answers."""
+    def ask_each(self, work: Sequence[Any]) -> list[Any]:
+        """Hand in work and wait; what befell one piece of it stands among the answers."""
 
 
 class Gauge(Protocol):
@@ -70,13 +95,43 @@ class Gauge(Protocol):
         """Forget the connection."""
 
 
+class Flow:
+    """How far a queue has been served, as its length tells: whatever was in it at `served` has been taken by someone.
+
+    A queue is first in, first out. What waited at one look is gone when the queue has since become shorter by as much,
+    added up from look to look; what others put in meanwhile only hides some of it. So an innocent message behind a long
+    backlog, or behind workers that have stopped, is never taken for a lost one.
+    """
+
+    def __init__(self, now: int) -> None:
+        self.served = 0
+        self.moved = now
+        self._length = 0
+        self._looked_at = 0
+        self._ahead = 0
+
+    def look(self, length: int, now: int) -> None:
+        """Take in the queue's length."""
+        taken = max(0, self._length - length)
+        self._length = length
+        self._ahead -= taken
+        if taken or not length:
+            self.moved = now
+        if not length:
+            self.served = now
+        elif self._ahead <= 0:
+            self.served = self._looked_at
+        if not length or self._ahead <= 0:
+            self._looked_at, self._ahead = now, length
+
+
 class Poller:
     """One process's poller."""
 
     def __init__(
         self,
         settings: Settings,
-        clock: Clock,
+        clock: Keeps,
         ledger: Asks,
         read: Callable[[Callable[[Connection], Any]], Any],
         gauge: Gauge,
@@ -95,24 +150,83 @@ class Poller:
         self._queues: list[str] = list(queues or settings.queues)
         self._queues_at = -1.0
         self._owners_at = -1.0
+        self._synced_at = clock.monotonic()
+        self._lenient_until = -1.0
+        self._flushed = False
+        self._flows: dict[str, Flow] = {}
+        self._eager = settings.timing.poll / 1000
+        self._complaints: dict[str, float] = {}
 
     def tick(self) -> float:
-        """Do one round; return the seconds after which the next is worth while."""
+        """Do one round; return the seconds after which the next is worth while. Never raises.
+
+        Each part stands for itself, so that what one stumbles over every time does not keep the others from their work;
+        only without the database there is nothing to be done at all.
+        """
+        try:
+            return self._round()
+        except Unavailable as error:
+            self._complain(error)
+            return 1.0
+
+    def flushed(self) -> bool:
+        """Look at the canary, which is cheap: whether the broker has been emptied and not been filled again since."""
+        self._flushed = bool(self._do(self._ask_gauge, self._gauge.emptied)) or self._flushed
+        return self._flushed
+
+    def _round(self) -> float:
+        self._do(self._keep_time)
+        self._do(self._learn_queues)
+        self.flushed()
         now = self._clock.now()
-        self._learn_queues()
-        flushed = self._flushed()
-        pause = self._settings.timing.poll / 1000
+        more = False
         for queue in self._queues:
-            self._take_from_the_late(queue, now)
-            self._wake(queue, now)
-        self._take_from_the_dead(now)
-        self._end_overdue(now)
-        if self._feed(now, flushed=flushed):
-            pause = min(pause, 0.01)
-        soonest = self._soonest()
+            self._do(self._take_from_the_late, queue, now)
+            more = bool(self._do(self._wake, queue, now)) or more
+        self._do(self._take_from_the_dead, now)
+        self._do(self._end_overdue, now)
+        more = bool(self._do(self._feed, now)) or more
+        poll = self._settings.timing.poll / 1000
+        self._eager = min(poll, _SHORT if more else self._eager * 2)
+        pause = self._eager
+        soonest = self._do(self._soonest, now)
         if soonest is not None:
             pause = min(pause, max(0.001, (soonest - self._clock.now()) / 1000))
         return pause
+
+    def _do(self, part: Callable[..., T], *arguments: Any) -> T | None:
+        try:
+            return part(*arguments)
+        except Unavailable:
+            raise
+        except Exception as error:  # any: the other parts have work of their own  # noqa: BLE001  one part must not end the others
+            self._complain(error)
+            return None
+
+    def _complain(self, error: Exception) -> None:
+        """Log what has not come up for a while; what comes up in every round is said once."""
+        now = self._clock.monotonic()
+        text = f"{type(error).__name__}: {error}"
+        self._complaints = {each: at for each, at in self._complaints.items() if now - at < _QUIET_SECONDS}
+        if text not in self._complaints:
+            known = isinstance(error, (CeleriacError, OSError))
+            log.warning("A part of the poller's work failed: %s", text, exc_info=None if known else error)
+        self._complaints[text] = now
+
+    def _keep_time(self) -> None:
+        """Compare the clock with the database's now and then.
+
+        When that is far ahead, the living have not been told either: before a claim counts as late, its holder gets the time
+        of a lease to follow and to renew it.
+        """
+        monotonic = self._clock.monotonic()
+        if monotonic - self._synced_at < _SYNC_SECONDS:
+            return
+        self._synced_at = monotonic
+        told: int = self._read(lambda connection: connection.now())
+        if told - self._clock.now() > _STEP:
+            self._lenient_until = monotonic + self._settings.timing.lease / 1000
+        self._clock.sync(told)
 
     def _learn_queues(self) -> None:
         if self._given is None and self._clock.monotonic() - self._queues_at > 5:
@@ -120,55 +234,69 @@ class Poller:
             found = {row[0] for row in self._read(lambda connection: connection.run(_QUEUES))}
             self._queues = sorted(found | set(self._settings.queues))
 
-    def _flushed(self) -> bool:
+    def _ask_gauge(self, question: Callable[[], T]) -> T:
         try:
-            return self._gauge.emptied()
-        except DOWN as error:
-            log.debug("The broker cannot be asked: %s", str(error))
+            return question()
+        except Exception:
             self._gauge.close()
-            return False
+            raise
 
-    def _feed(self, now: int, *, flushed: bool) -> bool:
-        """Send ready segments that were never sent or not taken up in time, as far as their queues have room.
+    def _feed(self, now: int) -> bool:
+        """Send ready segments that were never sent or not taken up, as far as their queues have room.
 
-        Returns whether some had to stay. After a flush everything is sent again. A message that was sent and is neither
-        waiting nor taken up has been lost with whoever took it, which the segment remembers: it may be its fault.
+        Returns whether some were sent and more are left. After a flush everything is sent again.
         """
-        horizon = now + 365 * 86_400_000 if flushed else now
-        query = [(queue, horizon) for queue in self._queues]
-        rows = self._read(lambda connection: connection.batch(_OVERDUE, query))
-        if not rows:
-            return False
-        try:
-            lengths = self._gauge.lengths(sorted({row[4] for row in rows}))
-        except DOWN as error:
-            log.debug("The broker cannot be asked: %s", str(error))
-            self._gauge.close()
-            return False
-        left = {queue: self._room.learn(queue, length) for queue, length in lengths.items()}
-        lost = {queue for queue, length in lengths.items() if length == 0 and not flushed}
-        marks: dict[tuple[str, bool], list[tuple[int, str, int]]] = defaultdict(list)
-        held_back = len(rows) >= 64 * COALESCED
-        for execution, segment, item, due, queue in rows:
-            if left[queue] > 0:
-                left[queue] -= 1
-                self._room.take(queue)
-                marks[execution, queue in lost].append((segment, item, due))
-            else:
-                held_back = True
-        due = now + self._settings.timing.grace
-        self._forward([op.Resend(name, tuple(each), due, lost=gone) for (name, gone), each in marks.items()])
-        return held_back
+        lengths = self._ask_gauge(lambda: self._gauge.lengths(self._queues))
+        flushed = self._flushed
+        more = False
+        for queue, length in lengths.items():
+            self._flows.setdefault(queue, Flow(now)).look(length, now)
+            left = min(self._room.learn(queue, length), _FEED)
+            if left:
+                more = bool(self._do(self._feed_one, queue, left, now, flushed)) or more
+        self._flushed = False
+        return more
 
-    def _wake(self, queue: str, now: int) -> None:
+    def _feed_one(self, queue: str, left: int, now: int, flushed: bool) -> bool:
+        """Send what one queue has room for.
+
+        What was sent and has come due is one of two. Either its message is known to have been taken (see `Flow`; it came
+        due before `served`, so it had the grace to get into the queue): then it has been lost with whoever took it, which
+        the segment remembers, for it may be its fault. Or the message may still wait its turn: then it is sent again only
+        when nothing in the queue has moved for four times the grace, and that is not held against it.
+        """
+        flow, grace = self._flows[queue], self._settings.timing.grace
+        taken = min(now, flow.served)
+        sent = max(taken, now - 4 * grace) if now - flow.moved > 4 * grace else taken
+        horizon = now + 365 * 86_400_000 if flushed else now
+        rows = self._rows(_OVERDUE, queue, horizon, horizon if flushed else sent, left)
+        marks: dict[tuple[str, bool], list[tuple[int, str, int]]] = defaultdict(list)
+        for execution, segment, item, due in rows:
+            self._room.take(queue)
+            marks[execution, not flushed and due <= taken].append((segment, item, due))
+        due = now + grace
+        count = self._forward(
+            [op.Resend(name, tuple(each), due, lost=gone) for (name, gone), each in marks.items()]
+        )
+        return count > 0 and len(rows) == left
+
+    def _wake(self, queue: str, now: int) -> bool:
+        """End the rests whose time has come. Returns whether there are more."""
+        more = False
         for query in _TIMERS:
             addresses: dict[str, list[tuple[int, str]]] = defaultdict(list)
-            for execution, segment, item in self._rows(query, queue, now):
+            rows = self._rows(query, queue, now)
+            for execution, segment, item in rows:
                 addresses[execution].append((segment, item))
-            self._forward([op.Wake(execution, tuple(each), now) for execution, each in addresses.items()])
+            woken = self._forward(
+                [op.Wake(execution, tuple(each), now) for execution, each in addresses.items()]
+            )
+            more = more or (woken > 0 and len(rows) == _BATCH)
+        return more
 
     def _take_from_the_late(self, queue: str, now: int) -> None:
-        self._lose(self._rows(_LATE, queue, now), now, "The worker did not renew its claim in time.")
+        if self._clock.monotonic() >= self._lenient_until:
+            self._lose(self._rows(_LATE, queue, now), now, "The worker did not renew its claim in time.")
 
     def _take_from_the_dead(self, now: int) -> None:
         """Look for owners on this host that are not there any more: no need to wait for their leases."""
@@ -189,19 +317,30 @@ class Poller:
         )
 
     def _end_overdue(self, now: int) -> None:
-        self._ledger.ask_all(
-            [op.Cancel(execution, now, timed_out=True) for (execution,) in self._rows(_DEADLINES, now)]
-        )
+        self._ask([op.Cancel(execution, now, timed_out=True) for (execution,) in self._rows(_DEADLINES, now)])
 
-    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose]) -> None:
-        """Ask the pen, and send what it made ready."""
-        for each, ready in zip(asked, self._ledger.ask_all(asked), strict=True):
-            self._send((queue, (each.execution, segment, item)) for segment, item, queue in ready)
+    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose]) -> int:
+        """Ask the pen, and send what it made ready. Returns how many segments that is."""
+        ready = [
+            (queue, (each.execution, segment, item))
+            for each, sendable in self._ask(asked)
+            for segment, item, queue in sendable
+        ]
+        self._send(ready)
+        return len(ready)
 
-    def _soonest(self) -> int | None:
-        """Return when the next timer of a known queue is due."""
-        times = [row[0] for queue in self._queues for query in _NEXT for row in self._rows(query, queue)]
-        return min((each for each in times if each is not None), default=None)
+    def _ask(self, asked: Sequence[T]) -> list[tuple[T, Any]]:
+        """Ask the pen. Returns what succeeded with its answers; the others have no part in it and are complained of."""
+        answers = list(zip(asked, self._ledger.ask_each(asked), strict=True))
+        for _, answer in answers:
+            if isinstance(answer, Exception):
+                self._complain(answer)
+        return [(each, answer) for each, answer in answers if not isinstance(answer, Exception)]
+
+    def _soonest(self, now: int) -> int | None:
+        """Return when the next timer of a known queue is due. What is past or paused waits for no time."""
+        times = [row[0] for queue in self._queues for query in _NEXT for row in self._rows(query, queue, now)]
+        return min(times, default=None)
 
     def _rows(self, sql: str, *parameters: object) -> list[Row]:
         found: list[Row] = self._read(lambda connection: connection.run(sql, parameters))
@@ -209,11 +348,11 @@ class Poller:
 
 
 class PollerThread:
-    """Ticks until it is ended."""
+    """Does a round whenever the last one asked for it, and looks at the canary in between, until it is ended."""
 
-    def __init__(self, poller: Poller, canary_seconds: float) -> None:
+    def __init__(self, poller: Poller, timing: Timing) -> None:
         self._poller = poller
-        self._canary = canary_seconds
+        self._canary = timing.canary / 1000
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
         self._thread.start()
@@ -224,13 +363,7 @@ class PollerThread:
         self._thread.join(timeout=15)
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._ended.wait(min(pause, self._canary)):
-            try:
-                pause = self._poller.tick()
-            except CeleriacError as error:
-                log.warning("A round of the poller failed: %s", str(error))
-                pause = 1.0
-            except Exception:
-                log.exception("A round of the poller failed.")
-                pause = 1.0
+        due = time.monotonic()
+        while not self._ended.wait(max(0.0, min(due - time.monotonic(), self._canary))):
+            if time.monotonic() >= due or self._poller.flushed():
+                due = self._poller.tick() + time.monotonic()

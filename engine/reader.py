@@ -39,7 +39,11 @@ class Reader:
                     raise
                 self._forget()
                 if repeated or verdict == "unavailable":
-                    message = "The database cannot be reached." if verdict == "lost" else f"The database cannot answer: {error}"
+                    message = (
+                        "The database cannot be reached."
+                        if verdict == "lost"
+                        else f"The database cannot answer: {error}"
+                    )
                     raise Unavailable(message, hint="celeriac doctor tests it.") from error
                 repeated = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
 from engine import identity
 from engine.broker import App, Broker, make_app
 from engine.clock import SystemClock

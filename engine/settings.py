@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from engine.errors import Misconfigured
 
@@ -99,8 +100,11 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+Group = TypeVar("Group", Limits, Timing)
+
+
 def _default_data(environment: Mapping[str, str]) -> Path:
-    base = environment.get("XDG_DATA_HOME") or str(Path(environment.get("HOME") or "/tmp") / ".local/share")
+    base = environment.get("XDG_DATA_HOME") or str(Path(environment.get("HOME") or "/tmp") / ".local/share")  # noqa: S108  only where there is no home
     return Path(base) / "celeriac"
 
 
@@ -127,7 +131,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _overridden(defaults, prefix: str, environment: Mapping[str, str]):  # type: ignore[no-untyped-def]
+def _overridden(defaults: Group, prefix: str, environment: Mapping[str, str]) -> Group:
     changes = {
         each.name: _number(environment, prefix + each.name.upper(), getattr(defaults, each.name))
         for each in dataclasses.fields(defaults)

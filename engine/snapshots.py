@@ -128,4 +128,4 @@ def _remember(work: Work, node: str, step: str, past: Past) -> None:
 
 def _blobs(connection: Connection, names: Iterable[Any]) -> dict[str, str]:
     wanted = sorted(set(names))
-    return dict(connection.batch(BLOBS, [(each,) for each in wanted])) if wanted else {}  # type: ignore[arg-type]  # two columns
+    return dict(connection.batch(BLOBS, [(each,) for each in wanted])) if wanted else {}

@@ -91,7 +91,7 @@ class Valkey:
         server = cls(process, socket)
         try:
             async with asyncio.timeout(_READY_WITHIN):
-                while process.returncode is None and not await server.answers():  # noqa: ASYNC110  no event: it is elsewhere
+                while process.returncode is None and not await server.answers():
                     await asyncio.sleep(0.005)
         except BaseException as error:
             await server.stop()

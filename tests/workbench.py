@@ -59,6 +59,9 @@ class HandClock:
     def mint(self, prefix: str) -> str:
         return encode(prefix, self.ms, self.entropy(10))
 
+    def sync(self, now: int) -> None:
+        """The hand moves this clock, and no database does."""
+
     def move(self, seconds: float) -> None:
         self.ms += round(seconds * 1000)
 
@@ -178,6 +181,9 @@ class Workbench:
             if isinstance(each, BaseException):
                 raise each
         return answers
+
+    def ask_each(self, work: Sequence[Any], patience: float = 0) -> list[Any]:
+        return self.ledger.step(work) if work else []
 
     def ask(self, work: Any) -> Any:
         """Do one piece of work; raise what befell it. A function of a connection may also be a query."""

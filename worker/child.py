@@ -48,7 +48,7 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         result = node_type.run(node_type.config.model_validate(request["config"]), context)
         if isinstance(result, Awaitable):
             result = asyncio.run(_awaited(result))
-    except Exception as error:  # anything a node may raise is that node's failure
+    except Exception as error:  # noqa: BLE001  anything a node may raise is that node's failure  # anything a node may raise is that node's failure
         return {"lines": context.lines, "error": _failure(error)}
     if isinstance(result, Route):
         return {"lines": context.lines, "ports": list(result.ports), "value": result.value}

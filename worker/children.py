@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import struct
@@ -24,7 +25,11 @@ from engine.execute import ChildDied, NodeTimeout
 from engine.programs import Step
 from engine.settings import Settings
 
+log = logging.getLogger(__name__)
+
 _LENGTH = struct.Struct(">I")
+_PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before starting a child is tried again: a machine that is short of processes or memory is so for a moment."""
 
 
 class NodeCrashed(Exception):
@@ -110,6 +115,12 @@ class Children:
             if child.lives:
                 return child
             await self._kill(child)
+        for pause in _PAUSES:
+            try:
+                return await self._spawn()
+            except OSError as error:
+                log.warning("A child process could not be started: %s", error)
+                await asyncio.sleep(pause)
         try:
             return await self._spawn()
         except OSError as error:

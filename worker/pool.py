@@ -17,6 +17,7 @@ from typing import Any
 
 import uvloop
 from celery.concurrency.base import BasePool
+from kombu.exceptions import KombuError
 from kombu.serialization import loads
 
 from engine.broker import references_of
@@ -41,7 +42,7 @@ class Job:
         self._pool.cancel(self)
 
 
-class AsyncPool(BasePool):  # type: ignore[misc]  # Celery is not typed
+class AsyncPool(BasePool):
     """A pool of one event loop."""
 
     signal_safe = False
@@ -65,7 +66,7 @@ class AsyncPool(BasePool):  # type: ignore[misc]  # Celery is not typed
         """Remember Celery's own loop: completions are told in it, which also wakes a consumer that was full."""
         self._hub = loop
 
-    def on_apply(
+    def on_apply(  # type: ignore[override]  # Celery names its options
         self,
         target: Callable[..., Any],
         args: Sequence[Any],
@@ -108,7 +109,11 @@ class AsyncPool(BasePool):  # type: ignore[misc]  # Celery is not typed
         )
 
     def _get_info(self) -> dict[str, Any]:
-        return {**super()._get_info(), "processes": [os.getpid()], "messages": len(self._jobs)}
+        return {
+            **super()._get_info(),  # type: ignore[misc]  # not in its stubs
+            "processes": [os.getpid()],
+            "messages": len(self._jobs),
+        }
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -121,12 +126,11 @@ class AsyncPool(BasePool):  # type: ignore[misc]  # Celery is not typed
 
     async def _perform(self, message: tuple[Any, str, str]) -> None:
         body, content_type, encoding = message
-        decoded = (
-            loads(body, content_type, encoding, accept=ACCEPTED) if isinstance(body, (bytes, str)) else body
-        )
         try:
-            references = references_of(list(decoded[0]))
-        except (ValueError, TypeError, IndexError) as error:
+            if isinstance(body, (bytes, str)):
+                body = loads(body, content_type, encoding, accept=ACCEPTED)
+            references = references_of(list(body[0]))
+        except (KombuError, ValueError, TypeError, LookupError) as error:
             log.warning("A message was dropped: %s", error)
             return
         await self._performer.perform(references)

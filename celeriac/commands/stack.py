@@ -153,8 +153,7 @@ class Stack:
         self._serving = asyncio.create_task(server.serve(sockets=[self._listening]))
         while not server.started:
             if self._serving.done():
-                message = "The API did not start."
-                raise Unavailable(message, hint="The lines above say why.")
+                await self._serving  # raises what kept it from starting
             await asyncio.sleep(0.005)
 
     async def _served(self) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 metadata = MetaData()
 
-_BARE = {"sqlite_with_rowid": False}
-_HOT = {"postgresql_with": {"fillfactor": "70"}}
+_HOT = {"fillfactor": "70"}
+"""Room in each page for the next versions of its rows, so that an update need not touch the indexes."""
 
 project = Table(
     "project",
@@ -19,7 +19,7 @@ project = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("data_key", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
-    **_BARE,
+    sqlite_with_rowid=False,
 )
 
 workflow = Table(
@@ -34,7 +34,7 @@ workflow = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("workflow_name", "project_id", "name", unique=True),
-    **_BARE,
+    sqlite_with_rowid=False,
 )
 
 workflow_version = Table(
@@ -110,8 +110,8 @@ execution = Table(
         sqlite_where=text("output_blob IS NOT NULL"),
         postgresql_where=text("output_blob IS NOT NULL"),
     ),
-    **_BARE,
-    **_HOT,
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
 )
 
 _TIMED = "status IN ('ready', 'running', 'waiting', 'backing_off')"
@@ -146,8 +146,8 @@ segment = Table(
         sqlite_where=text("status IN ('uncertain', 'quarantined')"),
         postgresql_where=text("status IN ('uncertain', 'quarantined')"),
     ),
-    **_BARE,
-    **_HOT,
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
 )
 
 journal = Table(
@@ -172,7 +172,7 @@ journal = Table(
         sqlite_where=text("blob IS NOT NULL"),
         postgresql_where=text("blob IS NOT NULL"),
     ),
-    **_BARE,
+    sqlite_with_rowid=False,
 )
 
 event = Table(
@@ -211,7 +211,7 @@ connection = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("connection_name", "project_id", "name", unique=True),
-    **_BARE,
+    sqlite_with_rowid=False,
 )
 
 ledger_mark = Table(
@@ -220,5 +220,5 @@ ledger_mark = Table(
     Column("writer", Text, primary_key=True),
     Column("number", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
-    **_BARE,
+    sqlite_with_rowid=False,
 )

@@ -27,9 +27,6 @@ class Anything:
     def __hash__(self) -> int:
         return 0
 
-    def __repr__(self) -> str:
-        return "ANYTHING"
-
 
 ANYTHING: Final = Anything()
 MISSING: Final = object()
@@ -193,7 +190,9 @@ def _ports(outcome: Outcome) -> tuple[str, ...]:
 class _Routed(dict[str, Any]):
     """The output of a node that chose its exits."""
 
-    ports: tuple[str, ...] = ()
+    def __init__(self, ports: tuple[str, ...], value: Mapping[str, Any]) -> None:
+        super().__init__(value)
+        self.ports = ports
 
 
 def _perform(run: _Run, node: Mapping[str, Any], answers: Sequence[str]) -> Outcome:
@@ -228,7 +227,7 @@ def _call(run: _Run, node: Mapping[str, Any], answers: Sequence[str]) -> Any:
         case "fail":
             raise Failure(config.get("code", "workflow.failed"))
         case "if":
-            return _routed(("true" if config["condition"] else "false",), {"result": config["condition"]})
+            return _Routed(("true" if config["condition"] else "false",), {"result": config["condition"]})
         case "switch":
             return _switch(config)
         case "http_request":
@@ -237,22 +236,16 @@ def _call(run: _Run, node: Mapping[str, Any], answers: Sequence[str]) -> Any:
     raise AssertionError(message)
 
 
-def _routed(ports: tuple[str, ...], value: Mapping[str, Any]) -> _Routed:
-    made = _Routed(value)
-    made.ports = ports
-    return made
-
-
 def _switch(config: Mapping[str, Any]) -> _Routed:
     matched = [each["name"] for each in config["cases"] if each["when"]]
     if config.get("mode", "first") == "first":
         matched = matched[:1]
     if matched:
-        return _routed(tuple(matched), {"matched": matched})
+        return _Routed(tuple(matched), {"matched": matched})
     if config.get("default"):
-        return _routed((config["default"],), {"matched": []})
+        return _Routed((config["default"],), {"matched": []})
     if config.get("none") == "skip":
-        return _routed((), {"matched": []})
+        return _Routed((), {"matched": []})
     raise Failure("switch.no_match")
 
 
@@ -383,8 +376,7 @@ class _Parser:
     def _filtered(self) -> Any:
         value = self._atom()
         while self._next("|"):
-            assert self.tokens.pop(0) == "default"
-            assert self.tokens.pop(0) == "("
+            assert [self.tokens.pop(0), self.tokens.pop(0)] == ["default", "("]
             other = self.either()
             assert self.tokens.pop(0) == ")"
             value = other if value is MISSING else value

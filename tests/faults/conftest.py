@@ -55,14 +55,17 @@ class Site:
         self.sink = SinkProcess(folder)
         opened.callback(self.sink.kill)
         self.workers = [self.worker(f"survivor-{index}") for index in range(2)]
-        for worker in self.workers:
-            opened.callback(worker.end)
+        opened.callback(self._end_workers)
         self.client = Client(self.settings)
         opened.callback(self.client.close)
         self.cases: dict[str, Case] = {}
         self.names: dict[str, str] = {}
         for worker in self.workers:
             wait_until(lambda worker=worker: is_ready(worker), 40, "a worker")  # type: ignore[misc]
+
+    def _end_workers(self) -> None:
+        for worker in self.workers:
+            worker.end()
 
     def worker(self, name: str, queues: str = "default,cpu", **more: str) -> Process:
         return celery_worker({**self.around, **more}, self.folder / f"{name}.log", queues, name)

@@ -22,7 +22,7 @@ from engine.programs import Programs
 from engine.registry import Registry
 from engine.settings import Settings
 from engine.store import schema
-from engine.store.database import Connection, Database, open_database
+from engine.store.database import Connection, Database, Verdict, open_database
 from engine.transitions import Rules
 from tests.builders import document, edge, edges, node
 
@@ -463,8 +463,10 @@ class Flaky:
     def __init__(self, inner: Database) -> None:
         self.inner = inner
         self.dialect = inner.dialect
-        self.lost: tuple[type[Exception], ...] = (*inner.lost, Gone)
         self.breaks: list[str] = []
+
+    def judge(self, error: BaseException) -> Verdict:
+        return "lost" if isinstance(error, Gone) else self.inner.judge(error)
 
     def connect(self) -> Connection:
         if self.breaks[:1] == ["connect"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu.exceptions import OperationalError  # type: ignore[attr-defined]  # old stubs
+from kombu.exceptions import OperationalError
 
 from engine.broker import CANARY, DOWN, Broker, make_app, references_of
 from engine.canvas import TASK, segment
@@ -92,7 +92,11 @@ def test_who_waits_for_executions_hears_of_those_that_ended(app: Any, broker: Br
 
 @pytest.mark.parametrize(
     ("body", "content_type"),
-    [(b"\xff", "application/json"), (b'{"a": 1}', "application/json"), (b"x", "application/x-python-serialize")],
+    [
+        (b"\xff", "application/json"),
+        (b'{"a": 1}', "application/json"),
+        (b"x", "application/x-python-serialize"),
+    ],
     ids=["no json", "no list", "pickle"],
 )
 def test_what_is_no_word_of_ours_is_not_heard(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import Celery
@@ -71,11 +71,15 @@ def test_a_chain_of_queues_is_a_chain() -> None:
 
 
 def test_what_remains_begins_at_what_the_taken_edges_lead_to() -> None:
-    assert shape(canvas.compile(DIAMOND, {0: (True, True)})) == ["group", ["chain", "b", "d @output"], [
-        "chain",
-        "c",
-        "see 3",
-    ]]
+    assert shape(canvas.compile(DIAMOND, {0: (True, True)})) == [
+        "group",
+        ["chain", "b", "d @output"],
+        [
+            "chain",
+            "c",
+            "see 3",
+        ],
+    ]
     assert shape(canvas.compile(DIAMOND, {0: (True, True), 1: (True,)})) == ["chain", "c", "d @output"]
     assert shape(canvas.compile(DIAMOND, {0: (True, True), 1: (True,), 2: (True,)})) == "d @output"
 
@@ -134,8 +138,8 @@ def test_a_canvas_can_be_sent_by_an_application_of_celery() -> None:
     app = Celery("here", broker_url="memory://", set_as_current=False)
     app.set_default()
     made = segment.of([("exec_1", 0, "")], "canvas_sent")
-    made.set(app=app).apply_async(chain=["x"])
+    cast("Any", made).set(app=app).apply_async(chain=["x"])
     with app.connection_for_read() as connection:
-        message = connection.default_channel.basic_get("canvas_sent", no_ack=True)
+        message = cast("Any", connection.default_channel).basic_get("canvas_sent", no_ack=True)
     assert message is not None
     assert message.decode()[0] == [[["exec_1", 0, ""]]]

@@ -3,20 +3,83 @@ from __future__ import annotations
 import re
 import time
 
-from engine.clock import SystemClock
+import pytest
+
+from engine import clock as clocks
+from engine.clock import STILL, SystemClock
 
 
-def test_the_time_is_the_machines_moved_to_the_databases() -> None:
-    clock = SystemClock()
-    assert abs(clock.now() - time.time() * 1000) < 5_000
-    clock.shift = 3_600_000
-    assert abs(clock.now() - time.time() * 1000 - 3_600_000) < 5_000
+class Machine:
+    """The machine's two clocks."""
+
+    def __init__(self) -> None:
+        self.wall = 1_900_000_000_000
+        self.ticks = 5_000
+
+    def time_ns(self) -> int:
+        return self.wall * 1_000_000
+
+    def monotonic_ns(self) -> int:
+        return self.ticks * 1_000_000
+
+    def monotonic(self) -> float:
+        return self.ticks / 1000
+
+    def passes(self, milliseconds: int) -> None:
+        self.wall += milliseconds
+        self.ticks += milliseconds
 
 
-def test_the_monotonic_seconds_are_the_machines_and_are_not_moved() -> None:
-    clock = SystemClock()
-    clock.shift = 3_600_000
-    assert abs(clock.monotonic() - time.monotonic()) < 5
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr(clocks, "time", made)
+    return made
+
+
+def test_without_a_database_the_time_begins_at_the_machines() -> None:
+    assert abs(SystemClock().now() - time.time() * 1000) < 5_000
+    assert abs(SystemClock().monotonic() - time.monotonic()) < 5
+
+
+def test_the_time_goes_on_from_the_databases_whatever_is_done_to_the_machines(machine: Machine) -> None:
+    clock = SystemClock(7_000)
+    machine.passes(10)
+    machine.wall += 20_000
+    assert clock.now() == 7_010
+    machine.wall -= 3_600_000
+    assert clock.now() == 7_010
+
+
+def test_the_database_is_followed_forward_at_once(machine: Machine) -> None:
+    clock = SystemClock(7_000)
+    machine.passes(10)
+    clock.sync(27_000)
+    assert clock.now() == 27_000
+    machine.passes(5)
+    assert clock.now() == 27_005
+
+
+def test_a_small_step_back_is_made_by_standing_still(machine: Machine) -> None:
+    clock = SystemClock(7_000)
+    clock.sync(7_000 - STILL + 1)
+    assert clock.now() == 7_000
+    machine.passes(STILL - 1)
+    assert clock.now() == 7_000
+    machine.passes(1)
+    assert clock.now() == 7_001
+    clock.sync(6_999)
+    clock.sync(6_998)
+    assert clock.now() == 7_001, "several looks do not add up to a step"
+
+
+def test_a_database_whose_own_clock_was_set_back_is_followed(machine: Machine) -> None:
+    clock = SystemClock(3_600_000)
+    machine.passes(10)
+    clock.sync(20_000)
+    assert clock.now() == 20_000
+    machine.passes(1)
+    assert clock.now() == 20_001
 
 
 def test_randomness_is_as_much_as_was_asked_for_and_ids_are_unique() -> None:

@@ -47,7 +47,10 @@ def sample(config: Config, _ctx: Context) -> Json:
         ({"maybe": None}, {"maybe": None}),
         ({"inner": {"when": "a", "text": "a"}}, {"inner": {"when": "{{ a }}", "text": "a"}}),
         ({"inner": None}, {"inner": None}),
-        ({"several": [{"when": "a"}, {"when": "{{ b }}"}]}, {"several": [{"when": "{{ a }}"}, {"when": "{{ b }}"}]}),
+        (
+            {"several": [{"when": "a"}, {"when": "{{ b }}"}]},
+            {"several": [{"when": "{{ a }}"}, {"when": "{{ b }}"}]},
+        ),
         ({"plain": ["a"]}, {"plain": ["a"]}),
         ({"by_name": {"when": "a"}}, {"by_name": {"when": "a"}}),
         ({"pair": ["a", 1]}, {"pair": ["a", 1]}),
@@ -61,7 +64,7 @@ def test_a_bare_expression_gets_its_braces_and_nothing_else_does(
 
 
 def test_what_the_author_wrote_is_left_as_it_is() -> None:
-    written = {"several": [{"when": "a"}]}
+    written: dict[str, Any] = {"several": [{"when": "a"}]}
     with_braces(written, sample)
     assert written == {"several": [{"when": "a"}]}
 

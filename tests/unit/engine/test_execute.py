@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,7 +117,9 @@ class Children:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any, float]] = []
 
-    async def call(self, step: Any, config: Any, context: Any, timeout: float, began: Callable[[], None]) -> Any:  # noqa: ASYNC109  as the protocol has it
+    async def call(
+        self, step: Any, config: Any, context: Any, timeout: float, began: Callable[[], None]
+    ) -> Any:
         self.asked.append((step.node.id, config, timeout))
         began()
         result = STAGE.play(context, Config(**config))
@@ -178,9 +181,7 @@ def chain(*nodes: Any, **more: Any) -> dict[str, Any]:
 
 def statuses(at: Workbench, name: str) -> dict[str, str]:
     """What the journal says of each node with a row of its own."""
-    return {
-        node_: status for node_, status, step in at.journal(name, "node", "status", "step") if not step
-    }
+    return {node_: status for node_, status, step in at.journal(name, "node", "status", "step") if not step}
 
 
 # Success
@@ -199,9 +200,17 @@ async def test_pure_nodes_leave_one_row_and_no_claim(at: Theatre, stage: Stage) 
 async def test_a_config_sees_the_payload_the_variables_the_execution_and_earlier_outputs(
     at: Theatre, stage: Stage
 ) -> None:
-    text = ["{{ k }}", "{{ trigger.payload.k }}", "{{ trigger.type }}", "{{ vars.v }}", "{{ nodes.a.output.by }}"]
+    text = [
+        "{{ k }}",
+        "{{ trigger.payload.k }}",
+        "{{ trigger.type }}",
+        "{{ vars.v }}",
+        "{{ nodes.a.output.by }}",
+    ]
     name = await at.run(
-        chain("pure", {"type": "pure", "config": {"text": [*text, "{{ execution.id }}"]}}, variables={"v": 2}),
+        chain(
+            "pure", {"type": "pure", "config": {"text": [*text, "{{ execution.id }}"]}}, variables={"v": 2}
+        ),
         {"k": 1},
     )
     assert stage.seen[1] == ("b", [1, 1, "manual", 2, "a", name])
@@ -214,7 +223,9 @@ async def test_a_payload_that_is_no_object_is_found_at_the_trigger(at: Theatre, 
 
 async def test_branches_run_and_meet(at: Theatre, stage: Stage) -> None:
     body = document(
-        [vertex(each, "read") for each in "abcd"], edges("a->b->d", "a->c->d"), outputs="{{ nodes.d.output.by }}"
+        [vertex(each, "read") for each in "abcd"],
+        edges("a->b->d", "a->c->d"),
+        outputs="{{ nodes.d.output.by }}",
     )
     name = await at.run(body)
     assert (at.status(name), at.output(name)) == ("succeeded", "d")
@@ -408,7 +419,9 @@ async def test_an_output_over_the_limit_fails_its_node(tmp_path: Path, stage: St
     at.close()
 
 
-async def test_a_wait_or_a_default_that_cannot_be_stored_fails_its_node_too(at: Theatre, stage: Stage) -> None:
+async def test_a_wait_or_a_default_that_cannot_be_stored_fails_its_node_too(
+    at: Theatre, stage: Stage
+) -> None:
     stage.tell("a", Wait(NOW + 1_000, float("nan")))
     name = await at.run(chain("waits"))
     assert (at.status(name), at.error(name)["code"]) == ("failed", "node.output_invalid")
@@ -459,7 +472,8 @@ async def test_a_failure_that_takes_a_branch_in_another_message_is_read_from_the
     stage.tell("a", Fail("x.broken", "It broke."))
     text = "{{ nodes.a.error.code }}"
     body = document(
-        [vertex("a", "pure"), vertex("c", "pure", {"text": text}, queue="cpu")], [edge("a", "c", port="error")]
+        [vertex("a", "pure"), vertex("c", "pure", {"text": text}, queue="cpu")],
+        [edge("a", "c", port="error")],
     )
     await at.run(body)
     assert stage.seen == [("a", None), ("c", "x.broken")]
@@ -684,9 +698,7 @@ async def test_a_persons_word_decides_what_follows(
     stage.tell("a", ConnectionError("gone"), "again")
     name = await at.run(chain("once", "pure"))
     error = '{"code":"x.said","message":"Said so."}' if decision == "fail" else None
-    ready = at.ask(
-        op.Resolve(name, 0, "", decision, NOW, "ann", op.Payload('"told"'), "a", error)
-    )
+    ready = at.ask(op.Resolve(name, 0, "", decision, NOW, "ann", op.Payload('"told"'), "a", error))
     at.outlet.send(name, ready)
     await at.carry()
     assert (at.status(name), stage.calls) == (status, calls)
@@ -897,7 +909,8 @@ async def test_a_credential_is_taken_out_of_outputs_lines_failures_and_doubts(
     name = await at.run(chain(*kinds))
     assert at.segments(name) == {0: "uncertain"}
     stored = "".join(
-        str(at.query(f"SELECT * FROM {table}")) for table in ("execution", "segment", "journal", "event", "blob")
+        str(at.query(f"SELECT * FROM {table}"))
+        for table in ("execution", "segment", "journal", "event", "blob")
     )
     assert "s3cr3t" not in stored
     assert stored.count("***") >= 6
@@ -906,7 +919,9 @@ async def test_a_credential_is_taken_out_of_outputs_lines_failures_and_doubts(
 # Cancelling, draining, losing
 
 
-async def started_(at: Theatre, body: dict[str, Any], during: str) -> tuple[str, asyncio.Task[None], asyncio.Event]:
+async def started_(
+    at: Theatre, body: dict[str, Any], during: str
+) -> tuple[str, asyncio.Task[None], asyncio.Event]:
     """An execution in the middle of a node, which goes on when the event is set."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -1147,7 +1162,7 @@ async def test_a_carrier_goes_on_inline_and_then_lets_others_have_their_turn(
     names = "abcdefg"
     body = document(
         [vertex(each, "pure") for each in names],
-        [edge(one, two, when="true") for one, two in zip(names, names[1:], strict=False)],
+        [edge(one, two, when="true") for one, two in pairwise(names)],
     )
     at.start(at.push(body))
     await at.executor().perform(at.outlet.taken())
@@ -1157,9 +1172,7 @@ async def test_a_carrier_goes_on_inline_and_then_lets_others_have_their_turn(
 
 async def test_a_carrier_that_has_taken_long_sends_what_follows(at: Theatre, stage: Stage) -> None:
     stage.tell("a", lambda _: at.clock.move(1))
-    at.start(
-        at.push(document([vertex("a", "pure"), vertex("b", "pure")], [edge("a", "b", when="true")]))
-    )
+    at.start(at.push(document([vertex("a", "pure"), vertex("b", "pure")], [edge("a", "b", when="true")])))
     await at.executor().perform(at.outlet.taken())
     assert stage.calls == ["a"]
     assert [queue for queue, _ in at.outlet.sent] == ["default"]
@@ -1188,7 +1201,10 @@ def test_what_is_drawn_is_the_same_on_every_replay_and_different_everywhere_else
 
     one = Draws(b"k", "name", NOW)
     assert one.draw(1) == Draws(b"k", "name", NOW + 5).draw(1)
-    assert len({one.draw(1), one.draw(2), Draws(b"k", "other", NOW).draw(1), Draws(b"l", "name", NOW).draw(1)}) == 4
+    assert (
+        len({one.draw(1), one.draw(2), Draws(b"k", "other", NOW).draw(1), Draws(b"l", "name", NOW).draw(1)})
+        == 4
+    )
     assert len(one.draw(1)) == 16
 
 

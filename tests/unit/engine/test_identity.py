@@ -72,3 +72,33 @@ def test_without_proc_a_host_still_has_a_name() -> None:
         assert len(identity.host()) == 12
     finally:
         identity.host.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(24, "Too many open files"), PermissionError(), FileNotFoundError(), ProcessLookupError()],
+)
+def test_a_living_process_that_cannot_be_looked_at_is_not_dead(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    me = identity.owner()
+
+    def unreadable(_: Path) -> str:
+        raise error
+
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    assert identity.born(os.getpid()) == identity.ALIVE
+    assert not identity.is_dead(me)
+
+
+def test_an_owner_that_could_not_read_its_own_birth_is_not_dead_while_its_pid_answers() -> None:
+    assert not identity.is_dead(f"{identity.host()}:{os.getpid()}:{identity.ALIVE}")
+
+
+def test_a_pid_that_nobody_has_is_dead_even_when_nothing_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        name = f"{identity.host()}:{process.pid}:{identity.born(process.pid)}"
+    monkeypatch.setattr(
+        Path, "read_text", lambda _: (_ for _ in ()).throw(OSError(24, "Too many open files"))
+    )
+    assert identity.is_dead(name)

@@ -14,7 +14,7 @@ import pytest
 from engine import operations as op
 from engine.errors import Unavailable
 from engine.ledger import MAX_BATCH, Ledger, LedgerThread
-from engine.store.database import Connection, SqliteConnection
+from engine.store.database import Connection, SqliteConnection, Verdict
 from tests.builders import document, node
 from tests.workbench import NOW, HandClock, QuickDatabase, Workbench
 
@@ -54,12 +54,15 @@ class Shaky(SqliteConnection):
 class ShakyDatabase(QuickDatabase):
     """A database whose connections break as planned: `begin`, `before commit`, `after commit`, `connect`, `...:SQLSTATE`."""
 
-    lost = (Lost,)
-
     def __init__(self, path: Path, *plan: str) -> None:
         super().__init__(path)
         self.plan = list(plan)
         self.opened = 0
+
+    def judge(self, error: BaseException) -> Verdict:
+        if isinstance(error, Lost):
+            return "repeat" if error.sqlstate else "lost"
+        return super().judge(error)
 
     def connect(self) -> Shaky:
         if self.plan and self.plan[0] == "connect":
@@ -84,7 +87,8 @@ def adding(text: str) -> Callable[[Connection], int]:
 
     def add(connection: Connection) -> int:
         connection.run(
-            "INSERT INTO blob (hash, body, size, created_at) SELECT ? || count(*), ?, 0, 0 FROM blob", (text, text)
+            "INSERT INTO blob (hash, body, size, created_at) SELECT ? || count(*), ?, 0, 0 FROM blob",
+            (text, text),
         )
         return int(connection.run("SELECT count(*) FROM blob WHERE body = ?", (text,))[0][0])
 
@@ -196,7 +200,11 @@ def test_a_connection_that_breaks_before_anything_was_asked_is_replaced(bench: W
 def test_what_the_database_asks_to_repeat_is_repeated_on_the_same_connection(
     bench: Workbench, sqlstate: str
 ) -> None:
-    with shaken(bench, f"before commit:{sqlstate}", f"before commit:{sqlstate}") as (ledger, database, pauses):
+    with shaken(bench, f"before commit:{sqlstate}", f"before commit:{sqlstate}") as (
+        ledger,
+        database,
+        pauses,
+    ):
         assert ledger.step([adding("x")]) == [1]
         assert (database.opened, pauses) == (1, [])
         assert done(bench, "x") == 1
@@ -317,3 +325,73 @@ async def test_what_waits_is_committed_before_the_end_and_nothing_is_taken_after
     await ending
     assert await future == 1
     assert done(bench, "x") == 1
+
+
+# What is nobody's fault
+
+
+class Full(QuickDatabase):
+    """A disk with no room for another page."""
+
+    def connect(self) -> SqliteConnection:
+        made = super().connect()
+        made.run("PRAGMA max_page_count=1")
+        return made
+
+
+def large(connection: Connection) -> None:
+    connection.run(
+        "INSERT INTO blob (hash, body, size, created_at) VALUES ('large', ?, 0, 0)", ("x" * 500_000,)
+    )
+
+
+def test_a_full_disk_is_unavailable_to_all_at_once_and_is_not_looked_for_in_halves(bench: Workbench) -> None:
+    pauses: list[float] = []
+    ledger = Ledger(Full(bench.database.path), bench.rules, "full", bench.clock, pause=pauses.append)
+    answers = ledger.step([adding("x"), large, adding("x")])
+    assert [type(each) for each in answers] == [Unavailable] * 3
+    assert "full" in answers[0].message
+    assert pauses == [0.05, 0.1, 0.2, 0.4]
+    assert done(bench, "x") == 0
+    assert ledger.step([op.Pause("exec_unknown", NOW)])[0].args == ("exec_unknown",), "reading goes on"
+    ledger.close()
+
+
+def test_a_disk_that_has_room_again_is_written_to(bench: Workbench) -> None:
+    ledger = Ledger(Full(bench.database.path), bench.rules, "full", bench.clock)
+
+    def room(_: float) -> None:
+        ledger._connected().run("PRAGMA max_page_count=100000")
+
+    ledger._pause = room
+    assert ledger.step([large, adding("x")]) == [None, 1]
+    ledger.close()
+
+
+def test_a_file_that_others_keep_locked_is_waited_for_and_then_unavailable(bench: Workbench) -> None:
+    with shaken(bench, *["begin:busy"] * 8) as (ledger, _, pauses):
+        (answer,) = ledger.step([adding("x")])
+        assert isinstance(answer, Unavailable)
+        assert "busy" in answer.message
+        assert pauses == []
+        assert ledger.step([adding("x")]) == [1]
+
+
+def test_locks_are_not_waited_for_longer_than_a_caller_waits_for_an_answer(bench: Workbench) -> None:
+    class Slow(ShakyDatabase):
+        def judge(self, error: BaseException) -> Verdict:
+            bench.clock.move(10)
+            return super().judge(error)
+
+    database = Slow(bench.database.path, *["begin:busy"] * 8)
+    ledger = Ledger(database, bench.rules, "slow", bench.clock)
+    (answer,) = ledger.step([adding("x")])
+    assert isinstance(answer, Unavailable)
+    assert len(database.plan) == 5
+    ledger.close()
+
+
+def test_several_may_be_asked_for_so_that_a_failure_is_one_of_the_answers(thread: LedgerThread) -> None:
+    first, second, third = thread.ask_each([adding("x"), broken, adding("x")])
+    assert (first, third) == (1, 2)
+    assert isinstance(second, ValueError)

@@ -37,9 +37,7 @@ REGISTRY = Registry(
         declared("read", effect=Effect.READ, timeout=7.0),
         declared("once", effect=Effect.ONCE, retry=Retry(3, on=(ConnectionError, "http.*"))),
         declared("branch", ports=("true", "false")),
-        declared(
-            "chosen", effect=lambda config: Effect.READ if config["text"] == "GET" else Effect.ONCE
-        ),
+        declared("chosen", effect=lambda config: Effect.READ if config["text"] == "GET" else Effect.ONCE),
     ]
 )
 
@@ -94,7 +92,10 @@ def test_a_segment_ends_at_a_choice_of_ports_and_at_a_durable_wait() -> None:
         "trigger",
         "a",
     ]
-    assert cut(planned([vertex("a", "wait"), vertex("b")], edges("a->b"))) == [["trigger", "a"], ["b", OUTPUT]]
+    assert cut(planned([vertex("a", "wait"), vertex("b")], edges("a->b"))) == [
+        ["trigger", "a"],
+        ["b", OUTPUT],
+    ]
 
 
 def test_a_segment_begins_at_a_node_that_counts_even_a_single_edge() -> None:
@@ -124,9 +125,7 @@ def test_a_segment_is_pure_when_nothing_in_it_has_an_effect_or_a_process() -> No
 
 
 def test_a_node_whose_only_way_on_is_a_join_in_haste_is_awaited_by_the_output() -> None:
-    plan = planned(
-        [vertex(each) for each in "ab"] + [vertex("z", join="any")], edges("a->z", "b->z")
-    )
+    plan = planned([vertex(each) for each in "ab"] + [vertex("z", join="any")], edges("a->z", "b->z"))
     output = plan.segments[plan.segment_of[OUTPUT]]
     assert output.entries == 3
 

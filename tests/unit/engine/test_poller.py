@@ -1,255 +1,254 @@
-"""Rounds of the poller on a real SQLite file: a clock in the hand, a broker that says what the test wants."""
+"""Repair and time, one round after another, with a broker whose queues are as long as a test says."""
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
 
-from engine import identity
 from engine import operations as op
 from engine.dispatch import COALESCED
 from engine.errors import Unavailable
-from engine.poller import PollerThread
+from engine.poller import Flow, Poller, PollerThread
 from engine.settings import Timing
 from tests.builders import document, edges, node
-from tests.workbench import NOW, OWNER, Workbench
+from tests.workbench import NOW, Workbench
 
-ONE = document([node("a", "http_request", {"url": "https://x.example/"})], name="one")
-TIMED = document([node("a")], name="timed", timeout=60)
-ELSEWHERE = document([node("a", queue="elsewhere")], name="elsewhere")
-FULL = 64
-"""Messages that fill a queue."""
-
-
-@pytest.fixture
-def name(bench: Workbench) -> str:
-    """An execution that was sent."""
-    return bench.start(bench.push(ONE))
+ONE = document([node("a")])
+REST = document([node("a", "wait", {"for": 5}), node("z")], edges("a->z"))
+GRACE = 2.0
+POLL = 0.25
 
 
-def claimed(bench: Workbench, name: str, owner: str = OWNER) -> None:
-    now = bench.clock.now()
-    assert bench.ask(op.Claim(name, 0, "", owner, now, now + bench.settings.timing.lease)) is not None
-
-
-def resting(bench: Workbench, name: str, due: int, *, backing_off: bool = False) -> None:
-    claimed(bench, name)
-    (epoch,) = bench.segment(name, 0, "epoch")
-    assert bench.ask(
-        op.Suspend(name, 0, "", epoch, pure=False, now=bench.clock.now(), due=due, backing_off=backing_off)
-    )
-
-
-def ticked(bench: Workbench, seconds: float = 0.0, **more: Any) -> list[tuple[str, Any]]:
-    """What a round sends, so many seconds later."""
-    bench.outlet.sent.clear()
-    bench.clock.move(seconds)
-    bench.poller(**more).tick()
-    return list(bench.outlet.sent)
-
-
-# Nothing to do
-
-
-def test_a_round_with_nothing_to_do_sends_nothing_and_comes_again_in_its_rhythm(
-    bench: Workbench, name: str
-) -> None:
-    bench.outlet.sent.clear()
-    assert bench.poller().tick() == 0.25
-    assert bench.outlet.sent == []
-
-
-# Overdue messages
-
-
-def test_a_message_that_was_not_taken_up_in_time_is_sent_again(bench: Workbench, name: str) -> None:
-    assert ticked(bench, 1.999) == []
-    assert ticked(bench, 0.001) == [("default", (name, 0, ""))]
-    assert bench.segment(name, 0, "due") == (bench.clock.now() + 2_000,)
-    assert ticked(bench, 1.999) == []
-
-
-def test_a_message_that_waits_in_its_queue_is_not_lost(bench: Workbench, name: str) -> None:
-    bench.gauge.waiting["default"] = 1
-    for _ in range(5):
-        ticked(bench, 2)
-    assert bench.segment(name, 0, "deliveries") == (0,)
-
-
-def test_a_message_that_is_neither_waiting_nor_taken_up_counts_as_a_delivery(
-    bench: Workbench, name: str
-) -> None:
-    assert ticked(bench, 2) == [("default", (name, 0, ""))]
-    assert bench.segment(name, 0, "deliveries") == (1,)
-
-
-def test_a_full_queue_gets_no_more_until_it_has_room(bench: Workbench, name: str) -> None:
-    bench.gauge.waiting["default"] = FULL
-    assert ticked(bench, 9) == []
-    bench.gauge.waiting["default"] = FULL - 1
-    assert ticked(bench) == [("default", (name, 0, ""))]
-
-
-def test_what_found_no_room_when_it_became_ready_is_sent_in_its_order(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, window=1)
+def waiting(bench: Workbench, queue: str, count: int, ready_at: int = NOW) -> None:
+    """Ready segments that were never sent."""
     active = bench.push(ONE)
-    names = []
-    for _ in range(COALESCED + 3):
-        bench.clock.move(0.001)
-        names.append(bench.start(active))
-    assert len(bench.outlet.sent) == COALESCED
-    bench.gauge.waiting["default"] = 1
-    assert ticked(bench) == []
-    bench.gauge.waiting["default"] = 0
-    assert ticked(bench) == [("default", (each, 0, "")) for each in names[COALESCED:]]
-    assert bench.query("SELECT DISTINCT deliveries FROM segment") == [(0,)]
-    bench.close()
+    names = [bench.start(active) for _ in range(count)]
+    bench.outlet.taken()
+    bench.connection.begin()
+    for name in names:
+        bench.connection.run(
+            "UPDATE segment SET queue = ?, ready_at = ?, due = ? WHERE execution_id = ?",
+            (queue, ready_at, ready_at, name),
+        )
+    bench.connection.commit()
 
 
-def test_a_round_sends_as_much_as_there_is_room_for_and_comes_again_soon(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, window=1)
-    active = bench.push(ONE)
-    for _ in range(COALESCED * 2 + 1):
-        bench.start(active)
+def sent(bench: Workbench) -> dict[str, int]:
+    """How many references were sent to each queue since this was last asked."""
+    found: dict[str, int] = {}
+    for queue, _ in bench.outlet.sent:
+        found[queue] = found.get(queue, 0) + 1
     bench.outlet.sent.clear()
-    bench.clock.move(2)
-    assert bench.poller().tick() == 0.01
-    assert len(bench.outlet.sent) == COALESCED
-    bench.gauge.waiting["default"] = 1
-    assert bench.poller().tick() == 0.05
-    bench.close()
+    return found
 
 
-def test_a_queue_that_nobody_serves_does_not_keep_another_waiting(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, window=1)
-    stuck = bench.push(ELSEWHERE)
-    start = [bench.start(stuck) for _ in range(2)][0]
-    bench.connection.run(
-        "INSERT INTO segment (execution_id, segment, item, status, queue, ready_at, due) "
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
-        "SELECT ?, i, '', 'ready', 'elsewhere', 0, 1 FROM n",
-        (start,),
-    )
-    name = bench.start(bench.push(ONE))
-    bench.gauge.waiting["elsewhere"] = 1
-    assert ticked(bench, 2, queues=("default", "elsewhere")) == [("default", (name, 0, ""))]
-    bench.close()
+def deliveries(bench: Workbench, name: str) -> int:
+    return int(bench.segment(name, 0, "deliveries")[0])
 
 
-def test_after_a_flush_everything_is_sent_again_at_once_and_nobody_is_to_blame(
-    bench: Workbench, name: str
-) -> None:
-    bench.gauge.flushed = True
-    assert ticked(bench) == [("default", (name, 0, ""))]
-    assert bench.segment(name, 0, "deliveries") == (0,)
-    assert ticked(bench) == []
+# Feeding
 
 
-def test_of_two_pollers_that_see_the_same_one_sends(bench: Workbench, name: str) -> None:
-    bench.clock.move(2)
-    bench.outlet.sent.clear()
-    one, two = bench.poller(), bench.poller()
-    rows = bench.query("SELECT execution_id, segment, item, due FROM segment")
-    one.tick()
-    two._forward([op.Resend(rows[0][0], ((0, "", rows[0][3]),), NOW)])
-    assert bench.outlet.sent == [("default", (name, 0, ""))]
+def test_a_full_queue_that_nobody_serves_keeps_no_other_from_its_messages(bench: Workbench) -> None:
+    waiting(bench, "gpu", 40, NOW - 60_000)
+    waiting(bench, "default", 3)
+    bench.gauge.waiting = {"gpu": 64}
+    poller = bench.poller(["default", "gpu"])
+    assert poller.tick() == POLL, "nothing more can be sent soon"
+    assert sent(bench) == {"default": 3}
 
 
-def test_a_broker_that_is_down_is_forgotten_and_time_goes_on(bench: Workbench, name: str) -> None:
-    resting(bench, name, NOW + 1_000)
-    bench.gauge.down = ConnectionError("gone")
-    assert ticked(bench, 1) == [("default", (name, 0, ""))]
-    assert bench.gauge.closed == 1
-    assert ticked(bench, 2) == []
-    assert bench.gauge.closed == 3
-    bench.gauge.down = None
-    assert ticked(bench) == [("default", (name, 0, ""))]
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_queue_is_filled_as_far_as_it_has_room(bench: Workbench, window: int) -> None:
+    bench.room._window = window * COALESCED
+    waiting(bench, "default", 40)
+    bench.gauge.waiting = {"default": window - 1}
+    assert bench.poller().tick() == 0.01, "something was sent, and more is left"
+    assert sent(bench) == {"default": COALESCED}
 
 
-def test_nothing_of_a_paused_execution_is_sent(bench: Workbench, name: str) -> None:
-    bench.ask(op.Pause(name, NOW))
-    bench.gauge.flushed = True
-    assert ticked(bench, 9) == []
-
-
-def test_what_a_worker_handed_back_is_sent_at_once_and_costs_nothing(bench: Workbench, name: str) -> None:
-    claimed(bench, name)
-    bench.ask(op.Release(name, 0, "", 1, pure=False, now=NOW))
-    assert ticked(bench) == [("default", (name, 0, ""))]
-    assert bench.segment(name, 0, "deliveries") == (0,)
-
-
-# Timers
-
-
-@pytest.mark.parametrize("backing_off", [False, True])
-def test_a_rest_ends_in_the_round_after_its_time(bench: Workbench, name: str, backing_off: bool) -> None:
-    resting(bench, name, NOW + 5_000, backing_off=backing_off)
-    assert ticked(bench, 4.999) == []
-    assert ticked(bench, 0.001) == [("default", (name, 0, ""))]
-    assert bench.status(name) == "running"
-    assert ticked(bench, 0.001) == []
-
-
-def test_the_next_round_comes_when_the_next_timer_is_due(bench: Workbench, name: str) -> None:
-    resting(bench, name, NOW + 100)
-    assert bench.poller().tick() == 0.1
-    bench.clock.move(0.0995)
-    assert bench.poller().tick() == 0.001
-
-
-def test_a_timer_of_a_paused_execution_neither_wakes_nor_hurries_anyone(bench: Workbench, name: str) -> None:
-    resting(bench, name, NOW + 100)
-    bench.ask(op.Pause(name, NOW))
-    bench.clock.move(9)
-    bench.outlet.sent.clear()
-    assert bench.poller().tick() == 0.25
-    assert bench.outlet.sent == []
-    bench.ask(op.Pause(name, NOW, resume=True))
-    assert ticked(bench) == [("default", (name, 0, ""))]
-
-
-# Claims of the late and the dead
-
-
-def test_a_claim_that_was_not_renewed_is_taken_away_and_sent_once(bench: Workbench, name: str) -> None:
-    claimed(bench, name)
-    assert ticked(bench, 14.999) == []
-    assert ticked(bench, 0.001) == [("default", (name, 0, ""))]
-    assert bench.segment(name, 0, "status", "deliveries") == ("ready", 1)
-    assert ticked(bench, 0.3) == []
-    assert bench.segment(name, 0, "deliveries") == (1,)
-
-
-def test_a_claim_that_was_renewed_is_left(bench: Workbench, name: str) -> None:
-    claimed(bench, name)
-    bench.clock.move(5)
-    bench.ask(op.Renew(name, ((0, "", 1),), bench.clock.now(), bench.clock.now() + 15_000))
-    assert ticked(bench, 14.9) == []
-
-
-def test_a_claim_of_a_dead_process_of_this_host_is_taken_without_waiting(
-    bench: Workbench, name: str
-) -> None:
-    claimed(bench, name, f"{identity.host()}:1:not-its-birth")
-    assert ticked(bench) == [("default", (name, 0, ""))]
-    assert bench.segment(name, 0, "deliveries") == (1,)
-    assert "segment.lost" in bench.kinds(name)
-
-
-def test_a_claim_of_a_living_process_is_left(bench: Workbench, name: str) -> None:
-    claimed(bench, name, identity.owner())
-    assert ticked(bench) == []
-
-
-def test_the_dead_are_looked_for_twice_a_second_and_not_in_every_round(bench: Workbench, name: str) -> None:
+def test_the_pause_grows_again_when_there_is_no_more_to_send(bench: Workbench) -> None:
+    bench.room._window = COALESCED
+    waiting(bench, "default", 40)
     poller = bench.poller()
+    assert [poller.tick() for _ in range(6)] == [0.01, 0.02, 0.04, 0.08, 0.16, POLL]
+    assert sent(bench) == {"default": 40}
+
+
+def test_each_queue_is_fed_although_one_cannot_be(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting(bench, "bad", 2)
+    waiting(bench, "good", 2)
+    poller = bench.poller(["bad", "good"])
+    feed = poller._feed_one
+
+    def fails(queue: str, *more: Any) -> bool:
+        if queue == "bad":
+            raise ValueError("no")
+        return feed(queue, *more)
+
+    monkeypatch.setattr(poller, "_feed_one", fails)
     poller.tick()
-    claimed(bench, name, f"{identity.host()}:1:not-its-birth")
-    bench.clock.move(0.4)
+    assert sent(bench) == {"good": 2}
+
+
+def test_after_a_flush_all_is_sent_again_and_nothing_is_held_against_it(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    sent(bench)
+    bench.gauge.flushed = True
+    bench.poller().tick()
+    assert sent(bench) == {"default": 1}
+    assert deliveries(bench, name) == 0
+
+
+def test_a_flush_is_not_forgotten_when_the_broker_cannot_be_asked_the_next_thing(bench: Workbench) -> None:
+    bench.start(bench.push(ONE))
+    sent(bench)
+    poller = bench.poller()
+    bench.gauge.flushed = True
+    assert poller.flushed()
+    bench.gauge.down = ConnectionError("gone")
+    poller.tick()
+    assert sent(bench) == {}
+    bench.gauge.down = None
+    poller.tick()
+    assert sent(bench) == {"default": 1}
+    assert not poller.flushed()
+
+
+# What was sent and not taken up
+
+
+def test_what_was_taken_from_an_emptied_queue_and_not_done_is_lost_with_its_taker(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    sent(bench)
+    poller = bench.poller()
+    for expected in (1, 2, 2):
+        bench.clock.move(GRACE + 0.1)
+        poller.tick()
+        assert (sent(bench), deliveries(bench, name)) == ({"default": 1}, expected)
+
+
+def test_a_segment_that_kills_whoever_takes_it_is_found_out_although_its_queue_is_never_empty(
+    bench: Workbench,
+) -> None:
+    name = bench.start(bench.push(ONE))
+    sent(bench)
+    poller = bench.poller()
+    for round_ in range(200):
+        bench.gauge.waiting = {"default": 2 + round_ % 3}
+        bench.clock.move(0.5)
+        poller.tick()
+    assert deliveries(bench, name) == 2
+    assert sum(sent(bench).values()) > 2
+
+
+def test_what_waits_behind_workers_that_have_stopped_is_not_taken_for_lost(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    sent(bench)
+    poller = bench.poller()
+    bench.gauge.waiting = {"default": 3}
+    for _ in range(100):
+        bench.clock.move(GRACE + 0.1)
+        poller.tick()
+    assert deliveries(bench, name) == 0
+    assert 0 < sent(bench)["default"] < 25, "but in case its message is gone, it is sent again now and then"
+
+
+def test_what_waits_its_turn_in_a_long_queue_is_neither_sent_twice_nor_taken_for_lost(
+    bench: Workbench,
+) -> None:
+    poller = bench.poller()
+    bench.gauge.waiting = {"default": 60}
+    poller.tick()
+    name = bench.start(bench.push(ONE))
+    sent(bench)
+    for left in range(59, 0, -1):
+        bench.gauge.waiting = {"default": left}
+        bench.clock.move(1)
+        poller.tick()
+    assert (sent(bench), deliveries(bench, name)) == ({}, 0)
+
+
+def test_a_queue_is_served_as_far_as_it_has_become_shorter_since() -> None:
+    flow = Flow(0)
+    seen = []
+    for now, length in enumerate([5, 7, 4, 6, 4, 9, 8, 0, 3, 3, 2, 4, 2, 1], 1):
+        flow.look(length, now)
+        seen.append((flow.served, flow.moved))
+    # 5 wait at 1: 3 + 2 have gone by 5. 4 wait at 5: 1 + 8 have gone by 8, and nothing waits.
+    # 3 wait at 9: 1 + 2 have gone by 13. 2 wait at 13, and 1 has gone.
+    assert [served for served, _ in seen] == [0, 0, 0, 0, 1, 1, 1, 8, 8, 8, 8, 8, 9, 9]
+    assert [moved for _, moved in seen] == [0, 0, 3, 3, 5, 5, 7, 8, 8, 8, 11, 11, 13, 14]
+
+
+# Time
+
+
+async def test_a_timer_is_waited_for_and_a_paused_one_makes_nobody_hurry(bench: Workbench) -> None:
+    name = bench.start(bench.push(REST))
+    await bench.carry()
+    poller = bench.poller()
+    bench.clock.move(4.9)
+    assert poller.tick() == pytest.approx(0.1)
+    bench.ask(op.Pause(name, bench.clock.now()))
+    assert poller.tick() == POLL
+    bench.clock.move(10)
+    assert [poller.tick() for _ in range(3)] == [POLL] * 3
+    assert bench.segments(name) == {0: "waiting"}
+    bench.ask(op.Pause(name, bench.clock.now(), resume=True))
+    poller.tick()
+    assert bench.segments(name) == {0: "ready"}
+
+
+async def test_more_timers_than_fit_a_round_are_woken_without_delay(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.poller._BATCH", 1)
+    bench.start(bench.push(REST))
+    await bench.carry()
+    bench.clock.move(6)
+    poller = bench.poller()
+    assert poller.tick() == 0.01
+    assert poller.tick() == 0.02
+
+
+def test_every_few_seconds_the_clock_is_compared_with_the_databases(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(bench.clock, "sync", told.append)
+    monkeypatch.setattr(bench.connection, "now", lambda: 7)
+    poller = bench.poller()
+    for _ in range(12):
+        poller.tick()
+        bench.clock.move(1)
+    assert told == [7, 7]
+
+
+def test_when_time_jumps_the_holders_get_a_lease_to_follow_before_their_claims_are_late(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = bench.start(bench.push(ONE))
+    lease = bench.settings.timing.lease
+    bench.ask(op.Claim(name, 0, "", "elsewhere:2:2", NOW, NOW + lease))
+    ahead = 0
+    monkeypatch.setattr(bench.clock, "now", lambda: bench.clock.ms + ahead)
+    monkeypatch.setattr(bench.connection, "now", lambda: bench.clock.ms + 60_000)
+
+    def sync(now: int) -> None:
+        nonlocal ahead
+        ahead = now - bench.clock.ms
+
+    monkeypatch.setattr(bench.clock, "sync", sync)
+    poller = bench.poller()
+    bench.clock.move(5)
+    poller.tick()
+    assert ahead == 60_000
+    assert bench.segments(name) == {0: "running"}
+    bench.clock.move(lease / 1000 - 0.1)
     poller.tick()
     assert bench.segments(name) == {0: "running"}
     bench.clock.move(0.1)
@@ -257,126 +256,122 @@ def test_the_dead_are_looked_for_twice_a_second_and_not_in_every_round(bench: Wo
     assert bench.segments(name) == {0: "ready"}
 
 
-def test_too_many_deliveries_put_a_segment_aside(bench: Workbench, name: str) -> None:
-    for _ in range(4):
-        claimed(bench, name)
-        ticked(bench, 15)
-    assert bench.segment(name, 0, "status", "reason") == (
-        "quarantined",
-        "The worker did not renew its claim in time.",
-    )
-    assert bench.status(name) == "waiting"
+# What goes wrong
 
 
-# Deadlines
-
-
-def test_an_execution_past_its_deadline_is_told_to_stop(bench: Workbench) -> None:
-    waiting, running = (bench.start(bench.push(TIMED)) for _ in range(2))
-    claimed(bench, running)
-    ticked(bench, 59.999)
-    assert bench.status(waiting) == "created"
-    ticked(bench, 0.001)
-    assert bench.status(waiting) == "timed_out"
-    assert bench.query("SELECT cancel_reason FROM execution WHERE id = ?", running) == [("timed_out",)]
-    bench.ask(op.Settle(running, 0, "", 1, pure=False, now=NOW, taken=()))
-    assert bench.status(running) in ("timed_out", "running")
-
-
-# Queues
-
-
-def test_a_poller_without_queues_of_its_own_looks_after_all_there_are(bench: Workbench) -> None:
-    name = bench.start(bench.push(ELSEWHERE))
-    assert ticked(bench, 2) == []
-    assert ticked(bench, 0, queues=None) == [("elsewhere", (name, 0, ""))]
-
-
-def test_new_queues_are_learned_every_few_seconds(bench: Workbench) -> None:
-    poller = bench.poller(queues=None)
+def test_a_part_that_fails_every_time_keeps_no_other_from_its_work_and_is_complained_of_once(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    poller = bench.poller()
+    parts = [
+        "_keep_time",
+        "_learn_queues",
+        "_take_from_the_late",
+        "_wake",
+        "_take_from_the_dead",
+        "_end_overdue",
+    ]
+    for name in (*parts, "_soonest"):
+        setattr(poller, name, _raising(ValueError(name)))
+    for _ in range(3):
+        waiting(bench, "default", 1, bench.clock.now())
+        assert poller.tick() == POLL
+        assert sent(bench) == {"default": 1}
+        bench.clock.move(0.5)
+    texts = [each.message for each in caplog.records if each.name == "engine.poller"]
+    assert len(texts) == len(parts) + 1
+    bench.clock.move(61)
     poller.tick()
-    name = bench.start(bench.push(ELSEWHERE))
-    bench.outlet.sent.clear()
-    bench.clock.move(4)
-    poller.tick()
-    assert bench.outlet.sent == []
-    bench.clock.move(2)
-    poller.tick()
-    assert bench.outlet.sent == [("elsewhere", (name, 0, ""))]
+    assert len([each for each in caplog.records if each.name == "engine.poller"]) == 2 * len(texts)
 
 
-def test_the_rhythm_is_the_settings(tmp_path: Path) -> None:
-    bench = Workbench(tmp_path, timing=Timing(poll=50, grace=100))
-    name = bench.start(bench.push(ONE))
-    assert bench.poller().tick() == 0.05
-    assert ticked(bench, 0.1) == [("default", (name, 0, ""))]
-    bench.close()
+def test_an_operation_that_fails_every_time_keeps_no_other_from_being_sent(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting(bench, "default", 3)
+    ask = bench.ask_each
+
+    def ask_each(work: Sequence[Any], patience: float = 0) -> list[Any]:
+        answers = ask(work, patience)
+        return [ValueError("poisoned"), *answers[1:]]
+
+    monkeypatch.setattr(bench, "ask_each", ask_each)
+    bench.poller().tick()
+    assert sent(bench) == {"default": 2}
 
 
-# Chains of repair
+@pytest.mark.parametrize("error", [ConnectionError("gone"), ValueError("a surprise")])
+def test_a_broker_that_fails_is_forgotten_whatever_it_raises(bench: Workbench, error: Exception) -> None:
+    bench.gauge.down = error
+    assert bench.poller().tick() == POLL
+    assert bench.gauge.closed == 2
 
 
-def test_one_round_repairs_everything_that_is_due(bench: Workbench) -> None:
-    active = bench.push(ONE)
-    lost, late, asleep, dead = (bench.start(active) for _ in range(4))
-    claimed(bench, late)
-    claimed(bench, dead, f"{identity.host()}:1:not-its-birth")
-    resting(bench, asleep, NOW + 1)
-    sent = ticked(bench, 15)
-    assert sorted(reference[0] for _, reference in sent) == sorted([lost, late, asleep, dead])
+def test_without_the_database_a_round_ends_and_the_next_one_waits(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = "The database cannot be reached."
+    monkeypatch.setattr(bench, "look", _raising(Unavailable(message)))
+    assert bench.poller().tick() == 1.0
+    assert message in caplog.text
 
 
-def test_a_join_that_waits_is_nobodys_business(bench: Workbench) -> None:
-    name = bench.start(bench.push(document([node(each) for each in "abcd"], edges("a->b->d", "a->c->d"))))
-    at: dict[str, Any] = {"execution": name, "item": "", "epoch": 0, "pure": True, "now": NOW}
-    bench.ask(op.Settle(**at, segment=0, taken=(True, True)))
-    bench.ask(op.Settle(**at, segment=1, taken=(True,)))
-    assert [reference[1] for _, reference in ticked(bench, 2)] == [2]
+def _raising(error: Exception) -> Callable[..., Any]:
+    def fails(*_: Any) -> Any:
+        raise error
+
+    return fails
 
 
 # The thread
 
 
 class Rounds:
-    """A poller whose rounds go as they are told: a pause to return, or an exception to raise."""
+    """A poller that counts, and that says after how long the next round is worth while."""
 
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.done = threading.Event()
-        self.count = 0
+    def __init__(self, pause: float) -> None:
+        self.pause = pause
+        self.rounds = 0
+        self.looks = 0
+        self.flush = False
+        self.some = threading.Condition()
 
     def tick(self) -> float:
-        self.count += 1
-        answer = self.answers.pop(0) if self.answers else 60.0
-        if not self.answers:
-            self.done.set()
-        if isinstance(answer, Exception):
-            raise answer
-        return float(answer)
+        with self.some:
+            self.rounds += 1
+            self.flush = False
+            self.some.notify_all()
+        return self.pause
+
+    def flushed(self) -> bool:
+        with self.some:
+            self.looks += 1
+            self.some.notify_all()
+            return self.flush
+
+    def wait(self, true: Callable[[], bool]) -> None:
+        with self.some:
+            assert self.some.wait_for(true, 5)
 
 
-def test_the_thread_goes_round_until_it_is_closed() -> None:
-    rounds = Rounds(0.0, 0.0, 60.0)
-    thread = PollerThread(cast("Any", rounds), 60)
-    assert rounds.done.wait(5)
-    thread.close()
-    assert rounds.count == 3
+def test_between_rounds_only_the_canary_is_looked_at_and_a_flush_begins_a_round() -> None:
+    rounds = Rounds(3_600)
+    thread = PollerThread(cast("Poller", rounds), Timing(canary=1))
+    try:
+        rounds.wait(lambda: rounds.looks > 10)
+        assert rounds.rounds == 1
+        rounds.flush = True
+        rounds.wait(lambda: rounds.rounds == 2)
+    finally:
+        thread.close()
     assert not thread._thread.is_alive()
 
 
-def test_a_round_comes_at_least_as_often_as_the_canary() -> None:
-    rounds = Rounds(60.0, 60.0, 60.0)
-    thread = PollerThread(cast("Any", rounds), 0.001)
-    assert rounds.done.wait(5)
-    thread.close()
-
-
-@pytest.mark.parametrize("error", [Unavailable(), ValueError("a surprise")])
-def test_a_round_that_fails_is_followed_by_another(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    rounds = Rounds(error, 60.0)
-    thread = PollerThread(cast("Any", rounds), 0.001)
-    assert rounds.done.wait(5)
-    thread.close()
-    assert "A round of the poller failed" in caplog.text
+def test_a_round_begins_when_the_last_one_asked_for_it_even_before_the_canary() -> None:
+    rounds = Rounds(0.001)
+    thread = PollerThread(cast("Poller", rounds), Timing(canary=3_600_000))
+    try:
+        rounds.wait(lambda: rounds.rounds > 5)
+        assert rounds.looks == 0
+    finally:
+        thread.close()

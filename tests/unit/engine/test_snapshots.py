@@ -33,7 +33,7 @@ def begun(bench: Workbench) -> str:
         op.Entry("a", "pack", output=op.Payload('[["a",{"v":1}]]')),
         op.Entry("b", "succeeded", output=op.Payload('"waited"')),
     )
-    bench.ask(op.Settle(name, 0, "", 0, True, NOW, entries, taken=(True, True)))  # noqa: FBT003  a row of fields
+    bench.ask(op.Settle(name, 0, "", 0, True, NOW, entries, taken=(True, True)))
     return name
 
 

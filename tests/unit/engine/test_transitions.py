@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 import re
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from engine import operations as op
@@ -28,6 +26,7 @@ from engine.states import (
     ExecutionStatus,
     SegmentStatus,
 )
+from engine.store import statements
 from tests.builders import document, edge, edges, node
 from tests.workbench import NOW, OWNER, Workbench
 
@@ -53,9 +52,7 @@ CHOICE = document(
     [edge("choose", "a", port="true"), edge("choose", "b", port="true"), *edges("a->meet", "b->meet")],
     name="choice",
 )
-QUEUES = document(
-    [node("a", queue="one"), node("b", queue="other")], edges("a->b"), name="queues"
-)
+QUEUES = document([node("a", queue="one"), node("b", queue="other")], edges("a->b"), name="queues")
 
 
 def held(execution: str, segment: int = 0, epoch: int = 0, **more: Any) -> dict[str, Any]:
@@ -179,7 +176,7 @@ def test_a_key_that_another_writer_takes_between_the_look_and_the_insert_is_his(
             self.looked = False
 
         def batch(self, statement: Any, rows: Any) -> Any:
-            if statement is transitions.sql.KNOWN_KEYS and not self.looked:
+            if statement is statements.KNOWN_KEYS and not self.looked:
                 self.looked = True
                 return []
             return bench.connection.batch(statement, rows)
@@ -725,7 +722,10 @@ def test_a_pause_holds_what_is_ready_and_letting_go_sends_it(bench: Workbench, f
     assert bench.ask(op.Pause(forked, NOW)) == []
     assert bench.segment(forked, 1, "due") == (None,)
     assert bench.ask(op.Pause(forked, NOW)) == []
-    assert sorted(bench.ask(op.Pause(forked, NOW + 5, resume=True))) == [(1, "", "default"), (2, "", "default")]
+    assert sorted(bench.ask(op.Pause(forked, NOW + 5, resume=True))) == [
+        (1, "", "default"),
+        (2, "", "default"),
+    ]
     assert bench.segment(forked, 1, "due") == (NOW + 5,)
     assert bench.kinds(forked)[-2:] == ["execution.paused", "execution.resumed"]
 
@@ -794,10 +794,10 @@ ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES]
 class Chance:
     """Draws operations that someone might ask, whether or not it is his turn, and compares every row before and after."""
 
-    def __init__(self, bench: Workbench, rng: random.Random) -> None:
+    def __init__(self, bench: Workbench, workflows: list[Active], rng: random.Random) -> None:
         self._bench = bench
         self._rng = rng
-        self._workflows = [bench.push(each) for each in ALL]
+        self._workflows = workflows
         self.executions: list[str] = []
         self.moves: dict[tuple[str, str, str, str], set[str]] = defaultdict(set)
 
@@ -840,9 +840,7 @@ class Chance:
             {name: (status, open_, seq) for name, status, open_, seq in executions},
         )
 
-    def _compare(
-        self, kind: str, before: tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]
-    ) -> None:
+    def _compare(self, kind: str, before: tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]) -> None:
         after = self._rows()
         for key, status in after[0].items():
             self._moved("segment", before[0].get(key, ""), status, kind)
@@ -859,7 +857,9 @@ class Chance:
         segments, executions = rows
         for name, (status, open_, seq) in executions.items():
             own = [SegmentStatus(each) for (execution, _), each in segments.items() if execution == name]
-            events = self._bench.query("SELECT seq, count FROM event WHERE execution_id = ? ORDER BY seq", name)
+            events = self._bench.query(
+                "SELECT seq, count FROM event WHERE execution_id = ? ORDER BY seq", name
+            )
             assert [first for first, _ in events] == _starts([count for _, count in events])
             assert sum(count for _, count in events) == seq
             ready = self._bench.query(
@@ -905,9 +905,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], 
     "renew": lambda at, _due, _taken, _chance, _n: op.Renew(
         at["execution"], ((at["segment"], "", at["epoch"]),), at["now"], at["now"] + LEASE
     ),
-    "wake": lambda at, _due, _taken, _chance, _n: op.Wake(
-        at["execution"], ((at["segment"], ""),), at["now"]
-    ),
+    "wake": lambda at, _due, _taken, _chance, _n: op.Wake(at["execution"], ((at["segment"], ""),), at["now"]),
     "resend": lambda at, due, _taken, chance, _n: op.Resend(
         at["execution"], ((at["segment"], "", due),), at["now"] + GRACE, lost=chance
     ),
@@ -923,21 +921,27 @@ _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], 
 """A request of each kind about one segment, in the moment it is asked."""
 
 
-@contextmanager
-def workbench() -> Iterator[Workbench]:
-    with tempfile.TemporaryDirectory() as folder:
-        made = Workbench(Path(folder))
-        try:
-            yield made
-        finally:
-            made.close()
+@pytest.fixture
+def workflows(bench: Workbench) -> list[Active]:
+    return [bench.push(each) for each in ALL]
+
+
+def empty(bench: Workbench) -> None:
+    """Bring a workbench back to where nothing was ever started, at the same time and with the same ids to come."""
+    for table in ("execution", "segment", "journal", "event"):
+        bench.connection.run(f"DELETE FROM {table}")
+    bench.clock.ms, bench.clock._drawn = NOW, 1_000
+    for queue in ("default", "one", "other"):
+        bench.room.learn(queue, 0)
 
 
 def lifecycle() -> dict[tuple[str, str, str], set[str]]:
     """The tables of docs/lifecycle.md: which functions make which move."""
     text = (Path(__file__).parents[3] / "docs" / "lifecycle.md").read_text(encoding="utf-8")
     found = {}
-    for what, part in zip(("execution", "segment"), re.split(r"^## ", text, flags=re.MULTILINE)[1:3], strict=True):
+    for what, part in zip(
+        ("execution", "segment"), re.split(r"^## ", text, flags=re.MULTILINE)[1:3], strict=True
+    ):
         for old, new, by in re.findall(r"^\| (\w+) \| (\w+) \| ([^|]+) \|", part, re.MULTILINE):
             if old != "from":
                 found[what, old, new] = set(re.findall(r"`(\w+)`", by))
@@ -955,17 +959,24 @@ BORN = {
 """How rows come into being. One that is born and cancelled in the same commit is seen as cancelled only."""
 
 
-@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(rng=st.randoms(use_true_random=False))
-def test_every_row_moves_along_the_table_and_by_the_function_that_the_page_names(rng: random.Random) -> None:
+def test_every_row_moves_along_the_table_and_by_the_function_that_the_page_names(
+    bench: Workbench, workflows: list[Active], rng: random.Random
+) -> None:
     page = lifecycle()
-    with workbench() as bench:
-        chance = Chance(bench, rng)
-        for _ in range(rng.randint(1, 3)):
-            chance.start()
-        for _ in range(rng.randint(1, 40)):
-            chance.step()
-    for (what, old, new, kind) in chance.moves:
+    empty(bench)
+    chance = Chance(bench, workflows, rng)
+    for _ in range(rng.randint(1, 3)):
+        chance.start()
+    for _ in range(rng.randint(1, 40)):
+        chance.step()
+    for what, old, new, kind in chance.moves:
         if old == "":
             assert kind in BORN[what, new]
             continue

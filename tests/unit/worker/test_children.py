@@ -1,0 +1,122 @@
+"""Real child processes: one is shared by a test's calls, and every one is gone at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import uvloop
+
+from celeriac import Fail, Json, Wait
+from engine.context import NodeContext
+from engine.execute import ChildDied, NodeTimeout
+from engine.settings import Settings
+from tests.workbench import NOW
+from worker import children as module
+from worker.children import Children, NodeCrashed
+
+
+@pytest.fixture
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop workers have."""
+    return uvloop.EventLoopPolicy()
+
+
+@pytest.fixture
+async def children(tmp_path: Path) -> AsyncIterator[Children]:
+    settings = Settings(
+        f"sqlite:///{tmp_path / 'x.db'}",
+        "memory://",
+        tmp_path,
+        node_modules=("nodes", "tests.nodes"),
+        children=1,
+    )
+    made = Children(settings)
+    yield made
+    await made.end()
+    assert len(made) == 0
+
+
+async def call(
+    children: Children, name: str, config: Json = None, timeout: float = 30, began: Any = None
+) -> Any:
+    step = SimpleNamespace(node=SimpleNamespace(type=name))
+    context = NodeContext("exec_1", "a", "", 1, NOW, "proj", None, None, 10)
+    return await children.call(cast("Any", step), config or {}, context, timeout, began or (lambda: None))
+
+
+async def test_a_call_begins_when_a_child_takes_it_up_and_not_while_it_waits_its_turn(
+    children: Children,
+) -> None:
+    begun: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        for name in ("first", "second"):
+            group.create_task(
+                call(children, "compute", {"seconds": 0.05}, 30, lambda name=name: begun.append(name))
+            )
+        await asyncio.sleep(0)
+        assert len(begun) <= 1
+        while not begun:
+            await asyncio.sleep(0.001)
+        assert begun == ["first"]
+    assert begun == ["first", "second"]
+    assert len(children) == 1
+
+
+async def test_outcomes_come_through_and_the_child_lives_on(children: Children) -> None:
+    assert await call(children, "compute", {"value": [1]}) == [1]
+    rest = await call(children, "wait", {"for": 5})
+    assert isinstance(rest, Wait)
+    assert rest.until == NOW + 5_000
+    with pytest.raises(Fail) as caught:
+        await call(children, "misfit", {"kind": "deep", "size": 100_000})
+    assert caught.value.code == "node.output_invalid"
+    with pytest.raises(NodeCrashed) as crashed:
+        await call(children, "compute", {"seconds": "soon"})
+    assert "ValidationError" in crashed.value.error.kinds
+    assert len(children) == 1
+
+
+async def test_a_child_that_died_while_it_was_idle_costs_nobody_anything(children: Children) -> None:
+    assert await call(children, "compute", {"value": 1}) == 1
+    (idle,) = children._all
+    idle.process.kill()
+    await idle.process.wait()
+    assert await call(children, "compute", {"value": 2}) == 2
+    assert idle not in children._all
+
+
+async def test_a_child_that_dies_at_work_is_told_from_a_node_that_fails(children: Children) -> None:
+    with pytest.raises(ChildDied, match="exit code 3"):
+        await call(children, "die", {"kind": "exit"})
+    with pytest.raises(ChildDied, match="signal 9"):
+        await call(children, "die")
+    with pytest.raises(NodeTimeout):
+        await call(children, "compute", {"seconds": 30}, 0.01)
+
+
+async def test_a_machine_that_cannot_start_a_child_is_asked_again_and_the_node_has_not_failed(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAUSES", (0, 0))
+    real, refusals = asyncio.create_subprocess_exec, [OSError(11, "Resource temporarily unavailable")] * 2
+
+    async def start(*arguments: Any, **more: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return await real(*arguments, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a path of the kernel
+    assert await call(children, "compute", {"value": 1}) == 1
+    await children.end()
+    refusals.extend([OSError(11, "Resource temporarily unavailable")] * 3)
+    with pytest.raises(ChildDied, match="could be started"):
+        await call(children, "compute", {"value": 1})
+    await asyncio.sleep(0)
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
