@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench import figures, processes
@@ -18,6 +18,9 @@ from celeriac import Json
 _REST = 2.0
 """Seconds of rest before memory is read."""
 
+_BUDGET = 40.0
+"""Seconds of a case after which no further run begins: on a machine that is busy there are fewer of them."""
+
 
 def measure(case: Case, stack: Stack, runs: int) -> dict[str, Json]:
     """Measure a case on a running stack. Both sides run in turn, so that what disturbs the machine disturbs both."""
@@ -28,7 +31,7 @@ def measure(case: Case, stack: Stack, runs: int) -> dict[str, Json]:
     if case.trial:
         driver.ask(do=case.way, shape=case.shape, count=case.trial)
     ours, baseline, python = [], [], []
-    for _ in range(runs):
+    for _ in _within_budget(runs):
         ours.append(_ours(case, stack, driver))
         baseline.append(_baseline(case, stack, pool, case.baseline))
         if case.python:
@@ -40,7 +43,7 @@ def weigh(case: Case, stack: str, runs: int) -> dict[str, Json]:
     """Measure what an installation at rest occupies. Nothing else of ours runs meanwhile."""
     load = os.getloadavg()[0]
     ours, baseline = [], []
-    for _ in range(runs):
+    for _ in _within_budget(runs):
         with installation(stack) as roots:
             time.sleep(_REST)
             ours.append(processes.megabytes(roots))
@@ -48,6 +51,15 @@ def weigh(case: Case, stack: str, runs: int) -> dict[str, Json]:
             time.sleep(_REST)
             baseline.append(processes.megabytes(roots))
     return figures.memory(case, stack, ours, baseline, load=load)
+
+
+def _within_budget(runs: int) -> Iterator[int]:
+    """Count runs, at least one, as long as there is time for them."""
+    begun = time.monotonic()
+    for number in range(runs):
+        if number and time.monotonic() - begun > _BUDGET:
+            return
+        yield number
 
 
 def _better_pool(case: Case, stack: Stack) -> str:

@@ -25,6 +25,8 @@ from engine.canvas import TASK, segment
 from engine.settings import Settings
 
 CANARY = "celeriac:canary"
+_FORGOTTEN_AFTER = 60
+"""Seconds that a word waits for who was to hear it."""
 DOWN: tuple[type[Exception], ...] = (OperationalError, ConnectionError, OSError)
 
 
@@ -75,6 +77,13 @@ class Broker:
         for queue, execution in ended:
             of_queue[queue].append(execution)
         with self._answering() as channel:
+            if hasattr(channel, "client"):
+                pipe = channel.client.pipeline(transaction=False)
+                for queue, executions in of_queue.items():
+                    pipe.rpush(queue, *executions)
+                    pipe.expire(queue, _FORGOTTEN_AFTER)
+                pipe.execute()
+                return
             producer: Any = Producer(channel, auto_declare=False)
             for queue, executions in of_queue.items():
                 producer.publish(
@@ -85,23 +94,22 @@ class Broker:
                     delivery_mode=1,
                     retry=False,
                 )
-                if hasattr(channel, "client"):
-                    channel.client.expire(queue, 60)
 
     def hear(self, queue: str, heard: Callable[[list[str]], None], ended: Event) -> None:
         """Hand over the ids that are told to a queue of one's own, until `ended` is set. Raises one of `DOWN`."""
         with self._answering() as channel:
+            if hasattr(channel, "client"):
+                # A list of ids needs no envelope: this takes a third of the time that a message takes.
+                while not ended.is_set():
+                    if (first := channel.client.blpop([queue], timeout=1)) is not None:
+                        heard(_ids(first[1:]))
+                        heard(_ids(channel.client.lpop(queue, 1000) or ()))
+                channel.client.delete(queue)
+                return
             own = Queue(queue, exchange=Exchange(""), durable=False, auto_delete=True)
-
-            def take(message: Any) -> None:
-                try:
-                    body = message.decode()
-                except (KombuError, ValueError):
-                    return
-                if isinstance(body, list):
-                    heard([each for each in body if isinstance(each, str)])
-
-            with Consumer(channel, [own], on_message=take, no_ack=True, accept=["json"]):
+            with Consumer(
+                channel, [own], on_message=lambda message: heard(_told(message)), no_ack=True, accept=["json"]
+            ):
                 while not ended.is_set():
                     with suppress(TimeoutError):
                         self._connection.drain_events(timeout=1)
@@ -148,6 +156,20 @@ class Broker:
         except (BatchPublishError, *connection.connection_errors, *connection.channel_errors) as error:
             message = f"The broker did not answer: {error}"
             raise OperationalError(message) from error
+
+
+def _ids(told: Iterable[bytes]) -> list[str]:
+    """Read ids that anyone may have written."""
+    return [each.decode(errors="replace") for each in told]
+
+
+def _told(message: Any) -> list[str]:
+    """Read the ids of a message that anyone may have written."""
+    try:
+        body = message.decode()
+    except (KombuError, ValueError):
+        return []
+    return [each for each in body if isinstance(each, str)] if isinstance(body, list) else []
 
 
 def _headers(task_id: str) -> dict[str, Any]:

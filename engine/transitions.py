@@ -315,9 +315,13 @@ def wake(batch: Batch, wakes: list[op.Wake]) -> list[list[op.Sendable]]:
 
 
 def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
-    """Mark ready segments as sent once more, unless someone else has done so since they were read."""
+    """Mark ready segments as sent once more, unless someone else has done so since they were read.
+
+    A message that was lost counts as a delivery of a pure segment only: with another, whoever dies over it has claimed it,
+    and `lose` counts that.
+    """
     rows = [
-        (each.execution, segment, item, mark, each.due, int(each.lost))
+        (each.execution, segment, item, mark, each.due, int(each.lost and _is_pure(batch, each.execution, segment)))
         for each in resends
         if _may_run(batch, each.execution)
         for segment, item, mark in each.marks
@@ -773,6 +777,10 @@ def _is_paused(batch: Batch, execution: str) -> bool:
 def _may_run(batch: Batch, execution: str) -> bool:
     row = batch.rows.get(execution)
     return row is not None and not row.final and row.cancel_at is None and row.pause_at is None
+
+
+def _is_pure(batch: Batch, execution: str, segment: int) -> bool:
+    return batch.rules.plan_of(batch.rows[execution].version, batch.connection).segments[segment].pure
 
 
 def _key(each: op.Held | op.Claim | op.Resolve) -> Key:

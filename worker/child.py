@@ -23,10 +23,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Serve calls until the parent closes its end."""
+    """Say that it is ready with an empty frame, then serve calls until the parent closes its end."""
     die_with_parent()
     stream = socket.socket(fileno=int(arguments[0])).makefile("rwb")
     registry = Registry.load(arguments[1].split(","))
+    stream.write(_LENGTH.pack(0))
+    stream.flush()
     while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
         body = _encoded(_serve(registry, json.loads(stream.read(_LENGTH.unpack(head)[0]))))
         stream.write(_LENGTH.pack(len(body)) + body)

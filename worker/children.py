@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _LENGTH = struct.Struct(">I")
 _PAUSES = (0.1, 0.5, 2.0)
 """Seconds before starting a child is tried again: a machine that is short of processes or memory is so for a moment."""
+_START_SECONDS = 30.0
 
 
 class NodeCrashed(Exception):
@@ -118,16 +119,17 @@ class Children:
         for pause in _PAUSES:
             try:
                 return await self._spawn()
-            except OSError as error:
+            except (OSError, asyncio.IncompleteReadError) as error:
                 log.warning("A child process could not be started: %s", error)
                 await asyncio.sleep(pause)
         try:
             return await self._spawn()
-        except OSError as error:
+        except (OSError, asyncio.IncompleteReadError) as error:
             message = f"No child process could be started: {error}"
             raise ChildDied(message) from error
 
     async def _spawn(self) -> _Child:
+        """Start a child and wait until it has imported its nodes, which is none of any call's time."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -149,6 +151,12 @@ class Children:
             raise
         child = _Child(process, reader, writer)
         self._all.add(child)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await reader.readexactly(_LENGTH.size)
+        except BaseException:
+            await self._kill(child)
+            raise
         return child
 
     async def _kill(self, child: _Child) -> int:

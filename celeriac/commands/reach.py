@@ -39,7 +39,7 @@ async def _client(
     from api import token
 
     if url is not None:
-        return Client(url, token.load(settings))
+        return Client(url, _token_for(url, settings))
     found = await _running(settings, wait=start)
     if found is not None:
         return Client(found["url"], token.load(settings))
@@ -53,6 +53,20 @@ async def _client(
         message = "An installation on this data directory is starting or stopping."
         raise Unreachable("stack.busy", message, hint="Try again in a moment.")
     return await _in_process(around, settings)
+
+
+def _token_for(url: str, settings: Settings) -> str:
+    """Return the token to show to an API that is named by its address. This machine's own never leaves it."""
+    from urllib.parse import urlsplit
+
+    from api import token
+    from api.guard import LOOPBACK
+
+    if not settings.api_token and urlsplit(url).hostname not in LOOPBACK:
+        message = f"{url} is not on this machine, and CELERIAC_API_TOKEN is not set."
+        hint = "Set CELERIAC_API_TOKEN to the token of that installation."
+        raise Refused("usage.token", message, hint=hint, status=400)
+    return token.load(settings)
 
 
 async def _running(settings: Settings, *, wait: bool) -> dict[str, Any] | None:

@@ -52,6 +52,7 @@ class Stack:
         self._flower: dict[str, str] | None = None
         self._socket: Path | None = None
         self._at_head = asyncio.Event()
+        self._is_up = False
 
     async def start(self, *, monitor: bool) -> None:
         """Start everything that is missing; return when executions are accepted and carried out."""
@@ -74,6 +75,7 @@ class Stack:
             raise
         if settings.monitor:
             await self._start_flower()
+        self._is_up = True
         self._tell()
 
     async def stop(self) -> None:
@@ -191,7 +193,8 @@ class Stack:
 
     def _changed(self, what: str) -> None:
         self._say(what)
-        self._tell()
+        if self._is_up:
+            self._tell()
 
     def _tell(self) -> None:
         self._lock.tell(self.describe())

@@ -11,7 +11,7 @@ The invariants, by the numbers they are known under:
 - I4 a node starts after what it had to wait for, and what ran is what the definition says
 - I5 a keyed effect is applied once if its node succeeded, never twice, and under no other key
 - I7 the fence of a segment never goes back
-- I9 no more tries than the author allows
+- I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
 - I18 nothing is left: no lease, no ready or blocked row, no message
 - I20 the result is the one the reference interpreter finds
@@ -35,6 +35,8 @@ from tests.chaos.reference import Outcome, Result, interpret
 from tests.chaos.sink import Effect
 
 FINAL = {"succeeded", "failed", "cancelled", "timed_out"}
+LOSSES = 3
+"""How often a segment may be lost with whoever performs it; after one more a person has to look."""
 _SHOWN = 14
 
 
@@ -219,6 +221,7 @@ def check(evidence: Evidence) -> list[Violation]:
         found += _successes(execution)
         found += _fences(execution)
         found += _tries(execution, case)
+        found += _put_aside(execution)
         found += _history(execution)
         found += _leftovers(execution)
         if execution.status in FINAL:
@@ -397,6 +400,19 @@ def _tries(execution: Execution, case: Case) -> Iterator[Violation]:
             yield Violation(
                 "I9", execution.id, f"{name} was tried {entry.tries} times, not {allowed[name]}", name
             )
+
+
+def _put_aside(execution: Execution) -> Iterator[Violation]:
+    """I9: a segment is put aside for its losses only, each of which is an event."""
+    losses: Counter[int] = Counter()
+    for _, _, body in execution.events():
+        if body[0] == "segment.resolved":
+            losses[body[1]] = 0
+        elif body[0] == "segment.lost":
+            losses[body[1]] += 1
+            if body[3]["status"] == "quarantined" and losses[body[1]] <= LOSSES:
+                text = f"segment {body[1]} was put aside after {losses[body[1]]} losses"
+                yield Violation("I9", execution.id, text)
 
 
 def _history(execution: Execution) -> Iterator[Violation]:

@@ -78,6 +78,15 @@ class Load:
         with self._lock:
             return {each.execution for each in self.ops if each.execution is not None}
 
+    def look_after(self) -> int:
+        """Do what an operator does: let what was put aside run again. Returns how much it was."""
+        with self._client() as client:
+            waiting = client.get("/api/v1/attention").json()["data"]
+            for each in waiting:
+                place = f"/api/v1/executions/{each['execution']}/segments/{each['segment']}/resolve"
+                client.post(place, json={"decision": "retry", "item": each["item"]})
+        return len(waiting)
+
     def _submit(self, index: int) -> None:
         rng = random.Random(f"client {self._seed} {index}")
         with self._client() as client:

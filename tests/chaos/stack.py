@@ -234,7 +234,7 @@ class Stack:
         found: dict[str, int] = {}
         for member in self.members:
             for line in (self.folder / f"{member}.log").read_text(errors="replace").splitlines():
-                if "ERROR" in line or "CRITICAL" in line or line.startswith(("Traceback", "AssertionError")):
+                if "ERROR" in line or "CRITICAL" in line or "failed inside the engine" in line:
                     words = line.split("]", 1)[-1].strip()[:100]
                     text = " ".join(
                         "#" if any(each.isdigit() for each in word) else word for word in words.split()

@@ -154,6 +154,7 @@ BROKEN: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "an effect of nobody": ("I5", effects(dataclasses.replace(AGAIN, execution="exec_9", applied=False))),
     "a fence went back": ("I7", events(["node.log", "a", 1, {}], epoch=0)),
     "it was tried too often": ("I9", entry("a", tries=3)),
+    "it was put aside too early": ("I9", events(["segment.lost", 0, 1, {"status": "quarantined"}])),
     "an event is missing": ("I10", lambda evidence: row(ranges=only(evidence).ranges[::2])(evidence)),
     "its sequence is ahead": ("I10", row(seq=6)),
     "something came after its end": ("I10", events(["node.log", "a", 1, {}])),

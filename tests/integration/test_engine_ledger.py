@@ -575,6 +575,17 @@ def test_of_two_pollers_that_send_again_one_does(desks: Callable[..., Desk]) -> 
     assert [one.do(resend), two.do(resend)] == [[[(0, "", "default")]], [[]]]
 
 
+@pytest.mark.parametrize(("body", "deliveries"), [(CHAIN, 0), (PURE, 2)])
+def test_a_lost_message_counts_against_a_segment_that_nobody_has_to_claim_and_against_no_other(
+    desk: Desk, body: dict[str, Any], deliveries: int
+) -> None:
+    execution = desk.start(desk.push(body)).execution
+    for _ in range(5):
+        (due,) = desk.row("SELECT due FROM segment")
+        desk.do(op.Resend(execution, ((0, "", due),), due + GRACE, lost=True))
+    assert desk.row("SELECT status, deliveries FROM segment") == ("ready", deliveries)
+
+
 def test_a_paused_execution_gives_out_nothing_until_it_goes_on(desk: Desk) -> None:
     execution = desk.start(desk.push(CHAIN)).execution
     now = desk.clock.now()

@@ -115,18 +115,21 @@ def test_what_is_no_word_of_ours_is_not_heard(
 
     def hear(ids: list[str]) -> None:
         heard.extend(ids)
-        ended.set()
+        if ids:
+            ended.set()
 
     broker.hear(queue, hear, ended)
     assert heard == ["exec_1"]
 
 
 class Client:
-    """The part of a Redis client that is asked."""
+    """The part of a Redis client that is asked. A pipeline is the client itself, which does everything at once."""
 
     def __init__(self) -> None:
         self.keys: dict[str, str] = {}
-        self.expired: list[tuple[str, int]] = []
+        self.lists: dict[str, list[bytes]] = {}
+        self.expiring: dict[str, int] = {}
+        self.answers: list[Any] = []
 
     def set(self, name: str, value: str, *, nx: bool) -> bool | None:
         assert nx
@@ -136,18 +139,33 @@ class Client:
         return True
 
     def expire(self, name: str, seconds: int) -> None:
-        self.expired.append((name, seconds))
+        self.expiring[name] = seconds
+
+    def rpush(self, name: str, *values: str) -> None:
+        self.lists.setdefault(name, []).extend(each.encode() for each in values)
+
+    def blpop(self, names: list[str], timeout: float) -> tuple[bytes, bytes] | None:
+        assert timeout <= 1
+        (name,) = names
+        return (name.encode(), self.lists[name].pop(0)) if self.lists.get(name) else None
+
+    def lpop(self, name: str, count: int) -> list[bytes] | None:
+        found, self.lists[name] = self.lists[name][:count], self.lists[name][count:]
+        return found or None
+
+    def delete(self, name: str) -> None:
+        del self.lists[name]
 
     def pipeline(self, *, transaction: bool) -> Client:
         assert not transaction
-        self.asked: list[str] = []
+        self.answers = []
         return self
 
     def llen(self, name: str) -> None:
-        self.asked.append(name)
+        self.answers.append(len(self.lists.get(name, ())))
 
-    def execute(self) -> list[int]:
-        return [len(each) for each in self.asked]
+    def execute(self) -> list[Any]:
+        return self.answers
 
 
 @pytest.fixture
@@ -166,12 +184,47 @@ def test_the_first_to_ask_after_a_flush_hears_of_it(broker: Broker, client: Clie
 
 
 def test_redis_is_asked_for_all_lengths_at_once(broker: Broker, client: Client) -> None:
-    assert broker.lengths(["a", "four"]) == {"a": 1, "four": 4}
+    client.rpush("b", "x", "y")
+    assert broker.lengths(["a", "b"]) == {"a": 0, "b": 2}
 
 
 def test_what_nobody_fetches_goes_after_a_minute(broker: Broker, client: Client) -> None:
-    broker.tell([("q_mine", "exec_1")])
-    assert client.expired == [("q_mine", 60)]
+    broker.tell([("q_mine", "exec_1"), ("q_other", "exec_2"), ("q_mine", "exec_3")])
+    assert client.lists == {"q_mine": [b"exec_1", b"exec_3"], "q_other": [b"exec_2"]}
+    assert client.expiring == {"q_mine": 60, "q_other": 60}
+
+
+def test_who_listens_on_redis_in_vain_listens_on(broker: Broker, client: Client) -> None:
+    ended = threading.Event()
+    tries = 0
+
+    def fetch(names: list[str], timeout: float) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            ended.set()
+
+    client.lists["q_mine"] = []
+    client.blpop = fetch  # type: ignore[method-assign]  # a list that stays empty
+    broker.hear("q_mine", lambda _: pytest.fail("heard something"), ended)
+    assert tries == 2
+
+
+def test_who_listens_on_redis_hears_all_at_once_and_leaves_no_list_behind(
+    broker: Broker, client: Client
+) -> None:
+    heard: list[str] = []
+    ended = threading.Event()
+
+    def hear(ids: list[str]) -> None:
+        heard.extend(ids)
+        if len(heard) == 3:
+            ended.set()
+
+    client.lists["q_mine"] = [b"exec_1", b"exec_2", b"\xff"]
+    broker.hear("q_mine", hear, ended)
+    assert heard == ["exec_1", "exec_2", "\ufffd"]
+    assert "q_mine" not in client.lists
 
 
 @pytest.mark.parametrize(

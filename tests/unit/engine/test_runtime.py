@@ -29,7 +29,7 @@ def names() -> set[str]:
 
 
 async def test_what_is_accepted_is_in_the_database_and_in_the_broker(bench: Workbench) -> None:
-    active = bench.push(document([node("a")]))
+    active = bench.push(document([node("a")], queue="of_this_test"))
     made = runtime.assemble(settings(bench), poll=False, registry=built_in())
     try:
         assert made.owner == identity.owner()
@@ -40,7 +40,7 @@ async def test_what_is_accepted_is_in_the_database_and_in_the_broker(bench: Work
     finally:
         made.close()
     with made.app.connection_for_read() as connection:
-        message = cast("Any", connection.default_channel).basic_get("default", no_ack=True)
+        message = cast("Any", connection.default_channel).basic_get("of_this_test", no_ack=True)
     assert message is not None
     assert message.decode()[0] == [[[accepted.execution, 0, ""]]]
 

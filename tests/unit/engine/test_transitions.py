@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import operations as op
@@ -959,12 +959,7 @@ BORN = {
 """How rows come into being. One that is born and cancelled in the same commit is seen as cancelled only."""
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rng=st.randoms(use_true_random=False))
 def test_every_row_moves_along_the_table_and_by_the_function_that_the_page_names(
     bench: Workbench, workflows: list[Active], rng: random.Random

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,24 +23,27 @@ from worker.children import Children, NodeCrashed
 
 
 @pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The loop workers have."""
-    return uvloop.EventLoopPolicy()
+def children(tmp_path: Path) -> Children:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    modules = ("nodes", "tests.nodes")
+    return Children(Settings(url, "memory://", tmp_path, node_modules=modules, children=1))
 
 
-@pytest.fixture
-async def children(tmp_path: Path) -> AsyncIterator[Children]:
-    settings = Settings(
-        f"sqlite:///{tmp_path / 'x.db'}",
-        "memory://",
-        tmp_path,
-        node_modules=("nodes", "tests.nodes"),
-        children=1,
-    )
-    made = Children(settings)
-    yield made
-    await made.end()
-    assert len(made) == 0
+def on_a_workers_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on the event loop workers have, and leave no child behind."""
+
+    @functools.wraps(test)
+    def run(children: Children, **more: Any) -> None:
+        async def whole() -> None:
+            try:
+                await test(children=children, **more)
+            finally:
+                await children.end()
+            assert len(children) == 0
+
+        uvloop.run(whole())
+
+    return run
 
 
 async def call(
@@ -50,6 +54,7 @@ async def call(
     return await children.call(cast("Any", step), config or {}, context, timeout, began or (lambda: None))
 
 
+@on_a_workers_loop
 async def test_a_call_begins_when_a_child_takes_it_up_and_not_while_it_waits_its_turn(
     children: Children,
 ) -> None:
@@ -68,6 +73,7 @@ async def test_a_call_begins_when_a_child_takes_it_up_and_not_while_it_waits_its
     assert len(children) == 1
 
 
+@on_a_workers_loop
 async def test_outcomes_come_through_and_the_child_lives_on(children: Children) -> None:
     assert await call(children, "compute", {"value": [1]}) == [1]
     rest = await call(children, "wait", {"for": 5})
@@ -82,6 +88,7 @@ async def test_outcomes_come_through_and_the_child_lives_on(children: Children) 
     assert len(children) == 1
 
 
+@on_a_workers_loop
 async def test_a_child_that_died_while_it_was_idle_costs_nobody_anything(children: Children) -> None:
     assert await call(children, "compute", {"value": 1}) == 1
     (idle,) = children._all
@@ -91,6 +98,7 @@ async def test_a_child_that_died_while_it_was_idle_costs_nobody_anything(childre
     assert idle not in children._all
 
 
+@on_a_workers_loop
 async def test_a_child_that_dies_at_work_is_told_from_a_node_that_fails(children: Children) -> None:
     with pytest.raises(ChildDied, match="exit code 3"):
         await call(children, "die", {"kind": "exit"})
@@ -100,6 +108,12 @@ async def test_a_child_that_dies_at_work_is_told_from_a_node_that_fails(children
         await call(children, "compute", {"seconds": 30}, 0.01)
 
 
+@on_a_workers_loop
+async def test_the_time_a_child_takes_to_start_is_not_the_nodes(children: Children) -> None:
+    assert await call(children, "compute", {"value": 1}, 0.1) == 1
+
+
+@on_a_workers_loop
 async def test_a_machine_that_cannot_start_a_child_is_asked_again_and_the_node_has_not_failed(
     children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,9 +126,10 @@ async def test_a_machine_that_cannot_start_a_child_is_asked_again_and_the_node_h
         return await real(*arguments, **more)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a path of the kernel
     assert await call(children, "compute", {"value": 1}) == 1
     await children.end()
+    await asyncio.sleep(0)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a path of the kernel
     refusals.extend([OSError(11, "Resource temporarily unavailable")] * 3)
     with pytest.raises(ChildDied, match="could be started"):
         await call(children, "compute", {"value": 1})
