@@ -321,7 +321,14 @@ def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
     and `lose` counts that.
     """
     rows = [
-        (each.execution, segment, item, mark, each.due, int(each.lost and _is_pure(batch, each.execution, segment)))
+        (
+            each.execution,
+            segment,
+            item,
+            mark,
+            each.due,
+            int(each.lost and _is_pure(batch, each.execution, segment)),
+        )
         for each in resends
         if _may_run(batch, each.execution)
         for segment, item, mark in each.marks

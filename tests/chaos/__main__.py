@@ -83,6 +83,7 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     nemesis.end()
     stack.heal()
     load.end()
+    aside = load.look_after()
     settled = settle(stack)
     queued = drained(stack)
     evidence = checker.Evidence(
@@ -92,9 +93,11 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
         load.ops,
         nemesis.faults,
         queued,
+        frozenset(load.cancels),
     )
     violations = checker.check(evidence)
     summary(evidence, nemesis, settled, len(violations))
+    print(f"put aside after more than {checker.LOSSES} losses, and run again by an operator: {aside}")
     for name, member in stack.members.items():
         print(f"  {name} ended by itself: {dict(Counter(member.codes))}")
     for text, count in sorted(stack.said().items(), key=lambda each: -each[1])[:12]:

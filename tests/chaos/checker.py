@@ -13,6 +13,7 @@ The invariants, by the numbers they are known under:
 - I7 the fence of a segment never goes back
 - I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
+- I15 only what somebody asked to stop is cancelled, and nothing of it starts after that
 - I18 nothing is left: no lease, no ready or blocked row, no message
 - I20 the result is the one the reference interpreter finds
 """
@@ -30,8 +31,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.chaos import reference
 from tests.chaos.dags import Case
-from tests.chaos.reference import Outcome, Result, interpret
+from tests.chaos.reference import Result, interpret
 from tests.chaos.sink import Effect
 
 FINAL = {"succeeded", "failed", "cancelled", "timed_out"}
@@ -40,12 +42,15 @@ LOSSES = 3
 _SHOWN = 14
 
 
+Outcome = Literal["ok", "fail", "info"]
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One submission as its client saw it: `ok` with an execution, `fail` (refused), `info` (nobody knows)."""
 
     key: str
-    outcome: Literal["ok", "fail", "info"]
+    outcome: Outcome
     execution: str | None
     at: int
 
@@ -123,7 +128,10 @@ class Execution:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All there is to judge by. `cases` are the definitions by their names; `queued` what is left in the broker."""
+    """All there is to judge by. `cases` are the definitions by their names; `queued` what is left in the broker.
+
+    `cancels` are the executions that somebody asked to stop.
+    """
 
     executions: Sequence[Execution]
     cases: Mapping[str, Case]
@@ -131,6 +139,7 @@ class Evidence:
     ops: Sequence[Op]
     faults: Sequence[Fault] = ()
     queued: int = 0
+    cancels: frozenset[str] = frozenset()
 
     @cached_property
     def by_id(self) -> dict[str, Execution]:
@@ -223,6 +232,7 @@ def check(evidence: Evidence) -> list[Violation]:
         found += _tries(execution, case)
         found += _put_aside(execution)
         found += _history(execution)
+        found += _stopped(execution, asked=execution.id in evidence.cancels)
         found += _leftovers(execution)
         if execution.status in FINAL:
             expected = interpret(case.document, execution.payload, case.answers)
@@ -333,7 +343,7 @@ def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
         yield Violation("I20", execution.id, f"its output is {execution.output}, not {expected.output}")
 
 
-def _agrees(entry: Entry | None, outcome: Outcome | None) -> bool:
+def _agrees(entry: Entry | None, outcome: reference.Outcome | None) -> bool:
     if entry is None or outcome is None or entry.status != outcome.state:
         return False
     if outcome.code is not None and (entry.error or {}).get("code") != outcome.code:
@@ -432,6 +442,17 @@ def _history(execution: Execution) -> Iterator[Violation]:
         yield Violation("I10", execution.id, f"its history begins with {names[:1]}")
     if execution.status == "succeeded" and names[-1] != "execution.succeeded":
         yield Violation("I10", execution.id, f"it succeeded, and then came {names[-1]}")
+
+
+def _stopped(execution: Execution, *, asked: bool) -> Iterator[Violation]:
+    """I15."""
+    names = [body[0] for _, _, body in execution.events()]
+    if execution.status == "cancelled" and not asked:
+        yield Violation("I15", execution.id, "it was cancelled, and nobody had asked for that")
+    if "execution.cancel_requested" in names:
+        after = names[names.index("execution.cancel_requested") :]
+        for name in {"segment.claimed", "segment.ready", "execution.succeeded"} & set(after):
+            yield Violation("I15", execution.id, f"after it was asked to stop came {name}")
 
 
 def _leftovers(execution: Execution) -> Iterator[Violation]:

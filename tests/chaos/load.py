@@ -9,13 +9,14 @@ import random
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import httpx2
 
 from tests.builders import wait_until
-from tests.chaos.checker import Op
+from tests.chaos.checker import Op, Outcome
 from tests.chaos.dags import Case, Taste, draw
 from tests.chaos.stack import Stack, body_of
 
@@ -37,6 +38,7 @@ class Load:
         self._ended = threading.Event()
         self.cases: dict[str, Case] = {}
         self.ops: list[Op] = []
+        self.cancels: set[str] = set()
         self._threads = [
             threading.Thread(target=self._submit, args=(index,), name=f"client-{index}", daemon=True)
             for index in range(CLIENTS)
@@ -74,14 +76,11 @@ class Load:
         with self._lock:
             return list(self._latest)[:count]
 
-    def accepted(self) -> set[str]:
-        with self._lock:
-            return {each.execution for each in self.ops if each.execution is not None}
-
     def look_after(self) -> int:
         """Do what an operator does: let what was put aside run again. Returns how much it was."""
         with self._client() as client:
-            waiting = client.get("/api/v1/attention").json()["data"]
+            found = body_of(client.get("/api/v1/attention", params={"limit": 200}))["data"]
+            waiting = [each for each in found if each["status"] == "quarantined"]
             for each in waiting:
                 place = f"/api/v1/executions/{each['execution']}/segments/{each['segment']}/resolve"
                 client.post(place, json={"decision": "retry", "item": each["item"]})
@@ -104,32 +103,50 @@ class Load:
     def _start(self, client: httpx2.Client, rng: random.Random, name: str, payload: Any, key: str) -> None:
         """Start one execution; without an answer ask again, and sometimes ask again in spite of one."""
         for _ in range(40):
-            outcome = self._ask(client, name, payload, key)
+            outcome, execution = self._ask(client, name, payload, key)
             if outcome == "info" and rng.random() < 0.95:
                 time.sleep(0.2)
+            elif execution is not None and rng.random() < 0.04:
+                self._cancel(client, execution)
+            elif execution is not None and rng.random() < 0.04:
+                self._confuse(client, name, {**payload, "k": payload["k"] + 1}, key)
             elif outcome != "ok" or rng.random() < 0.85:
                 return
 
-    def _ask(self, client: httpx2.Client, name: str, payload: Any, key: str) -> str:
+    def _ask(self, client: httpx2.Client, name: str, payload: Any, key: str) -> tuple[Outcome, str | None]:
         at = time.time_ns() // 1_000_000
+        outcome: Outcome = "info"
         execution = None
-        try:
+        with suppress(httpx2.TransportError):
             reply = client.post(
                 f"/api/v1/workflows/{name}/execute", json={"input": payload}, headers={"Idempotency-Key": key}
             )
-        except httpx2.TransportError:
-            outcome = "info"
-        else:
-            outcome = "ok" if reply.status_code in (200, 202) else "info"
-            if 400 <= reply.status_code < 500:
+            if reply.status_code in (200, 202):
+                outcome, execution = "ok", body_of(reply)["id"]
+            elif 400 <= reply.status_code < 500:
                 outcome = "fail"
-            if outcome == "ok":
-                execution = body_of(reply)["id"]
         with self._lock:
-            self.ops.append(Op(key, outcome, execution, at))  # type: ignore[arg-type]  # one of the three words
+            self.ops.append(Op(key, outcome, execution, at))
             if execution is not None:
                 self._latest.append(execution)
-        return outcome
+        return outcome, execution
+
+    def _cancel(self, client: httpx2.Client, execution: str) -> None:
+        """Ask it to stop, which may come too late."""
+        with self._lock:
+            self.cancels.add(execution)
+        with suppress(httpx2.TransportError):
+            client.post(f"/api/v1/executions/{execution}/cancel")
+
+    def _confuse(self, client: httpx2.Client, name: str, payload: Any, key: str) -> None:
+        """Use a key for another request. If that is accepted, the judge will find it under a key that is not there."""
+        with suppress(httpx2.TransportError):
+            reply = client.post(
+                f"/api/v1/workflows/{name}/execute", json={"input": payload}, headers={"Idempotency-Key": key}
+            )
+            if reply.status_code in (200, 202):
+                with self._lock:
+                    self.ops.append(Op(f"{key} for another request", "ok", body_of(reply)["id"], 0))
 
     def _client(self) -> httpx2.Client:
         headers = {"Authorization": f"Bearer {self._stack.token}"}

@@ -137,7 +137,8 @@ class Nemesis:
     def _reorder(self) -> str | None:
         if self._stack.broker_back_at is not None:
             return None
-        return f"reordered {self._stack.reorder(self._rng, 20)} messages"
+        count = self._stack.reorder(self._rng, 20)
+        return f"reordered {count} messages" if count else None
 
     def _late(self) -> str | None:
         """Refer to segments of old executions, most of which are over."""

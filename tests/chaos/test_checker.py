@@ -158,6 +158,11 @@ BROKEN: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "an event is missing": ("I10", lambda evidence: row(ranges=only(evidence).ranges[::2])(evidence)),
     "its sequence is ahead": ("I10", row(seq=6)),
     "something came after its end": ("I10", events(["node.log", "a", 1, {}])),
+    "nobody had asked it to stop": ("I15", row(status="cancelled")),
+    "it went on after it was to stop": (
+        "I15",
+        events(["execution.cancel_requested", None, 1, {}], ["segment.claimed", 0, 1, {}]),
+    ),
     "a lease is left": ("I18", row(segments=[Segment(0, "", "done", 0, 1, 0, "host:1:1")])),
     "a ready row is left": ("I18", row(segments=[Segment(1, "", "ready", 0, 0, 0, None)])),
     "a join is left": ("I18", row(segments=[Segment(1, "", "blocked", 1, 0, 0, None)])),
