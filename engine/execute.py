@@ -297,6 +297,9 @@ class Executor:
                 return
             if index < len(steps) - 1 and "out" not in run.ports:
                 run.ports = ()
+                if run.work.segment.last:  # the output runs whatever is skipped before it
+                    run.head = len(steps) - 1
+                    await self._attempt(run, steps[-1], None)
                 return
 
     def _take_over(self, run: Run, step: Step, past: Past) -> bool:

@@ -33,6 +33,7 @@ class Runtime:
     reader: Reader
     app: App
     dispatcher: Dispatcher
+    gauge: Broker
     poller: PollerThread | None
     owner: str
 
@@ -40,6 +41,7 @@ class Runtime:
         """Stop everything."""
         if self.poller is not None:
             self.poller.close()
+        self.gauge.close()
         self.ledger.close()
         self.dispatcher.close()
         self.reader.close()
@@ -73,10 +75,10 @@ def assemble(
     ledger = LedgerThread(Ledger(database, rules, owner, clock))
     reader = Reader(database)
     dispatcher = Dispatcher(Broker(app))
-    poller = None
+    gauge, poller = Broker(app), None
     if poll:
-        round_ = Poller(settings, clock, ledger, reader.ask, Broker(app), room, dispatcher.send_all, queues)
+        round_ = Poller(settings, clock, ledger, reader.ask, gauge, room, dispatcher.send_all, queues)
         poller = PollerThread(round_, settings.timing)
     return Runtime(
-        settings, clock, registry, programs, database, ledger, reader, app, dispatcher, poller, owner
+        settings, clock, registry, programs, database, ledger, reader, app, dispatcher, gauge, poller, owner
     )

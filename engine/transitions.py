@@ -336,7 +336,7 @@ def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
     found: dict[str, list[op.Sendable]] = defaultdict(list)
     for execution, *sendable in batch.connection.batch(sql.RESEND, rows) if rows else ():
         found[execution].append(tuple(sendable))
-    return [found[each.execution] for each in resends]
+    return [found.pop(each.execution, []) for each in resends]
 
 
 def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
@@ -373,7 +373,7 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
             found[execution].append((segment, item, queue))
     if stopped:
         batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
-    return [found[each.execution] for each in losses]
+    return [found.pop(each.execution, []) for each in losses]
 
 
 def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
@@ -665,7 +665,7 @@ def _rested(batch: Batch, winners: Sequence[op.Held]) -> None:
 def _made_ready(
     batch: Batch, asked: Sequence[op.Wake | op.Resolve], won: Iterable[tuple[Any, ...]]
 ) -> list[list[op.Sendable]]:
-    """Count segments that move again, and say that they do."""
+    """Count segments that move again, and say so: once each, however many ask for the same execution."""
     now_of = {each.execution: each.now for each in asked}
     found: dict[str, list[op.Sendable]] = defaultdict(list)
     for execution, segment, item, queue in won:
@@ -673,7 +673,7 @@ def _made_ready(
         row.count(1, now)
         batch.emit(row, 0, now, ("segment.ready", segment, now, _on(item)))
         found[execution].append((segment, item, queue))
-    return [found[each.execution] for each in asked]
+    return [found.pop(each.execution, []) for each in asked]
 
 
 def _journal(batch: Batch, held: Sequence[op.Held]) -> None:

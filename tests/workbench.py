@@ -21,7 +21,7 @@ from engine.dispatch import Room
 from engine.execute import Executor, Services
 from engine.ids import encode
 from engine.leases import Leases
-from engine.ledger import Ledger
+from engine.ledger import Ledger, _resolve
 from engine.operations import Sendable
 from engine.poller import Poller
 from engine.programs import Programs
@@ -190,18 +190,19 @@ class Workbench:
         return self.ask_all([work])[0]
 
     def submit(self, work: Any) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        answer = self.ledger.step([work])[0]
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+        """Do one piece of work now; its answer comes in the next turn of the loop, as others go on."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        loop.call_soon(_resolve, [(future, self.ledger.step([work])[0])])
         return future
 
     # The reader.
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        return query(self.connection)
+        """What is true now, told in the next turn of the loop, when it may be so no more."""
+        found = query(self.connection)
+        await asyncio.sleep(0)
+        return found
 
     def look(self, query: Callable[[Connection], T]) -> T:
         return query(self.connection)

@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,9 @@ class Stack:
         self._listening.close()
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
+            if self._socket.parent != locks.folder(self.settings.data):
+                with suppress(OSError):  # something else is in it: leave it
+                    self._socket.parent.rmdir()
         self._lock.release()
 
     async def failed(self) -> None:

@@ -83,8 +83,7 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     nemesis.end()
     stack.heal()
     load.end()
-    aside = load.look_after()
-    settled = settle(stack)
+    settled, aside = settle(stack, load)
     queued = drained(stack)
     evidence = checker.Evidence(
         checker.read(stack.settings.database_url),
@@ -125,9 +124,13 @@ def progress(stack: Stack) -> tuple[int, int, int]:
     return (row[0], row[1] or 0, row[2]) if row else (0, 0, 0)
 
 
-def settle(stack: Stack) -> float:
-    """Wait until everything has ended, or nothing moves any more. Returns the seconds it took."""
-    begun = moved = time.monotonic()
+def settle(stack: Stack, load: Load) -> tuple[float, int]:
+    """Wait until everything has ended, or nothing moves any more, with an operator who looks after what was put aside.
+
+    Returns the seconds it took, and how much had been put aside.
+    """
+    begun = moved = looked = time.monotonic()
+    aside = load.look_after()
     seen = (-1, -1, -1)
     while time.monotonic() - moved < STILL and time.monotonic() - begun < LONGEST:
         found = progress(stack)
@@ -135,8 +138,11 @@ def settle(stack: Stack) -> float:
             break
         if found != seen:
             seen, moved = found, time.monotonic()
+        if time.monotonic() - looked > LEASE:
+            aside += load.look_after()
+            looked = time.monotonic()
         time.sleep(0.1)
-    return time.monotonic() - begun
+    return time.monotonic() - begun, aside
 
 
 def drained(stack: Stack) -> int:

@@ -81,6 +81,16 @@ class Book:
     def close(self) -> None:
         self._raw.close()
 
+    def effects(self) -> list[Effect]:
+        """The rows, in the order they came."""
+        rows = self._raw.execute(
+            "SELECT at, key, execution, node, body_hash, applied, behaviour, status FROM request ORDER BY id"
+        ).fetchall()
+        return [
+            Effect(at, key, execution, node, digest, bool(applied), behaviour, status)
+            for at, key, execution, node, digest, applied, behaviour, status in rows
+        ]
+
     def write(self, requests: list[Request], now: int) -> list[Reply]:
         self._raw.execute("BEGIN IMMEDIATE")
         replies = [self._write(each, now) for each in requests]
@@ -134,18 +144,12 @@ def _done(told: dict[str, object]) -> Reply:
 
 
 def read(path: Path) -> list[Effect]:
-    """The rows of a sink, in the order they came."""
-    raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    """The rows of a sink's file."""
+    book = Book(path)
     try:
-        rows = raw.execute(
-            "SELECT at, key, execution, node, body_hash, applied, behaviour, status FROM request ORDER BY id"
-        ).fetchall()
+        return book.effects()
     finally:
-        raw.close()
-    return [
-        Effect(at, key, execution, node, digest, bool(applied), behaviour, status)
-        for at, key, execution, node, digest, applied, behaviour, status in rows
-    ]
+        book.close()
 
 
 class Server:

@@ -15,6 +15,13 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def test_a_child_that_is_killed_takes_only_its_own_attempt_with_it(site: Site) -> None:
+    quick = site.push(document([node("quick", "compute")]), "warm")
+
+    def warm() -> bool:
+        assert site.client.finished(site.start(quick)) == "succeeded"
+        return all(each.children() for each in site.workers)
+
+    wait_until(warm, 30, "a child in every worker, so that none is killed before it has begun")
     long = node("long", "compute", {"seconds": 1.0, "value": "{{ k }}"})
     active = site.push(document([long, site.call("after")], edges("long->after")), "child")
     execution = site.start(active)

@@ -256,6 +256,18 @@ async def test_a_route_to_nowhere_in_the_middle_ends_the_branch(at: Theatre, sta
     assert (at.status(name), at.output(name)) == ("succeeded", {})
 
 
+async def test_the_output_of_an_execution_is_made_even_when_a_route_to_nowhere_comes_before_it(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", Route((), 7))
+    body = chain("pure", "pure")
+    assert at.push(body).queue == "default"
+    name = await at.run(body)
+    assert (at.status(name), at.output(name), stage.calls) == ("succeeded", {}, ["a"])
+    failing = await at.run(chain("pure", "pure", outputs="{{ nodes.b.output }}"))
+    assert (at.status(failing), at.error(failing)["node"]) == ("failed", "@output")
+
+
 async def test_a_port_that_the_type_does_not_have_fails_the_node(at: Theatre, stage: Stage) -> None:
     stage.tell("a", Route(("maybe",), 7))
     name = await at.run(chain("pure", "pure"))
@@ -387,6 +399,16 @@ async def test_an_expression_or_a_config_that_fails_is_its_nodes_failure(at: The
     name = await at.run(chain({"type": "pure", "config": {"text": "{{ nothing }}"}}))
     assert at.error(name)["code"] == "expression.unknown_name"
     assert at.error(name)["node"] == "a"
+
+
+async def test_variables_are_rendered_once_and_their_failure_is_the_first_nodes(
+    at: Theatre, stage: Stage
+) -> None:
+    good = chain({"type": "pure", "config": {"text": "{{ vars.twice }}"}}, variables={"twice": "{{ k * 2 }}"})
+    await at.run(good, {"k": 4})
+    assert stage.seen == [("a", 8)]
+    name = await at.run(chain("pure", variables={"v": "{{ nothing }}"}))
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "expression.unknown_name")
 
 
 async def test_the_output_of_an_execution_may_fail_it(at: Theatre) -> None:
@@ -853,6 +875,30 @@ async def test_a_step_that_was_under_way_at_a_crash_is_uncertain(at: Theatre, st
     assert "'one'" in at.error(name)["message"]
 
 
+async def test_a_step_whose_failure_is_known_is_made_again_with_its_node(at: Theatre, stage: Stage) -> None:
+    calls: list[str] = []
+
+    async def agent(ctx: Context) -> Json:
+        async def pay(key: str) -> Json:
+            calls.append(key)
+            if len(calls) == 1:
+                raise TryAgain("x.busy", "Busy.")
+            return "paid"
+
+        return await ctx.step("one", Effect.ONCE, pay)
+
+    stage.tell("a", agent)
+    name = await at.run(chain({"type": "keyed", "retry": {"max_attempts": 2, "delay": 1, "jitter": 0}}))
+    assert at.journal(name, "step", "status") == [("one", "waived")]
+    await at.tick(1)
+    assert (at.status(name), at.output(name), len(set(calls)), len(calls)) == (
+        "succeeded",
+        {"a": "paid"},
+        1,
+        2,
+    )
+
+
 async def test_a_step_is_not_begun_under_a_claim_that_is_lost(at: Theatre, stage: Stage) -> None:
     done: list[str] = []
 
@@ -977,6 +1023,46 @@ async def test_a_lost_claim_ends_the_node_and_writes_nothing(at: Theatre, stage:
     assert statuses(at, name) == {}
 
 
+async def test_a_node_that_does_not_let_itself_be_stopped_writes_nothing_after_its_claim_was_lost(
+    at: Theatre, stage: Stage
+) -> None:
+    begun = asyncio.Event()
+
+    async def stubborn() -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "all the same"
+        return ""
+
+    stage.tell("a", lambda _: stubborn())
+    name = at.start(at.push(chain("read")))
+    task = asyncio.create_task(at.carry())
+    await begun.wait()
+    (hold,) = at.leases.held()
+    at.leases._stop(hold, Stop.LOST)
+    await task
+    assert (statuses(at, name), at.segments(name)) == ({}, {0: "running"})
+
+
+async def test_an_effect_is_not_begun_when_writing_its_intent_took_too_long(
+    at: Theatre, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = at.start(at.push(chain("once")))
+    real = at.submit
+
+    def submit(work: Any) -> Any:
+        if isinstance(work, op.Record):
+            at.clock.move(14)
+        return real(work)
+
+    monkeypatch.setattr(at, "submit", submit)
+    await at.carry()
+    assert stage.calls == []
+    assert statuses(at, name) == {"a": "intent"}
+
+
 async def test_draining_hands_back_what_does_not_end_in_time_and_takes_nothing_new(
     at: Theatre, stage: Stage
 ) -> None:
@@ -1064,6 +1150,7 @@ async def test_of_a_pure_segment_carried_twice_one_commit_wins(at: Theatre, stag
     name = at.start(at.push(body))
     await asyncio.gather(*(at.executor().perform([(name, 0, "")]) for _ in range(3)))
     await at.carry()
+    assert stage.calls.count("a") == 3
     assert at.status(name) == "succeeded"
     assert at.kinds(name).count("node.succeeded") == 4
 
@@ -1091,6 +1178,34 @@ async def test_a_message_carries_on_with_others_when_one_of_them_breaks_inside_t
     assert at.status(good) == "succeeded"
     assert at.segments(broken) == {0: "running"}
     assert "failed inside the engine" in caplog.text
+
+
+async def test_a_segment_whose_rows_cannot_be_read_is_put_before_a_person_and_the_others_are_carried(
+    at: Theatre, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    active = at.push(chain("pure"))
+    broken, good = at.start(active), at.start(active)
+    at.connection.run("UPDATE execution SET trigger_event = '{' WHERE id = ?", (broken,))
+    await at.executor().perform([(broken, 0, ""), (good, 0, "")])
+    assert at.status(good) == "succeeded"
+    assert at.segments(broken) == {0: "uncertain"}
+    assert json.loads(at.segment(broken, 0, "reason")[0])["code"] == "segment.unreadable"
+    await at.executor().perform([(broken, 0, "")])
+    assert "cannot be read" in caplog.text
+
+
+async def test_a_segment_that_cannot_be_read_and_is_held_by_another_is_left_to_him(at: Theatre) -> None:
+    name = at.start(at.push(chain("pure")))
+    at.connection.run("UPDATE execution SET trigger_event = '{'")
+    real = at.submit
+
+    def submit(work: Any) -> Any:
+        at.ledger.step([op.Claim(name, 0, "", "other", NOW, NOW)])
+        return real(work)
+
+    at.submit = submit  # type: ignore[method-assign]  # another is quicker
+    await at.executor().perform([(name, 0, "")])
+    assert at.segment(name, 0, "status", "owner") == ("running", "other")
 
 
 async def test_a_database_that_is_away_leaves_the_message_to_come_again(

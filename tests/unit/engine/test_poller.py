@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from engine import identity
 from engine import operations as op
 from engine.dispatch import COALESCED
 from engine.errors import Unavailable
 from engine.poller import Flow, Poller, PollerThread
 from engine.settings import Timing
 from tests.builders import document, edges, node
-from tests.workbench import NOW, Workbench
+from tests.workbench import NOW, OWNER, Workbench
 
 ONE = document([node("a")])
 REST = document([node("a", "wait", {"for": 5}), node("z")], edges("a->z"))
@@ -375,3 +376,117 @@ def test_a_round_begins_when_the_last_one_asked_for_it_even_before_the_canary() 
         assert rounds.looks == 0
     finally:
         thread.close()
+
+
+# Claims of the late and the dead
+
+EFFECT = document([node("a", "http_request", {"url": "https://x.example/"})], name="effect")
+
+
+def claimed(bench: Workbench, owner: str = OWNER) -> str:
+    """An execution that someone performs."""
+    name = bench.start(bench.push(EFFECT))
+    bench.outlet.taken()
+    now = bench.clock.now()
+    assert bench.ask(op.Claim(name, 0, "", owner, now, now + bench.settings.timing.lease)) is not None
+    return name
+
+
+def ticked(bench: Workbench, seconds: float = 0.0) -> list[str]:
+    """The executions of which a round sends something, so many seconds later."""
+    bench.clock.move(seconds)
+    bench.poller().tick()
+    return [execution for execution, _, _ in bench.outlet.taken()]
+
+
+def test_a_claim_that_was_not_renewed_is_taken_away_and_sent_once(bench: Workbench) -> None:
+    name = claimed(bench)
+    assert ticked(bench, 14.999) == []
+    assert ticked(bench, 0.001) == [name]
+    assert bench.segment(name, 0, "status", "deliveries") == ("ready", 1)
+    assert ticked(bench, POLL) == []
+
+
+def test_a_claim_that_was_renewed_is_left(bench: Workbench) -> None:
+    name = claimed(bench)
+    bench.clock.move(5)
+    bench.ask(op.Renew(name, ((0, "", 1),), bench.clock.now(), bench.clock.now() + 15_000))
+    assert ticked(bench, 14.9) == []
+
+
+def test_a_claim_of_a_dead_process_of_this_host_is_taken_without_waiting(bench: Workbench) -> None:
+    name = claimed(bench, f"{identity.host()}:1:not-its-birth")
+    assert ticked(bench) == [name]
+    assert bench.segment(name, 0, "deliveries") == (1,)
+
+
+def test_a_claim_of_a_living_process_is_left(bench: Workbench) -> None:
+    claimed(bench, identity.owner())
+    assert ticked(bench) == []
+
+
+def test_the_dead_are_looked_for_twice_a_second_and_not_in_every_round(bench: Workbench) -> None:
+    poller = bench.poller()
+    poller.tick()
+    name = claimed(bench, f"{identity.host()}:1:not-its-birth")
+    bench.clock.move(0.4)
+    poller.tick()
+    assert bench.segments(name) == {0: "running"}
+    bench.clock.move(0.2)
+    poller.tick()
+    assert bench.segments(name) == {0: "ready"}
+
+
+def test_too_many_deliveries_put_a_segment_aside(bench: Workbench) -> None:
+    name = claimed(bench)
+    for _ in range(3):
+        ticked(bench, 15)
+        bench.ask(op.Claim(name, 0, "", OWNER, bench.clock.now(), bench.clock.now() + 15_000))
+    ticked(bench, 15)
+    assert bench.segment(name, 0, "status", "reason") == (
+        "quarantined",
+        "The worker did not renew its claim in time.",
+    )
+    assert bench.status(name) == "waiting"
+
+
+@pytest.mark.parametrize("backing_off", [False, True])
+def test_a_rest_ends_in_the_round_after_its_time(bench: Workbench, backing_off: bool) -> None:
+    name = claimed(bench)
+    rest = op.Suspend(name, 0, "", 1, pure=False, now=NOW, due=NOW + 5_000, backing_off=backing_off)
+    assert bench.ask(rest)
+    assert ticked(bench, 4.999) == []
+    assert ticked(bench, 0.001) == [name]
+    assert ticked(bench, 0.001) == []
+
+
+def test_what_a_worker_handed_back_is_sent_at_once_and_costs_nothing(bench: Workbench) -> None:
+    name = claimed(bench)
+    bench.ask(op.Release(name, 0, "", 1, pure=False, now=NOW))
+    assert ticked(bench) == [name]
+    assert deliveries(bench, name) == 0
+
+
+def test_an_execution_past_its_deadline_is_told_to_stop(bench: Workbench) -> None:
+    active = bench.push(document([node("a")], name="timed", timeout=60))
+    name = bench.start(active)
+    ticked(bench, 59.999)
+    assert bench.status(name) == "created"
+    ticked(bench, 0.001)
+    assert bench.status(name) == "timed_out"
+
+
+def test_a_poller_without_queues_of_its_own_learns_every_few_seconds_which_there_are(
+    bench: Workbench,
+) -> None:
+    poller = bench.poller(queues=None)
+    poller.tick()
+    name = bench.start(bench.push(document([node("a", queue="elsewhere")], name="elsewhere")))
+    bench.outlet.taken()
+    found = []
+    for seconds in (4, 2, 2):
+        bench.clock.move(seconds)
+        poller.tick()
+        found.append([execution for execution, _, _ in bench.outlet.taken()])
+    assert found[0] == []
+    assert [name] in found[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import uuid
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,12 +25,14 @@ def settings(bench: Workbench) -> Settings:
     return dataclasses.replace(bench.settings, timing=TIMING)
 
 
-def names() -> set[str]:
-    return {each.name.partition("_")[0] for each in threading.enumerate()}
+def names(without: set[threading.Thread] | None = None) -> set[str]:
+    """The kinds of threads there are; other tests may have left some, which are not meant."""
+    return {each.name.partition("_")[0] for each in set(threading.enumerate()) - (without or set())}
 
 
 async def test_what_is_accepted_is_in_the_database_and_in_the_broker(bench: Workbench) -> None:
-    active = bench.push(document([node("a")], queue="of_this_test"))
+    queue = f"q{uuid.uuid4().hex}"
+    active = bench.push(document([node("a")], queue=queue))
     made = runtime.assemble(settings(bench), poll=False, registry=built_in())
     try:
         assert made.owner == identity.owner()
@@ -40,17 +43,18 @@ async def test_what_is_accepted_is_in_the_database_and_in_the_broker(bench: Work
     finally:
         made.close()
     with made.app.connection_for_read() as connection:
-        message = cast("Any", connection.default_channel).basic_get("of_this_test", no_ack=True)
+        message = cast("Any", connection.default_channel).basic_get(queue, no_ack=True)
     assert message is not None
     assert message.decode()[0] == [[[accepted.execution, 0, ""]]]
 
 
 def test_a_poller_comes_with_it_unless_it_is_not_wanted(bench: Workbench) -> None:
+    before = set(threading.enumerate())
     made = runtime.assemble(settings(bench), registry=built_in())
     assert made.poller is not None
-    assert {"ledger", "dispatcher", "poller"} <= names()
+    assert {"ledger", "dispatcher", "poller"} <= names(before)
     made.close()
-    assert not {"ledger", "dispatcher", "poller", "reader"} & names()
+    assert not {"ledger", "dispatcher", "poller", "reader"} & names(before)
 
 
 def test_after_the_end_nothing_is_taken(bench: Workbench) -> None:

@@ -1,0 +1,546 @@
+"""The engine's own parts in a world without threads, sockets and time, where a seed decides everything that happens.
+
+Several processes (each an executor, a ledger, leases and a poller of its own) share one database file, one clock and one
+broker that loses, repeats and reorders. The world takes one small step after another: it commits what one of them has
+handed in, reads for another, lets a call reach the sink or its answer come back, delivers a message, lets a poller look, a
+heart beat, time pass, a process die, or sleep through its lease. Then everything is healed and has to come to its end.
+
+One seed is one interleaving: a seed that breaks a promise breaks it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+from unittest import mock
+
+from pydantic import BaseModel, JsonValue
+
+from celeriac import Context, Fail, Json, Retry, TryAgain, node
+from engine import admission, catalog, execute, identity, ledger, transitions
+from engine import operations as op
+from engine.dispatch import Room
+from engine.execute import Executor, Services
+from engine.leases import Leases
+from engine.ledger import Ledger
+from engine.operations import Sendable
+from engine.poller import Poller
+from engine.programs import Programs
+from engine.registry import Registry
+from engine.settings import Limits, Settings, Timing
+from engine.snapshots import Reference
+from engine.store.database import Connection
+from nodes import NODE_TYPES
+from nodes.integrations.http_request import effect as effect_of_call
+from tests.chaos import checker
+from tests.chaos.dags import Case
+from tests.chaos.sink import BROKEN_OFF, Book, Reply, Request
+from tests.workbench import HandClock, QuickDatabase, migrated
+
+TIMING = Timing(lease=2_000, heartbeat=500, poll=100, grace=500, canary=100, loop_lag=3_600_000)
+QUEUES = ("default", "cpu")
+SINK = "http://sink"
+
+
+class Died(BaseException):
+    """A process was killed at this very place."""
+
+
+@dataclass(eq=False)
+class Actor:
+    """One process. What it has asked of ledger and reader waits here until the world carries it out."""
+
+    name: str
+    ledger: Ledger
+    connection: Connection
+    rng: random.Random
+    fragile: float
+    dead: bool = False
+    asleep_until: int = 0
+    work: list[tuple[Any, asyncio.Future[Any]]] = field(default_factory=list)
+    reads: list[tuple[Callable[[Connection], Any], asyncio.Future[Any]]] = field(default_factory=list)
+    executor: Executor = field(init=False)
+    leases: Leases = field(init=False)
+    poller: Poller = field(init=False)
+
+    def submit(self, work: Any) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.work.append((work, future))
+        return future
+
+    def read(self, query: Callable[[Connection], Any]) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.reads.append((query, future))
+        return future
+
+    def ask_each(self, work: Sequence[Any]) -> list[Any]:
+        return self.ledger.step(work) if work else []
+
+    def ask_all(self, work: Sequence[Any]) -> list[Any]:
+        answers = self.ask_each(work)
+        for each in answers:
+            if isinstance(each, BaseException):
+                raise each
+        return answers
+
+    def ask(self, query: Callable[[Connection], Any]) -> Any:
+        """What a reader is asked from a thread."""
+        return query(self.connection)
+
+    def place(self, name: str) -> None:
+        """A place where it may die."""
+        if not self.dead and self.rng.random() < self.fragile:
+            self.dead = True
+            raise Died(name)
+
+
+ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
+"""Whose step is being done; nobody's while there are no faults."""
+
+
+def at_place(name: str) -> None:
+    """What the engine's failpoints come to in this world."""
+    actor = ACTOR.get()
+    if actor is not None:
+        actor.place(name)
+
+
+@dataclass(eq=False)
+class Call:
+    """A request on its way to the sink, or its answer on the way back."""
+
+    caller: Actor
+    request: Request
+    answer: asyncio.Future[Reply]
+    reply: Reply | None = None
+
+
+class Wire(BaseModel, extra="allow"):
+    """The config of a call, as far as the sink needs it."""
+
+    url: str
+    body: JsonValue = None
+
+
+class Children:
+    """Child processes that die now and then."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    async def call(
+        self, step: Any, config: Json, context: Any, timeout: float, began: Callable[[], None]
+    ) -> Any:
+        began()
+        if self._rng.random() < 0.02:
+            raise execute.ChildDied("It was killed.")
+        result = step.type.run(step.type.config.model_validate(config), context)
+        return await result if isinstance(result, Awaitable) else result
+
+
+class World:
+    """Everything there is. `run` breaks it for a while; `heal` lets it come to its end."""
+
+    def __init__(self, folder: Path, seed: int, processes: int = 2, fragile: float = 0.004) -> None:
+        self.rng = random.Random(seed)
+        self.fragile = fragile
+        path = folder / "world.db"
+        path.write_bytes(migrated())
+        self.settings = Settings(
+            f"sqlite:///{path}", "memory://", folder, timing=TIMING, limits=Limits(deliveries=50)
+        )
+        self.clock = HandClock()
+        self.database = QuickDatabase(path)
+        self.registry = Registry(
+            [*(each for each in NODE_TYPES if each.name != "http_request"), _call_type(self)]
+        )
+        self.programs = Programs(self.registry)
+        self.messages: list[Reference] = []
+        self.calls: list[Call] = []
+        self.sink = Book(Path(":memory:"))
+        self.flushed = False
+        self.faults: list[checker.Fault] = []
+        self.cases: dict[str, Case] = {}
+        self.ops: list[checker.Op] = []
+        self.cancels: set[str] = set()
+        self._last = ""
+        self._born = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._graves: list[Actor] = []
+        self.actors = [self._actor() for _ in range(processes)]
+
+    def close(self) -> None:
+        for each in self.actors:
+            each.ledger.close()
+            each.connection.close()
+        self.sink.close()
+
+    # What the parts of a process see of the world.
+
+    def send(self, execution: str, ready: Sequence[Sendable]) -> None:
+        self.messages += [(execution, segment, item) for segment, item, _ in ready]
+
+    def send_all(self, references: Iterable[tuple[str, Reference]]) -> None:
+        self.messages += [reference for _, reference in references]
+
+    def finished(self, execution: str, reply_to: str | None) -> None:
+        """Nobody waits."""
+
+    def lengths(self, queues: Sequence[str]) -> dict[str, int]:
+        return {each: len(self.messages) for each in queues}
+
+    def emptied(self) -> bool:
+        was, self.flushed = self.flushed, False
+        return was
+
+    async def reach(self, request: Request) -> Reply:
+        """Send a request to the sink and wait for its answer."""
+        actor = ACTOR.get()
+        assert actor is not None
+        call = Call(actor, request, asyncio.get_running_loop().create_future())
+        self.calls.append(call)
+        return await call.answer
+
+    # What happens.
+
+    def accept(self, case: Case, key: str) -> None:
+        """Push a definition and start it."""
+        actor = self.actors[0]
+        name = case.document["name"]
+        self.cases[name] = case
+        (pushed,) = actor.ask_all([catalog.push(case.document, self.registry, self.clock)])
+        active = catalog.active(actor.connection, pushed.workflow)
+        at = cast("Any", _Accepting(self.settings, self.clock))
+        wish = admission.operation(at, admission.Request(active, case.payload, idempotency_key=key))
+        (started,) = actor.ask_all([wish])
+        self.ops.append(checker.Op(key, "ok", started.execution, self.clock.now()))
+        if started.send:
+            self.messages.append((started.execution, 0, ""))
+
+    async def run(self, steps: int) -> None:
+        """Do steps that the seed draws, faults among them."""
+        deeds: dict[Callable[[], None], float] = {
+            self._deliver: 10,
+            self._commit: 12,
+            self._look: 12,
+            self._carry_call: 8,
+            self._tick: 3,
+            self._beat: 2,
+            self._pass_time: 6,
+            self._repeat: 2,
+            self._lose_message: 0.5,
+            self._flush: 0.2,
+            self._kill: 0.3,
+            self._put_to_sleep: 0.4,
+            self._renew_the_dead: 2,
+            self._cancel: 0.15,
+            self._hold: 0.3,
+        }
+        for _ in range(steps):
+            deed = self.rng.choices(list(deeds), list(deeds.values()))[0]
+            deed()
+            ACTOR.set(None)
+            await _settle()
+
+    async def heal(self, rounds: int = 600) -> bool:
+        """Let everything go on without faults. Returns whether all executions ended."""
+        self.fragile = 0.0
+        for each in self.actors:
+            each.fragile = 0.0
+            each.asleep_until = 0
+        self._renew_the_dead(always=True)
+        for each in self.ops:
+            self._ask(op.Pause(str(each.execution), self.clock.now(), resume=True))
+        for _ in range(rounds):
+            for deed in (self._deliver, self._look, self._commit, self._carry_call) * 4:
+                deed()
+                ACTOR.set(None)
+                await _settle()
+            for actor in self.actors:
+                actor.leases.renew()
+                actor.poller.tick()
+            await _settle()
+            self.clock.move(0.1)
+            if not self._unfinished() and not self._under_way():
+                return True
+        return False
+
+    def evidence(self) -> checker.Evidence:
+        executions = checker.read(self.settings.database_url)
+        return checker.Evidence(
+            executions, self.cases, self.sink.effects(), self.ops, self.faults, 0, frozenset(self.cancels)
+        )
+
+    def _unfinished(self) -> int:
+        connection = self.actors[0].connection
+        found: int = connection.run("SELECT count(*) FROM execution WHERE finished_at IS NULL")[0][0]
+        return found
+
+    def _under_way(self) -> bool:
+        return bool(self.messages or self.calls or any(each.work or each.reads for each in self.actors))
+
+    def _actor(self) -> Actor:
+        self._born += 1
+        name = f"elsewhere:{self._born}:1"
+        rules = transitions.Rules(self.programs.plan, TIMING.grace, Room(64))
+        writer = Ledger(self.database, rules, name, self.clock, pause=self.clock.move)
+        rng = random.Random(self.rng.random())
+        actor = Actor(name, writer, self.database.connect(), rng, self.fragile)
+        face = cast("Any", actor)
+        world = cast("Any", self)
+        actor.leases = Leases(face, face, self.clock, TIMING)
+        children = cast("Any", Children(rng))
+        actor.executor = Executor(
+            Services(
+                face,
+                face,
+                self.programs,
+                actor.leases,
+                self.clock,
+                self.settings,
+                world,
+                children,
+                world,
+                name,
+                b"k" * 32,
+            )
+        )
+        actor.poller = Poller(
+            self.settings, self.clock, face, actor.ask, world, Room(64), self.send_all, QUEUES
+        )
+        return actor
+
+    def _awake(self) -> list[Actor]:
+        now = self.clock.now()
+        return [each for each in self.actors if not each.dead and each.asleep_until <= now]
+
+    def _some(self, having: str = "") -> Actor | None:
+        found = [each for each in self._awake() if not having or getattr(each, having)]
+        return self.rng.choice(found) if found else None
+
+    def _deliver(self) -> None:
+        """Hand a few messages to a process; any, for order is nothing to rely on."""
+        actor = self._some()
+        if actor is None or not self.messages:
+            return
+        taken = [
+            self.messages.pop(self.rng.randrange(len(self.messages)))
+            for _ in range(min(len(self.messages), self.rng.randint(1, 3)))
+        ]
+        self._tasks.append(asyncio.get_running_loop().create_task(self._perform(actor, taken)))
+
+    @staticmethod
+    async def _perform(actor: Actor, references: Sequence[Reference]) -> None:
+        ACTOR.set(actor)
+        try:
+            await actor.executor.perform(references)
+        except Died:
+            return
+
+    def _commit(self) -> None:
+        """One process's ledger takes some of what waits for it, in their order, and does it in one transaction."""
+        actor = self._some("work")
+        if actor is None:
+            return
+        count = self.rng.randint(1, len(actor.work))
+        batch, actor.work = actor.work[:count], actor.work[count:]
+        ACTOR.set(actor)
+        try:
+            answers = actor.ledger.step([work for work, _ in batch])
+        except Died:
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            _answer(future, answer)
+
+    def _look(self) -> None:
+        actor = self._some("reads")
+        if actor is not None:
+            query, future = actor.reads.pop(self.rng.randrange(len(actor.reads)))
+            _answer(future, query(actor.connection))
+
+    def _carry_call(self) -> None:
+        """Let a call reach the sink, or an answer its caller: a caller that died meanwhile does not hear it."""
+        if not self.calls:
+            return
+        call = self.calls.pop(self.rng.randrange(len(self.calls)))
+        if call.reply is None:
+            (call.reply,) = self.sink.write([call.request], self.clock.now())
+            self.calls.append(call)
+        elif not call.caller.dead:
+            _answer(call.answer, call.reply)
+
+    def _tick(self) -> None:
+        actor = self._some()
+        if actor is not None:
+            ACTOR.set(actor)
+            try:
+                actor.poller.tick()
+            except Died:
+                return
+
+    def _beat(self) -> None:
+        actor = self._some()
+        if actor is not None:
+            ACTOR.set(actor)
+            try:
+                actor.leases.renew()
+            except Died:
+                return
+
+    def _pass_time(self) -> None:
+        self.clock.move(self.rng.choice((0.01, 0.05, 0.1, 0.3)))
+
+    def _repeat(self) -> None:
+        """Refer to some segment of some execution, as late or doubled messages do."""
+        connection = self.actors[0].connection
+        rows = connection.run("SELECT execution_id, segment, item FROM segment")
+        self.messages += self.rng.choices(rows, k=self.rng.randint(1, 4))
+
+    def _lose_message(self) -> None:
+        if self.messages:
+            self.messages.pop(self.rng.randrange(len(self.messages)))
+
+    def _flush(self) -> None:
+        self.messages.clear()
+        self.flushed = True
+        self._note("flushed the broker")
+
+    def _kill(self) -> None:
+        actor = self._some()
+        if actor is not None:
+            actor.dead = True
+            self._note(f"killed {actor.name}")
+
+    def _put_to_sleep(self) -> None:
+        actor = self._some()
+        if actor is not None:
+            actor.asleep_until = self.clock.now() + self.rng.randint(500, 5_000)
+            self._note(f"{actor.name} sleeps until {actor.asleep_until}")
+
+    def _cancel(self) -> None:
+        """Somebody asks an execution to stop."""
+        execution = self._any()
+        self.cancels.add(execution)
+        self._ask(op.Cancel(execution, self.clock.now(), "no longer needed"))
+
+    def _hold(self) -> None:
+        """Somebody holds an execution, or lets one go on."""
+        resume = self.rng.random() < 0.5
+        (ready,) = self._ask(op.Pause(self._any(), self.clock.now(), resume=resume))
+        self.messages += [(self._last, segment, item) for segment, item, _ in ready or ()]
+
+    def _any(self) -> str:
+        self._last = str(self.rng.choice(self.ops).execution)
+        return self._last
+
+    def _ask(self, operation: op.Operation) -> list[Any]:
+        """Ask through some process's ledger, which may die over it."""
+        actor = self._some()
+        if actor is None:
+            return [None]
+        ACTOR.set(actor)
+        try:
+            return actor.ask_all([operation])
+        except Died:
+            return [None]
+
+    def _renew_the_dead(self, *, always: bool = False) -> None:
+        """Start a process in the place of one that died."""
+        for index, each in enumerate(self.actors):
+            if each.dead and (always or self.rng.random() < 0.5):
+                each.ledger.close()
+                each.connection.close()
+                self._graves.append(each)
+                self.actors[index] = self._actor()
+
+    def _note(self, text: str) -> None:
+        self.faults.append(checker.Fault(self.clock.now(), text))
+
+    def is_dead(self, name: str) -> bool:
+        return all(each.name != name or each.dead for each in self.actors)
+
+
+@dataclass(frozen=True)
+class _Accepting:
+    settings: Settings
+    clock: HandClock
+
+
+def _answer(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+async def _settle() -> None:
+    """Let every coroutine go on until it waits for the world again."""
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+def _call_type(world: World) -> Any:
+    @node("http_request", effect=effect_of_call, retry=Retry(3, delay=1.0, on=(TryAgain,)))
+    async def http_request(config: Wire, ctx: Context) -> Json:
+        """Call the sink of this world."""
+        at_place("call")
+        body = json.dumps(config.body).encode()
+        reply = await world.reach(Request("POST", config.url, ctx.idempotency_key, body))
+        if reply.status == BROKEN_OFF:
+            raise TryAgain("http.unreachable", "No answer.")
+        if reply.status == 200:
+            headers: dict[str, Json] = {
+                "content-type": "application/json",
+                "content-length": str(len(reply.text)),
+            }
+            return {"status": 200, "headers": headers, "body": json.loads(reply.text)}
+        codes = {429: "http.rate_limited", 500: "http.server_error"}
+        if reply.status in codes:
+            raise TryAgain(codes[reply.status], "Not now.")
+        raise Fail("http.client_error", "Never.")
+
+    return http_request
+
+
+def play(folder: Path, seed: int, cases: Mapping[str, Case], steps: int = 400, **more: Any) -> list[str]:
+    """Run one seed to its end. Returns what is wrong, as texts; nothing when all is well."""
+    with ExitStack() as stack:
+        world = World(folder, seed, **more)
+        stack.callback(world.close)
+        stack.enter_context(mock.patch.object(identity, "is_dead", world.is_dead))
+        for module in (execute, ledger, transitions):
+            stack.enter_context(mock.patch.object(module, "failpoint", at_place))
+        ended = asyncio.run(_play(world, cases, steps))
+        evidence = world.evidence()
+        violations = checker.check(evidence)
+        if violations:
+            return [checker.report(violations, evidence, seed)]
+        return [] if ended else [f"it does not come to rest with seed {seed}"]
+
+
+async def _play(world: World, cases: Mapping[str, Case], steps: int) -> bool:
+    asyncio.get_running_loop().set_exception_handler(_hear)
+    for name, case in cases.items():
+        world.accept(case, f"key-{name}")
+    await world.run(steps)
+    ended = await world.heal()
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await _settle()
+    return ended
+
+
+def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave the deaths of tasks alone; everything else is a mistake."""
+    if not isinstance(context.get("exception"), Died):
+        loop.default_exception_handler(context)
