@@ -26,6 +26,9 @@ def error_of(exception: BaseException) -> NodeError:
         return NodeError(exception.code, str(exception), {}, kinds)
     if isinstance(exception, CeleriacError):
         return NodeError(exception.code, exception.message, dict(exception.details), kinds)
+    known = getattr(exception, "error", None)
+    if isinstance(known, NodeError):  # it crashed in a child, which has said what it came to
+        return known
     return NodeError(CRASHED, f"{type(exception).__name__}: {exception}"[:2000], {}, kinds)
 
 

@@ -256,8 +256,8 @@ class World:
             each.fragile = 0.0
             each.asleep_until = 0
         self._renew_the_dead(always=True)
-        for each in self.ops:
-            self._ask(op.Pause(str(each.execution), self.clock.now(), resume=True))
+        for accepted in self.ops:
+            self._ask(op.Pause(str(accepted.execution), self.clock.now(), resume=True))
         for _ in range(rounds):
             for deed in (self._deliver, self._look, self._commit, self._carry_call) * 4:
                 deed()

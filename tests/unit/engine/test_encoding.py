@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac import Fail
@@ -26,6 +26,7 @@ def refusal(value: object, limit: int = 1000) -> Fail:
     return caught.value
 
 
+@settings(max_examples=50)
 @given(value=VALUES)
 def test_what_is_stored_is_what_was_given(value: Any) -> None:
     assert decode(encode(value, 10_000_000)) == value
