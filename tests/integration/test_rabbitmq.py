@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kombu import Connection
@@ -54,13 +55,18 @@ def stack(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Stack]:
         sink = SinkProcess(tmp_path)
         opened.callback(sink.kill)
         workers = [celery_worker(around, tmp_path / f"worker-{index}.log") for index in range(2)]
-        opened.callback(lambda: [each.kill() for each in workers])
+        opened.callback(lambda: end(workers))
         client = Client(settings)
         opened.callback(client.close)
         for each in workers:
             wait_until(lambda each=each: is_ready(each), 30, "a worker")  # type: ignore[misc]
         yield Stack(client, workers, sink, settings.database_url, around, tmp_path)
     gc.collect()
+
+
+def end(workers: list[Process]) -> None:
+    for each in workers:
+        each.kill()
 
 
 def accepted(stack: Stack, count: int, seed: int) -> tuple[dict[str, Case], list[checker.Op]]:
@@ -81,7 +87,8 @@ def accepted(stack: Stack, count: int, seed: int) -> tuple[dict[str, Case], list
 
 def purge(url: str) -> int:
     with Connection(url) as connection:
-        return sum(connection.default_channel.queue_purge(queue) or 0 for queue in ("default", "cpu"))
+        channel: Any = connection.default_channel
+        return sum(channel.queue_purge(queue) or 0 for queue in ("default", "cpu"))
 
 
 def test_the_core_keeps_its_promises_while_messages_vanish_and_a_worker_dies(

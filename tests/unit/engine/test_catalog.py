@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import pytest
 
 from engine import catalog
@@ -101,3 +104,31 @@ def test_a_disabled_workflow_is_not_started(bench: Workbench) -> None:
 
 def test_an_execution_remembers_how_it_was_started() -> None:
     assert catalog.trigger_event("webhook", "in") == {"type": "webhook", "id": "in"}
+
+
+def test_a_version_is_read_once_while_its_workflow_is_looked_up_each_time(bench: Workbench) -> None:
+    first = pushed(bench, ONE)
+    versions = catalog.Versions()
+    asked: list[str] = []
+
+    class Counting:
+        """A connection that keeps what it is asked."""
+
+        def run(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+            asked.append(sql)
+            return bench.connection.run(sql, parameters)
+
+    for _ in range(2):
+        assert versions.active(cast("Any", Counting()), "one").version == first.version
+    assert len([each for each in asked if "workflow_version" in each]) == 1
+    bench.ask(catalog.set_enabled("one", enabled=False, now=NOW))
+    assert not versions.active(bench.connection, "one").enabled
+    assert versions.active(bench.connection, "one") == catalog.active(bench.connection, "one")
+
+
+def test_the_versions_least_used_are_let_go(bench: Workbench) -> None:
+    versions = catalog.Versions(kept=1)
+    for body in (ONE, OTHER, ONE):
+        made = pushed(bench, body)
+        assert versions.active(bench.connection, "one").version == made.version
+    assert len(versions._found) == 1

@@ -51,6 +51,16 @@ def test_an_error_of_the_engine_keeps_its_code_and_details() -> None:
     assert error.kinds == ("Unavailable", "CeleriacError")
 
 
+def test_a_crash_in_a_child_is_what_the_child_says() -> None:
+    class Crashed(Exception):
+        """What a pool of children raises."""
+
+        error = NodeError("node.crashed", "ValueError: no", {}, ("ValueError",))
+
+    assert error_of(Crashed()) is Crashed.error
+    assert not knows_outcome(Crashed())
+
+
 def test_anything_else_is_a_crash_with_the_class_and_the_beginning_of_its_words() -> None:
     error = error_of(ConnectionResetError("x" * 5000))
     assert error.code == "node.crashed"
