@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 from celery import signals
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from worker.application import app, settings
 
@@ -29,6 +29,8 @@ def serve(queues: Sequence[str]) -> int:
         without_mingle=True,
         without_heartbeat=not settings.monitor,
     )
+    # The one about a setting's coming default: celeryconfig.py says what it is to be. A worker turns them on when made.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     worker.start()
     return int(worker.exitcode or 0)
 
