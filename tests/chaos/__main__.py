@@ -61,7 +61,7 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     load = Load(
         stack,
         seed,
-        Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True, fatal=0.3),
+        Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True, fatal=0.3, once=True),
         open_limit,
     )
     load.prepare(DEFINITIONS)

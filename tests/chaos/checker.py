@@ -10,7 +10,9 @@ The invariants, by the numbers they are known under:
 - I3 a node succeeds once, and what it succeeded with stays
 - I4 a node starts after what it had to wait for, and what ran is what the definition says
 - I5 a keyed effect is applied once if its node succeeded, never twice, and under no other key
+- I6 an effect that cannot be repeated is applied once at most
 - I7 the fence of a segment never goes back
+- I8 a segment is claimed again only after it was given up
 - I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
 - I15 only what somebody asked to stop is cancelled, and nothing of it starts after that
@@ -229,6 +231,7 @@ def check(evidence: Evidence) -> list[Violation]:
         found += _ended(execution)
         found += _successes(execution)
         found += _fences(execution)
+        found += _claims(execution)
         found += _tries(execution, case)
         found += _put_aside(execution)
         found += _history(execution)
@@ -344,7 +347,11 @@ def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
 
 
 def _agrees(entry: Entry | None, outcome: reference.Outcome | None) -> bool:
-    if entry is None or outcome is None or entry.status != outcome.state:
+    if entry is None or outcome is None:
+        return False
+    if outcome.state == "open":
+        return entry.status in ("succeeded", "continued")
+    if entry.status != outcome.state:
         return False
     if outcome.code is not None and (entry.error or {}).get("code") != outcome.code:
         return False
@@ -358,12 +365,16 @@ def effect_key(execution: str, node: str) -> str:
 
 
 def _effects(evidence: Evidence) -> Iterator[Violation]:
-    """I5."""
+    """I5 and I6."""
     applied: Counter[str] = Counter()
+    once: Counter[tuple[str, str]] = Counter()
     for effect in evidence.effects:
         execution, node = effect.execution or "", effect.node or ""
         if execution not in evidence.by_id:
             yield Violation("I5", None, f"an effect of {execution!r}, which does not exist")
+            continue
+        if effect.key is None:
+            once[execution, node] += effect.applied
             continue
         if effect.key != effect_key(execution, node):
             yield Violation("I5", execution, f"{node} came under the key {effect.key}", node)
@@ -377,11 +388,20 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
             if each["type"] != "http_request":
                 continue
             name = each["id"]
-            count = applied.pop(effect_key(execution_.id, name), 0)
+            keyed = each["config"].get("idempotent") is True
+            count = (
+                applied.pop(effect_key(execution_.id, name), 0)
+                if keyed
+                else once.pop((execution_.id, name), 0)
+            )
             succeeded = name in states and states[name].status == "succeeded"
             if count > 1 or (succeeded and count != 1):
                 state = states[name].status if name in states else "not journaled"
-                yield Violation("I5", execution_.id, f"{name} is {state} and was applied {count} times", name)
+                text = f"{name} is {state} and was applied {count} times"
+                yield Violation("I5" if keyed else "I6", execution_.id, text, name)
+    for (execution, node), count in once.items():
+        if count:
+            yield Violation("I6", execution, f"{node} came without a key", node)
     for key, count in applied.items():
         if count:
             yield Violation("I5", None, f"an effect under a key nobody knows: {key}")
@@ -396,6 +416,19 @@ def _fences(execution: Execution) -> Iterator[Violation]:
                 text = f"{body[1]} wrote {body[0]} under fence {epoch} after {seen[body[1]]}"
                 yield Violation("I7", execution.id, text, body[1])
             seen[body[1]] = max(epoch, seen.get(body[1], 0))
+
+
+def _claims(execution: Execution) -> Iterator[Violation]:
+    """I8."""
+    held: set[str] = set()
+    for _, _, body in execution.events():
+        if body[0] == "segment.claimed":
+            key = json.dumps([body[1], body[3].get("item", "")])
+            if key in held:
+                yield Violation("I8", execution.id, f"segment {body[1]} was claimed while somebody held it")
+            held.add(key)
+        elif body[0] in ("segment.lost", "segment.ready", "segment.released", "segment.resolved"):
+            held.discard(json.dumps([body[1], body[3].get("item", "")]))
 
 
 def _tries(execution: Execution, case: Case) -> Iterator[Violation]:

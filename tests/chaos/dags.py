@@ -30,13 +30,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """What may be drawn. Without a `sink` no node has an effect; `waits` are seconds; `fatal` is a share of cases."""
+    """What may be drawn. Without a `sink` no node has an effect; `waits` are seconds; `fatal` is a share of cases.
+
+    `once` allows effects that cannot be repeated. Whether one of them came about is left open, and nothing depends on it.
+    """
 
     sink: str | None = None
     nodes: int = 30
     waits: float = 1.0
     delay: float = 0.0
     computes: bool = False
+    once: bool = False
     fatal: float = 0.12
 
 
@@ -50,6 +54,7 @@ class _Draft:
     known: dict[str, set[str]] = field(default_factory=dict)
     answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
 
     def kind(self, name: str) -> str:
         found: str = next(each["type"] for each in self.nodes if each["id"] == name)
@@ -172,6 +177,8 @@ def _work(draft: _Draft, name: str, known: set[str]) -> Body:
             config = {"message": "On purpose.", "code": "test.on_purpose"}
             return {"type": kind, "config": config, **_retry(rng, rng.randint(1, 2))}
         case "http_request":
+            if taste.once and rng.random() < 0.2:
+                return {"type": kind, **_call_once(draft, name, number)}
             return {"type": kind, **_call(draft, name, number)}
     return {"type": kind}
 
@@ -195,6 +202,17 @@ def _call(draft: _Draft, name: str, number: str) -> Body:
         "body": {"execution": "{{ execution.id }}", "node": name, "value": number},
     }
     return {"config": config, **_retry(rng, len(words) + rng.randint(0, 2) if failures else 2)}
+
+
+def _call_once(draft: _Draft, name: str, number: str) -> Body:
+    """An effect that cannot be repeated; after a crash nobody knows of it, and the execution goes on without."""
+    draft.open.add(name)
+    config = {
+        "method": "POST",
+        "url": f"{draft.taste.sink}/effect?node={name}&script={draft.rng.choice(('ok', 'drop', 'lose'))}",
+        "body": {"execution": "{{ execution.id }}", "node": name, "value": number},
+    }
+    return {"config": config, "on_uncertain": "fail", "on_error": "continue"}
 
 
 def _retry(rng: random.Random, tries: int) -> Body:
@@ -223,7 +241,7 @@ def _number(draft: _Draft, known: set[str]) -> str:
             "transform": "output",
             "compute": "output",
         }.get(draft.kind(name))
-        if path is not None:
+        if path is not None and name not in draft.open:
             atoms += [f"(nodes.{name}.{path} | default({rng.randint(0, 9)}))"] * 2
     left, right = rng.choice(atoms), rng.choice(atoms)
     return rng.choice((left, f"{left} + {right}", f"{left} * 3 % 7", f"({left} - {right}) * 2"))

@@ -83,7 +83,7 @@ class Load:
             waiting = [each for each in found if each["status"] == "quarantined"]
             for each in waiting:
                 place = f"/api/v1/executions/{each['execution']}/segments/{each['segment']}/resolve"
-                client.post(place, json={"decision": "retry", "item": each["item"]})
+                client.post(place, json={"decision": "retry", "item": each.get("item", "")})
         return len(waiting)
 
     def _submit(self, index: int) -> None:

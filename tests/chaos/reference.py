@@ -32,7 +32,6 @@ ANYTHING: Final = Anything()
 MISSING: Final = object()
 _REPEATED: Final = {
     "429": "http.rate_limited",
-    "503": "http.unavailable",
     "500": "http.server_error",
     "drop": "http.unreachable",
     "lose": "http.unreachable",
@@ -50,7 +49,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a node came to: `succeeded`, `continued` (failed, and its author said to go on), `failed`, `skipped`."""
+    """What a node came to: succeeded, continued (failed, and all goes on), failed, skipped; open is one of the first two."""
 
     state: str
     output: Any = None
@@ -142,7 +141,7 @@ def _in_order(
 
 
 def _goes(node: Mapping[str, Any], arrived: Sequence[bool | None]) -> bool | None:
-    """Whether a node runs, given its edges; None when that is never decided, since the execution has ended."""
+    """Whether a node runs, given its edges; None when that is never decided."""
     join = node.get("join", "all")
     mode = join if isinstance(join, str) else join.get("mode", "all")
     taken = sum(each is True for each in arrived)
@@ -197,6 +196,8 @@ class _Routed(dict[str, Any]):
 
 def _perform(run: _Run, node: Mapping[str, Any], answers: Sequence[str]) -> Outcome:
     """Run a node with all its tries, and say what follows a failure."""
+    if node["type"] == "http_request" and not node["config"].get("idempotent"):
+        return Outcome("open", ANYTHING)
     try:
         return Outcome("succeeded", _call(run, node, answers))
     except Failure as failure:
@@ -318,8 +319,7 @@ def evaluate(text: str, scope: Mapping[str, Any]) -> Any:
     parser = _Parser(_TOKEN.findall(text), scope)
     value = parser.either()
     if parser.tokens:
-        message = f"the reference cannot read {text!r}"
-        raise AssertionError(message)
+        raise AssertionError(f"the reference cannot read {text!r}")
     return _there(value)
 
 

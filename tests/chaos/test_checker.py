@@ -153,6 +153,8 @@ BROKEN: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     ),
     "an effect of nobody": ("I5", effects(dataclasses.replace(AGAIN, execution="exec_9", applied=False))),
     "a fence went back": ("I7", events(["node.log", "a", 1, {}], epoch=0)),
+    "an effect came without its key": ("I6", effects(dataclasses.replace(AGAIN, key=None))),
+    "a segment was claimed while it was held": ("I8", events(["segment.claimed", 0, 1, {}])),
     "it was tried too often": ("I9", entry("a", tries=3)),
     "it was put aside too early": ("I9", events(["segment.lost", 0, 1, {"status": "quarantined"}])),
     "an event is missing": ("I10", lambda evidence: row(ranges=only(evidence).ranges[::2])(evidence)),

@@ -23,8 +23,8 @@ from unittest import mock
 
 from pydantic import BaseModel, JsonValue
 
-from celeriac import Context, Fail, Json, Retry, TryAgain, node
-from engine import admission, catalog, execute, identity, ledger, transitions
+from celeriac import Context, Fail, Json, Retry, TryAgain, Uncertain, node
+from engine import admission, catalog, execute, identity, leases, ledger, transitions
 from engine import operations as op
 from engine.dispatch import Room
 from engine.execute import Executor, Services
@@ -127,6 +127,7 @@ class Wire(BaseModel, extra="allow"):
 
     url: str
     body: JsonValue = None
+    idempotent: bool | None = None
 
 
 class Children:
@@ -240,7 +241,7 @@ class World:
             self._kill: 0.3,
             self._put_to_sleep: 0.4,
             self._renew_the_dead: 2,
-            self._cancel: 0.15,
+            self._cancel: 0.5,
             self._hold: 0.3,
         }
         for _ in range(steps):
@@ -330,6 +331,9 @@ class World:
         actor = self._some()
         if actor is None or not self.messages:
             return
+        if actor.leases._loop is None:
+            # What `begin` does besides starting its thread: holders are told to stop in this loop.
+            actor.leases._loop = leases._Loop(asyncio.get_running_loop(), self.clock.monotonic())
         taken = [
             self.messages.pop(self.rng.randrange(len(self.messages)))
             for _ in range(min(len(self.messages), self.rng.randint(1, 3)))
@@ -390,7 +394,10 @@ class World:
         if actor is not None:
             ACTOR.set(actor)
             try:
-                actor.leases.renew()
+                if self.rng.random() < 0.5:
+                    actor.leases.renew()
+                else:
+                    actor.leases._look_for_cancels()
             except Died:
                 return
 
@@ -494,7 +501,10 @@ def _call_type(world: World) -> Any:
         """Call the sink of this world."""
         at_place("call")
         body = json.dumps(config.body).encode()
-        reply = await world.reach(Request("POST", config.url, ctx.idempotency_key, body))
+        key = ctx.idempotency_key if config.idempotent else None
+        reply = await world.reach(Request("POST", config.url, key, body))
+        if reply.status == BROKEN_OFF and key is None:
+            raise Uncertain("effect.uncertain", "No answer.")
         if reply.status == BROKEN_OFF:
             raise TryAgain("http.unreachable", "No answer.")
         if reply.status == 200:
