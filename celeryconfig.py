@@ -23,7 +23,9 @@ task_ignore_result = True  # nothing to keep
 task_store_errors_even_if_ignored = False  # nor for errors
 
 # Consuming
-task_acks_late = _amqp  # RabbitMQ: a late ack with prefetch 1 is its only back-pressure; elsewhere the lease replaces it
+task_acks_late = (
+    _amqp  # RabbitMQ: a late ack with prefetch 1 is its only back-pressure; elsewhere the lease replaces it
+)
 worker_prefetch_multiplier = 1  # a worker takes what it can start
 worker_disable_prefetch = not _amqp  # Redis: exact back-pressure although messages are acknowledged early
 task_reject_on_worker_lost = False  # a lost worker's segments are found by their lease

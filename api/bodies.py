@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import Request
 
 from celeriac import Json
+from engine.checking.source import MAX_DEPTH, deeper_than
 from engine.errors import Invalid, TooLarge
 from engine.nearest import nearest
-from engine.source import MAX_DEPTH, deeper_than
 
 SMALL = 1024 * 1024
 """What a request needs at most that carries no definition and no payload."""

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from celeriac import Fail, Json
 from engine.admission import KeyReused
+from engine.checking.problems import Problem
 from engine.errors import (
     CeleriacError,
     Conflict,
@@ -29,7 +30,6 @@ from engine.errors import (
     TooLarge,
     Unavailable,
 )
-from engine.problems import Problem
 
 log = logging.getLogger(__name__)
 

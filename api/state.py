@@ -15,7 +15,7 @@ from engine.settings import Settings
 from engine.watch import Watcher
 
 if TYPE_CHECKING:
-    from engine.sealing import SealingKey
+    from engine.outside.sealing import SealingKey
 
 
 @dataclass(slots=True)
@@ -39,8 +39,8 @@ class State:
     def sealing(self) -> SealingKey:
         """The key that connections are sealed with. Raises `Misconfigured` when there is none or it is unusable."""
         if self._sealing is None:
-            from engine import secret_key
-            from engine.sealing import SealingKey
+            from engine.outside import secret_key
+            from engine.outside.sealing import SealingKey
 
             settings = self.settings
             secret = secret_key.load(

@@ -2,11 +2,12 @@
 
 Read it in this order:
 
-- `definition` and `problems` turn an author's JSON into a frozen workflow, or into every mistake in it at once;
+- `definition` and `checking` turn an author's JSON into a frozen workflow, or into every mistake in it at once;
   `graph` and `expressions` serve them.
 - `plan` cuts the graph into fused segments and their joins.
 - `execute` is the heart: claim, render, call, classify, record, advance, dispatch.
 - `advance` decides what follows, purely; `transitions` is the only pen; `ledger` groups what waits into one commit.
 - `canvas` compiles what remains into Celery signatures; `dispatch` sends them after the commit.
 - `poller` wakes what is due and takes over from the dead.
+- `outside` is a node's only way out; `store` holds tables, SQL and connections to the databases.
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from celeriac import Effect, Fail, Json, Link
 from engine.encoding import storable
-from engine.scrub import scrub
+from engine.outside.scrub import scrub
 
 if TYPE_CHECKING:
     import httpx2

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from celeriac import Json
-from engine.source import Path, pointer
+from engine.checking.source import Path, pointer
 
 
 def diff(before: Json, after: Json) -> list[dict[str, Json]]:

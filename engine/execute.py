@@ -28,11 +28,11 @@ from engine.failpoints import failpoint
 from engine.failure import TIMED_OUT, error_of, knows_outcome
 from engine.leases import Hold, Leases, Stop
 from engine.ledger import LedgerThread
+from engine.outside.scrub import scrub
 from engine.plan import OUTPUT, Exit
 from engine.programs import Programs, Step
 from engine.reader import Reader
 from engine.registry import UnknownNodeType
-from engine.scrub import scrub
 from engine.settings import Settings
 from engine.snapshots import Past, Reference, Work, context_of, load, read_outputs
 

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engine import runtime, secret_key
+from engine import runtime
 from engine.execute import Executor, Services
 from engine.leases import Leases
+from engine.outside import secret_key
+from engine.outside.surroundings import Outside
 from engine.snapshots import Reference
-from engine.surroundings import Outside
 from worker.application import settings
 from worker.children import Children
 

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/connections", tags=["connections"])
 @router.get("")
 async def listing(request: Request) -> Response:
     """List connections, without their secrets."""
-    from engine import connection_rows
+    from engine.outside import connection_rows
 
     found = await of(request).runtime.reader.read(connection_rows.listing)
     return JSONResponse({"data": found})
@@ -27,8 +27,8 @@ async def listing(request: Request) -> Response:
 @router.post("", status_code=201)
 async def add(request: Request) -> Response:
     """Store a connection: a name, a kind, the hosts it may be used with, and the secret values."""
-    from engine import connection_rows
-    from engine.connections import make_connection
+    from engine.outside import connection_rows
+    from engine.outside.connections import make_connection
 
     state = of(request)
     body = await bodies.read_object(request, "name", "kind", "hosts", "values", "replace")
@@ -57,7 +57,7 @@ async def add(request: Request) -> Response:
 @router.delete("/{name}", status_code=204)
 async def remove(request: Request, name: str) -> Response:
     """Remove a connection; nodes that name it fail from now on."""
-    from engine import connection_rows
+    from engine.outside import connection_rows
 
     await of(request).runtime.ledger.submit(connection_rows.remove(name))
     return Response(status_code=204)

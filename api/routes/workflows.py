@@ -13,8 +13,9 @@ from api.problems import DefinitionInvalid
 from api.starting import start
 from api.state import State, of
 from celeriac import Json
-from engine import admission, catalog, problems, queries
+from engine import admission, catalog, queries
 from engine.catalog import Pushed
+from engine.checking import problems
 from engine.diff import diff
 from engine.errors import Invalid
 

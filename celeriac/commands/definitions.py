@@ -14,8 +14,8 @@ from celeriac.commands.terminal import REFUSED, AsJson, answering, paint, proble
 
 if TYPE_CHECKING:
     from celeriac import Json
+    from engine.checking.problems import Problem
     from engine.plan import Plan
-    from engine.problems import Problem
     from engine.registry import Registry
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definitions, as JSON.")]
@@ -101,7 +101,7 @@ def read_file(file: Path) -> bytes:
 
 def check_file(file: Path, registry: Registry) -> tuple[dict[str, Json] | None, list[Problem]]:
     """Return a file's definition, or None when it may not be used, and everything that is to be said about it."""
-    from engine.problems import check_text
+    from engine.checking.problems import check_text
     from engine.settings import from_environment
 
     document, problems = check_text(read_file(file), registry, from_environment().limits)

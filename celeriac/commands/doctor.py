@@ -133,7 +133,7 @@ def _broker(settings: Settings) -> _Finding:
 
 
 def _secret_key(settings: Settings) -> _Finding:
-    from engine import secret_key
+    from engine.outside import secret_key
 
     if settings.sqlite and not settings.secret_key and not (settings.data / secret_key.FILE).exists():
         return True, "none yet (the first start makes one)", None

@@ -242,7 +242,7 @@ async def running(
 def _check_secret(settings: Settings) -> None:
     """Fail at once and not in a worker's log when a key is missing that nobody may make. Raises `Misconfigured`."""
     if not settings.sqlite:
-        from engine import secret_key
+        from engine.outside import secret_key
 
         secret_key.load(settings.secret_key, settings.data, make=False, random_bytes=os.urandom)
 

@@ -2,7 +2,8 @@ import json
 import re
 from pathlib import Path
 
-from engine import plan, problems
+from engine import plan
+from engine.checking import problems
 from engine.definition import Workflow
 from engine.registry import Registry
 

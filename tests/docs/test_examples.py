@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac import Effect
-from engine import problems
+from engine.checking import problems
 from engine.definition import SCHEMA_ID, Workflow
 from engine.plan import Plan, build
 from engine.registry import Registry

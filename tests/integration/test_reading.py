@@ -9,11 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from celeriac import Json
-from engine import connection_rows, queries, retention
 from engine import operations as op
-from engine.connections import make_connection
+from engine import queries, retention
+from engine.outside import connection_rows
+from engine.outside.connections import make_connection
+from engine.outside.sealing import SealingKey
 from engine.plan import OUTPUT
-from engine.sealing import SealingKey
 from engine.settings import DEFAULT_PROJECT, Settings
 from engine.states import ExecutionStatus
 from engine.store.database import open_database

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.checking.mentions import _plain_mentions, mentions
 from engine.expressions import ExpressionError, Reference, compile_template
-from engine.mentions import _plain_mentions, mentions
 
 words = st.sampled_from(
     [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import problems
+from engine.checking import problems
 from engine.registry import Registry
 from tests.mistakes import MISTAKES, Definition, definitions
 

@@ -7,8 +7,8 @@ from fastapi import Request
 
 from api import bodies
 from api.bodies import NotJson
+from engine.checking.source import MAX_DEPTH
 from engine.errors import Invalid, TooLarge
-from engine.source import MAX_DEPTH
 
 
 def request(body: bytes) -> Request:

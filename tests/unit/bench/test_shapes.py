@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from bench.shapes import SHAPES, Chain, Fan, Fibonacci, Shape, fibonacci
+from engine.checking.problems import check
 from engine.definition import Workflow
 from engine.plan import build
-from engine.problems import check
 from engine.registry import Registry
 from engine.settings import Limits
 

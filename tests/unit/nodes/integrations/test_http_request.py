@@ -11,9 +11,9 @@ import pytest
 
 from celeriac import Effect, Json, TryAgain
 from celeriac.testing import Outcome, run_node
-from engine.addresses import Policy
-from engine.credentials import Binding, Credential
-from engine.egress import Egress
+from engine.outside.addresses import Policy
+from engine.outside.credentials import Binding, Credential
+from engine.outside.egress import Egress
 from nodes.integrations.http_request import Config, http_request
 from tests.loop_time import movable
 from tests.loopback import Asked, Handler, always, answer, serving

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from engine.secret_key import derive
+from engine.outside.secret_key import derive
 
 VERSION = 1
 """First byte of a sealed text, and part of what is authenticated."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 from celeriac import Json
-from engine.connections import SealedConnection
 from engine.errors import Conflict, NotFound
+from engine.outside.connections import SealedConnection
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 

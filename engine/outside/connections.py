@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from celeriac import Fail, Json
-from engine.credentials import Binding, Credential
 from engine.errors import Invalid
 from engine.nearest import nearest
-from engine.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed, seal
+from engine.outside.credentials import Binding, Credential
+from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed, seal
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

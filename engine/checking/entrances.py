@@ -11,10 +11,10 @@ import jsonschema_rs
 
 from celeriac.duration import seconds
 from engine import schema
+from engine.checking.finding import Finding, Guesses, did_you_mean
+from engine.checking.outline import BODY, TRIGGERS, Outline
+from engine.checking.source import Path
 from engine.definition import TRIGGER
-from engine.finding import Finding, Guesses, did_you_mean
-from engine.outline import BODY, TRIGGERS, Outline
-from engine.source import Path
 
 _CRON_FIELDS: Final = 5
 _SHORTEST_PAUSE: Final = 1.0

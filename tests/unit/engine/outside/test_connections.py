@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from celeriac import Fail, Json
-from engine.connections import (
+from engine.outside.connections import (
     KINDS,
     ConnectionInvalid,
     SealedConnection,
@@ -16,8 +16,8 @@ from engine.connections import (
     open_connection,
     unknown,
 )
-from engine.credentials import BindingInvalid
-from engine.sealing import SealingKey
+from engine.outside.credentials import BindingInvalid
+from engine.outside.sealing import SealingKey
 
 KEY = SealingKey.of(random.Random(1).randbytes(32))
 OTHER = SealingKey.of(random.Random(2).randbytes(32))

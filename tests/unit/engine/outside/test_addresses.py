@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.addresses import Allowed, Policy, carried, fault_of, is_metadata, kind_of, literal
 from engine.errors import Misconfigured
+from engine.outside.addresses import Allowed, Policy, carried, fault_of, is_metadata, kind_of, literal
 
 SPECIAL_V4 = [
     "0.0.0.0/8",

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.checking.source import Path
 from engine.nearest import nearest
-from engine.source import Path
 
 Severity = Literal["error", "warning"]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import source
-from engine.source import Spot
+from engine.checking import source
+from engine.checking.source import Spot
 
 json_values = st.recursive(
     st.none()

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 
 from celeriac import Fail
-from engine.addresses import Limits, Policy
-from engine.credentials import Binding, Credential
-from engine.egress import Egress, target_of
+from engine.outside.addresses import Limits, Policy
+from engine.outside.credentials import Binding, Credential
+from engine.outside.egress import Egress, target_of
 from tests.certificates import certificate_for
 from tests.loop_time import Move, movable
 from tests.loopback import Asked, Handler, always, answer, serving

@@ -14,17 +14,17 @@ from typing import Final
 from pydantic import ValidationError
 
 from celeriac import Json, NodeType
-from engine import source
+from engine.checking import source
+from engine.checking.entrances import entrances
+from engine.checking.finding import Finding, Guesses, Severity
+from engine.checking.names import Names
+from engine.checking.outline import BODY, Outline, Vertex
+from engine.checking.shape import misfits
+from engine.checking.source import Path, Spot, pointer
+from engine.checking.wiring import wiring
 from engine.config import schema_of
-from engine.entrances import entrances
-from engine.finding import Finding, Guesses, Severity
-from engine.names import Names
-from engine.outline import BODY, Outline, Vertex
 from engine.registry import Registry
 from engine.settings import Limits
-from engine.shape import misfits
-from engine.source import Path, Spot, pointer
-from engine.wiring import wiring
 
 LIMITS = Limits()
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac import Fail
-from engine.addresses import Limits
-from engine.bodies import Body, BrokenBody
+from engine.outside.addresses import Limits
+from engine.outside.bodies import Body, BrokenBody
 
 
 def raw_deflate(data: bytes) -> bytes:

@@ -12,14 +12,14 @@ from functools import cached_property
 from typing import Any, Final
 
 from celeriac import Json
+from engine.checking.finding import Finding, Guesses, did_you_mean, listed
+from engine.checking.mentions import mentions
+from engine.checking.outline import BODY, Outline, Vertex
+from engine.checking.source import Path
 from engine.config import with_braces
 from engine.definition import TRIGGER
 from engine.expressions import ExpressionError, Reference, compile_expression
-from engine.finding import Finding, Guesses, did_you_mean, listed
-from engine.mentions import mentions
 from engine.nearest import nearest
-from engine.outline import BODY, Outline, Vertex
-from engine.source import Path
 
 MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "trigger": ("payload", "type", "id"),

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 
 from celeriac import Fail
-from engine.addresses import Limits
+from engine.outside.addresses import Limits
 
 CODINGS = ("gzip", "deflate")
 """What we ask for; an answer in another coding is refused."""

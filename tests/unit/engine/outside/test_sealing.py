@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed, seal
+from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed, seal
 
 KEY = SealingKey.of(random.Random(1).randbytes(32))
 OTHER = SealingKey.of(random.Random(2).randbytes(32))

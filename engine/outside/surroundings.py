@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from engine.addresses import Policy
-from engine.connections import SealedConnection, open_connection, unknown
-from engine.egress import Egress, OpenLink
+from engine.outside.addresses import Policy
+from engine.outside.connections import SealedConnection, open_connection, unknown
+from engine.outside.egress import Egress, OpenLink
+from engine.outside.sealing import SealingKey
 from engine.reader import Reader
-from engine.sealing import SealingKey
 from engine.settings import Settings
 from engine.store.database import Connection
 

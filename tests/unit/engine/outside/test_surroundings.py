@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 
 from celeriac import Fail
-from engine import connection_rows
-from engine.connections import SealedConnection, make_connection
-from engine.sealing import SealingKey
+from engine.outside import connection_rows
+from engine.outside.connections import SealedConnection, make_connection
+from engine.outside.sealing import SealingKey
+from engine.outside.surroundings import Outside
 from engine.settings import DEFAULT_PROJECT
-from engine.surroundings import Outside
 from tests.workbench import NOW, Workbench
 
 SECRET = b"k" * 32

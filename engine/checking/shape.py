@@ -15,9 +15,9 @@ from jsonschema_rs import Draft202012Validator, ValidationError, ValidationError
 
 from celeriac import Json
 from engine import schema
-from engine.finding import Finding, Guesses, did_you_mean, listed
+from engine.checking.finding import Finding, Guesses, did_you_mean, listed
+from engine.checking.source import Path
 from engine.registry import Registry
-from engine.source import Path
 
 _KINDS: Final = {
     "string": "text",

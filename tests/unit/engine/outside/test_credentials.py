@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.credentials import Binding, BindingInvalid, Credential
+from engine.outside.credentials import Binding, BindingInvalid, Credential
 
 
 @pytest.mark.parametrize(

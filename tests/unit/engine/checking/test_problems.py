@@ -10,12 +10,12 @@ import pytest
 from pydantic import BaseModel, Field, field_validator
 
 from celeriac import Context, Expr, Json, node
-from engine import problems
-from engine.problems import Problem
+from engine.checking import problems
+from engine.checking.problems import Problem
 from engine.registry import Registry
 from engine.settings import Limits
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 BUILT_IN = Registry.load(["nodes"])
 
 NAMES_A_REQUEST = {"definition.invalid", "definition.none"}

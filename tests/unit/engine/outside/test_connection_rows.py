@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from engine import connection_rows
-from engine.connections import SealedConnection, make_connection
 from engine.errors import Conflict, NotFound
-from engine.sealing import SealingKey
+from engine.outside import connection_rows
+from engine.outside.connections import SealedConnection, make_connection
+from engine.outside.sealing import SealingKey
+from engine.outside.surroundings import find
 from engine.settings import DEFAULT_PROJECT
-from engine.surroundings import find
 from tests.workbench import NOW, Workbench
 
 

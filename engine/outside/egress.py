@@ -25,9 +25,9 @@ import httpcore2
 import httpx2
 
 from celeriac import Fail
-from engine.addresses import SETTING, Address, Limits, Policy, fault_of, literal
-from engine.bodies import CODINGS, Body, BrokenBody, too_large
-from engine.credentials import Credential
+from engine.outside.addresses import SETTING, Address, Limits, Policy, fault_of, literal
+from engine.outside.bodies import CODINGS, Body, BrokenBody, too_large
+from engine.outside.credentials import Credential
 
 __all__ = ["Egress", "Limits", "OpenLink", "Policy", "Target", "target_of"]
 

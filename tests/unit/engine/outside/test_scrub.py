@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac import Json
-from engine.scrub import MARK, forms_of, scrub
+from engine.outside.scrub import MARK, forms_of, scrub
 
 SECRET = 'pä/ss+w"ör\\d=1 &x'
 

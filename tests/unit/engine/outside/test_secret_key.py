@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Misconfigured
-from engine.secret_key import derive, load, parse
+from engine.outside.secret_key import derive, load, parse
 
 SECRET = random.Random(1).randbytes(32)
 TEXT = base64.b64encode(SECRET).decode()

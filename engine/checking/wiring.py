@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from engine.checking.finding import Finding, Guesses, did_you_mean, listed
+from engine.checking.outline import BODY, Outline, Vertex, Way
+from engine.checking.source import Path
 from engine.definition import TRIGGER
-from engine.finding import Finding, Guesses, did_you_mean, listed
-from engine.outline import BODY, Outline, Vertex, Way
-from engine.source import Path
 
 ERROR: Final = "error"
 """The exit every node has besides those of its type."""

@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from celeriac import Json, NodeType
+from engine.checking.source import Path
 from engine.definition import TRIGGER
 from engine.graph import Graph
 from engine.registry import Registry, UnknownNodeType
-from engine.source import Path
 
 BODY: Path = ("definition",)
 TRIGGERS: Path = (*BODY, "triggers")
