@@ -70,6 +70,10 @@ class _Ended(BaseException):
     """The segment rests or is in doubt; nothing more is to be done now."""
 
 
+class _Stopped(asyncio.CancelledError):
+    """The execution is to stop, which the ledger said before the heartbeat did."""
+
+
 @dataclass(slots=True)
 class Run:
     """One performance of a segment, with what is not written yet."""
@@ -213,7 +217,7 @@ class Executor:
             run = self._begin(work, hold, pure=pure)
             try:
                 await self._run_nodes(run)
-            except UnknownNodeType as error:
+            except (UnknownNodeType, NoChild) as error:
                 await self._put_off(run, error)
             return await self._settle(run, family)
         except asyncio.CancelledError:
@@ -329,7 +333,7 @@ class Executor:
         context = self._context(run, step, tries)
         try:
             result = await self._call(run, step, context)
-        except (_Lost, _Ended, asyncio.CancelledError):
+        except (_Lost, _Ended, asyncio.CancelledError, NoChild):
             raise
         except ChildDied as error:
             await self._give_up(run, error)
@@ -548,8 +552,8 @@ class Executor:
         await self._hand_in(op.Doubt(**self._held(run), head=run.head, reason=reason))
         raise _Ended
 
-    async def _put_off(self, run: Run, error: UnknownNodeType) -> NoReturn:
-        """This process lacks a node type that another may have (a rolling upgrade): later, at no cost to the node."""
+    async def _put_off(self, run: Run, error: Exception) -> NoReturn:
+        """This process lacks what another has or it may have again (a node type, a child): later, at no cost to the node."""
         log.warning("A segment of %s is put off: %s", run.work.facts.execution, str(error))
         due = self._services.clock.now() + _PUT_OFF
         await self._hand_in(
@@ -711,7 +715,16 @@ class Executor:
             await self._services.ledger.submit(op.Release(**self._held(run)))
 
     async def _record(self, run: Run) -> None:
-        await self._hand_in(op.Record(**self._held(run)))
+        """Write what is unwritten. Raises `_Lost`, or `_Stopped`: then nothing was written, and what was to begin has not."""
+        answer = await self._services.ledger.submit(op.Record(**self._held(run)))
+        if answer is op.Recorded.LOST:
+            raise _Lost
+        if answer is op.Recorded.STOPPING:
+            if run.hold is not None:
+                run.hold.stop = Stop.CANCELLED
+            run.entries = [each for each in run.entries if each.status != "intent"]
+            run.events = [each for each in run.events if each[0] != "node.started"]
+            raise _Stopped
         run.entries, run.events, run.blobs, run.pack = [], [], [], []
 
     async def _hand_in(self, operation: op.Operation) -> None:
@@ -810,6 +823,12 @@ class ChildDied(CeleriacError):
     """The process a node ran in died."""
 
     code = "node.child_died"
+
+
+class NoChild(CeleriacError):
+    """No child process could be started: the machine is short of processes or memory."""
+
+    code = "node.no_child"
 
 
 class NodeTimeout(CeleriacError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from engine.advance import Address
 
@@ -121,9 +122,17 @@ class Held:
     blobs: tuple[Blob, ...] = ()
 
 
+class Recorded(StrEnum):
+    """What a holder learns when it journals: go on, stop because somebody asked for it, or go away."""
+
+    HELD = "held"
+    STOPPING = "stopping"
+    LOST = "lost"
+
+
 @dataclass(frozen=True, slots=True)
 class Record(Held):
-    """Journal what has happened so far, before going on. Answers whether the fence held."""
+    """Journal what has happened so far, before going on. Answers `Recorded`; only when it is held was anything written."""
 
 
 @dataclass(frozen=True, slots=True)

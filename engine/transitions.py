@@ -198,14 +198,23 @@ def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
     return [won.get(_key(each)) if wanted.get(_key(each)) is each else None for each in claims]
 
 
-def record(batch: Batch, records: list[op.Record]) -> list[bool]:
-    """Journal what has happened so far; the segment stays where it is."""
+def record(batch: Batch, records: list[op.Record]) -> list[op.Recorded]:
+    """Journal what has happened so far; the segment stays where it is. What is to stop learns so here, before its next effect."""
     standing = _standing(records)
     rows = [_fence(each) for each in standing.values()]
     won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
-    held = [_key(each) in won and standing[_key(each)].epoch == each.epoch for each in records]
-    _journal(batch, [each for each, holds in zip(records, held, strict=True) if holds])
-    return held
+    answers = [
+        op.Recorded.LOST
+        if _key(each) not in won or standing[_key(each)].epoch != each.epoch
+        else op.Recorded.STOPPING
+        if _is_stopping(batch.rows[each.execution])
+        else op.Recorded.HELD
+        for each in records
+    ]
+    _journal(
+        batch, [each for each, answer in zip(records, answers, strict=True) if answer is op.Recorded.HELD]
+    )
+    return answers
 
 
 def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
@@ -272,7 +281,7 @@ def release(batch: Batch, releases: list[op.Release]) -> list[bool]:
         row = batch.rows[each.execution]
         body = ("segment.released", each.segment, each.now, _on(each.item))
         batch.emit(row, each.epoch, each.now, body)
-        if row.final or row.cancel_at is not None:
+        if _is_stopping(row):
             stopped.append(row.id)
             row.count(-1, each.now)
             _end_cancelled(batch, row, each.now)
@@ -363,7 +372,7 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
         batch.emit(
             row, 0, now, ("segment.lost", segment, now, _on(item, deliveries=deliveries, status=status))
         )
-        if row.final or row.cancel_at is not None:
+        if _is_stopping(row):
             stopped.append(execution)
             row.count(-1, now)
             _end_cancelled(batch, row, now)
@@ -381,7 +390,7 @@ def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
     asked = []
     for each in cancels:
         row = batch.rows[each.execution]
-        if row.final or row.cancel_at is not None:
+        if _is_stopping(row):
             continue
         row.cancel_at = each.now
         row.cancel_reason = "timed_out" if each.timed_out else each.reason
@@ -412,7 +421,9 @@ def pause(batch: Batch, pauses: list[op.Pause]) -> list[list[op.Sendable] | None
         batch.emit(
             row, 0, each.now, ("execution.resumed" if each.resume else "execution.paused", None, each.now, {})
         )
-    rows = [(name, None if _is_paused(batch, name) else now) for name, now in changed.items()]
+    rows = [
+        (name, None if _is_paused(batch, name) else now + batch.rules.grace) for name, now in changed.items()
+    ]
     found: dict[str, list[op.Sendable]] = defaultdict(list)
     for execution, *sendable in batch.connection.batch(sql.HOLD_READY, rows) if rows else ():
         if not _is_paused(batch, execution):
@@ -492,7 +503,7 @@ def _settle_execution(
     for each in group:
         if row.status is ExecutionStatus.CREATED:
             row.move(ExecutionStatus.RUNNING, each.now)
-        if row.final or row.cancel_at is not None:
+        if _is_stopping(row):
             row.count(-1, each.now)
             _end_cancelled(batch, row, each.now)
             answers[_key(each)] = op.Settled(finished=str(row.status), reply_to=row.reply_to)
@@ -609,7 +620,7 @@ def _load_joins(
 
 def _end_of(row: Row, each: op.Settle) -> str:
     """Return the state a segment ends in, given what its execution is doing."""
-    if row.final or row.cancel_at is not None:
+    if _is_stopping(row):
         return "cancelled"
     return "done" if each.error is None else "failed"
 
@@ -655,7 +666,7 @@ def _rested(batch: Batch, winners: Sequence[op.Held]) -> None:
     for each in winners:
         row = batch.rows[each.execution]
         row.count(-1, each.now)
-        if row.final or row.cancel_at is not None:
+        if _is_stopping(row):
             stopped.append(row.id)
             _end_cancelled(batch, row, each.now)
     if stopped:
@@ -779,6 +790,10 @@ def _is_paused(batch: Batch, execution: str) -> bool:
     """Whether an execution is held: its ready segments have no `due` until it goes on."""
     row = batch.rows.get(execution)
     return row is not None and row.pause_at is not None
+
+
+def _is_stopping(row: Row) -> bool:
+    return row.final or row.cancel_at is not None
 
 
 def _may_run(batch: Batch, execution: str) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 from celeriac import Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
-from engine.execute import ChildDied, NodeTimeout
+from engine.execute import ChildDied, NoChild, NodeTimeout
 from engine.programs import Step
 from engine.settings import Settings
 
@@ -65,7 +65,7 @@ class Children:
     async def call(
         self, step: Step, config: Json, context: NodeContext, timeout: float, began: Callable[[], None]
     ) -> Any:
-        """Run a node in a child. Raises what the node foresaw, `NodeCrashed` for the rest, `NodeTimeout`, or `ChildDied`.
+        """Run a node in a child. Raises what the node foresaw, `NodeCrashed` for the rest, `NodeTimeout`, `ChildDied`, `NoChild`.
 
         `began` is called when a child takes up the call: until then it waits its turn, which is none of its own time.
         """
@@ -110,7 +110,10 @@ class Children:
             await self._kill(child)
 
     async def _ready(self) -> _Child:
-        """Return a living child. One that died while it was idle took no call with it, so it costs none a delivery."""
+        """Return a living child. One that died while it was idle took no call with it, so it costs none a delivery.
+
+        Raises `NoChild` when none can be started.
+        """
         while self._idle:
             child = self._idle.pop()
             if child.lives:
@@ -126,7 +129,7 @@ class Children:
             return await self._spawn()
         except (OSError, asyncio.IncompleteReadError) as error:
             message = f"No child process could be started: {error}"
-            raise ChildDied(message) from error
+            raise NoChild(message) from error
 
     async def _spawn(self) -> _Child:
         """Start a child and wait until it has imported its nodes, which is none of any call's time."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from celeriac import Context, Effect, Fail, Json, NodeType, Retry, Route, TryAgain, Uncertain, Wait, node
 from engine import operations as op
 from engine.errors import Unavailable
-from engine.execute import ChildDied, Executor
+from engine.execute import ChildDied, Executor, NoChild
 from engine.failpoints import FailpointError
 from engine.leases import Hold, Stop, _Loop
 from engine.registry import Registry
@@ -666,6 +666,16 @@ async def test_a_child_that_dies_costs_a_delivery_and_no_attempt_and_too_many_ar
     assert at.status(name) == "waiting"
 
 
+async def test_a_machine_that_can_start_no_child_costs_neither_a_delivery_nor_an_attempt(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", NoChild("No child process could be started."), 1)
+    name = await at.run(chain("computes"))
+    assert at.segment(name, 0, "status", "deliveries", "tries") == ("backing_off", 0, 0)
+    await at.tick(10)
+    assert at.status(name) == "succeeded"
+
+
 async def test_a_pure_segment_whose_message_was_lost_twice_runs_in_a_child(at: Theatre, stage: Stage) -> None:
     name = at.start(at.push(chain("pure", "pure")))
     at.connection.run("UPDATE segment SET deliveries = 2")
@@ -1001,6 +1011,18 @@ async def test_a_cancelled_execution_whose_node_ends_first_ends_as_cancelled(at:
     await task
     assert at.status(name) == "cancelled"
     assert at.outlet.ended == [(name, None)]
+
+
+@pytest.mark.parametrize("kind", ["keyed", "once"])
+async def test_no_effect_starts_after_a_cancellation_that_the_heartbeat_has_not_brought_yet(
+    at: Theatre, stage: Stage, kind: str
+) -> None:
+    stage.tell("a", lambda ctx: at.step(op.Cancel(ctx.execution_id, NOW)) and 1)
+    name = await at.run(chain("keyed", kind))
+    assert stage.calls == ["a"]
+    assert (at.status(name), at.segments(name)) == ("cancelled", {0: "cancelled"})
+    assert statuses(at, name) == {"a": "succeeded"}
+    assert "node.started" not in at.kinds(name)
 
 
 async def test_a_node_of_a_cancelled_execution_that_cannot_be_repeated_keeps_its_intent(

@@ -237,8 +237,8 @@ def test_nothing_is_claimed_of_an_execution_that_is_paused_cancelled_or_unknown(
 
 
 def test_a_record_is_written_only_while_the_fence_holds(bench: Workbench, running: str) -> None:
-    assert bench.ask(op.Record(**held(running, epoch=1, entries=(entry("call"),))))
-    assert bench.ask(op.Record(**held(running, epoch=2, entries=(entry("late"),)))) is False
+    assert bench.ask(op.Record(**held(running, epoch=1, entries=(entry("call"),)))) is op.Recorded.HELD
+    assert bench.ask(op.Record(**held(running, epoch=2, entries=(entry("late"),)))) is op.Recorded.LOST
     assert bench.journal(running, "node", "status", "output", "epoch") == [("call", "succeeded", "1", 1)]
 
 
@@ -249,8 +249,15 @@ def test_of_two_holders_in_one_batch_the_later_one_is_heard(bench: Workbench, ru
         op.Record(**held(running, epoch=1, entries=(entry("late"),))),
         op.Record(**held(running, epoch=2, entries=(entry("call"),))),
     )
-    assert answers == [False, True]
+    assert answers == [op.Recorded.LOST, op.Recorded.HELD]
     assert bench.journal(running, "node") == [("call",)]
+
+
+def test_a_record_of_what_is_to_stop_says_so_and_writes_nothing(bench: Workbench, running: str) -> None:
+    bench.ask(op.Cancel(running, NOW))
+    answer = bench.ask(op.Record(**held(running, epoch=1, entries=(entry("call"),))))
+    assert answer is op.Recorded.STOPPING
+    assert bench.journal(running, "node") == []
 
 
 # settle
@@ -758,7 +765,7 @@ def test_a_pause_holds_what_is_ready_and_letting_go_sends_it(bench: Workbench, f
         (1, "", "default"),
         (2, "", "default"),
     ]
-    assert bench.segment(forked, 1, "due") == (NOW + 5,)
+    assert bench.segment(forked, 1, "due") == (NOW + 5 + GRACE,)
     assert bench.kinds(forked)[-2:] == ["execution.paused", "execution.resumed"]
 
 
@@ -767,7 +774,7 @@ def test_of_a_pause_and_its_end_in_one_batch_the_last_word_holds(bench: Workbenc
     bench.step(op.Pause(forked, NOW, resume=True), op.Pause(forked, NOW))
     assert bench.segment(forked, 1, "due") == (None,)
     bench.step(op.Pause(forked, NOW, resume=True), op.Pause(forked, NOW), op.Pause(forked, NOW, resume=True))
-    assert bench.segment(forked, 1, "due") == (NOW,)
+    assert bench.segment(forked, 1, "due") == (NOW + GRACE,)
 
 
 def test_an_ended_execution_cannot_be_paused(bench: Workbench) -> None:

@@ -15,7 +15,7 @@ import uvloop
 
 from celeriac import Fail, Json, Wait
 from engine.context import NodeContext
-from engine.execute import ChildDied, NodeTimeout
+from engine.execute import ChildDied, NoChild, NodeTimeout
 from engine.settings import Settings
 from tests.workbench import NOW
 from worker import children as module
@@ -131,7 +131,7 @@ async def test_a_machine_that_cannot_start_a_child_is_asked_again_and_the_node_h
     await asyncio.sleep(0)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a path of the kernel
     refusals.extend([OSError(11, "Resource temporarily unavailable")] * 3)
-    with pytest.raises(ChildDied, match="could be started"):
+    with pytest.raises(NoChild, match="could be started"):
         await call(children, "compute", {"value": 1})
     await asyncio.sleep(0)
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
