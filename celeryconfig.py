@@ -37,6 +37,7 @@ broker_transport_options = (
         "socket_timeout": 30,  # a dead connection is noticed
         "socket_connect_timeout": 5,
         "health_check_interval": 10,
+        "polling_interval": 0.2,  # how long one BRPOP waits, and so how soon an idle worker hears that it is to stop
     }
 )
 worker_pool = "worker.pool:AsyncPool"  # thousands of waiting nodes in one process; -P cannot override it

@@ -27,6 +27,8 @@ from engine.settings import Settings
 CANARY = "celeriac:canary"
 _FORGOTTEN_AFTER = 60
 """Seconds that a word waits for who was to hear it."""
+_LISTENING = 0.2
+"""Seconds after which whoever hears nothing looks whether it is to go on."""
 DOWN: tuple[type[Exception], ...] = (OperationalError, ConnectionError, OSError)
 
 
@@ -101,7 +103,7 @@ class Broker:
             if hasattr(channel, "client"):
                 # A list of ids needs no envelope: this takes a third of the time that a message takes.
                 while not ended.is_set():
-                    if (first := channel.client.blpop([queue], timeout=1)) is not None:
+                    if (first := channel.client.blpop([queue], timeout=_LISTENING)) is not None:
                         heard(_ids(first[1:]))
                         heard(_ids(channel.client.lpop(queue, 1000) or ()))
                 channel.client.delete(queue)
@@ -112,7 +114,7 @@ class Broker:
             ):
                 while not ended.is_set():
                     with suppress(TimeoutError):
-                        self._connection.drain_events(timeout=1)
+                        self._connection.drain_events(timeout=_LISTENING)
 
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
         """Return how many messages wait in each queue."""
