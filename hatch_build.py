@@ -8,10 +8,13 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+FOLDED = ("celeryconfig.py", "examples/demo.json", "examples/data")
+"""Celery's settings, and what `celeriac demo` needs; the other examples are for readers of the checkout."""
+
 
 class FoldIntoPackage(BuildHookInterface[Any]):
-    """Put celeryconfig.py beside the rooms in a built wheel, and nowhere in an editable install."""
+    """Put single files beside the rooms in a built wheel, and nowhere in an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "standard":
-            build_data["force_include"]["celeryconfig.py"] = "celeriac/_app/celeryconfig.py"
+            build_data["force_include"] |= {each: f"celeriac/_app/{each}" for each in FOLDED}
