@@ -52,7 +52,7 @@ def examples() -> Path:
     found = next((each for each in places if (each / WORKFLOW).exists()), None)
     if found is None:
         message = "This installation comes without the examples."
-        refuse("demo.missing", message, "Get them with a checkout of Celeriac.")
+        refuse("demo.missing", message, "Install Celeriac anew, or use a checkout.")
     return found
 
 
