@@ -189,6 +189,34 @@ def desk(desks: Callable[..., Desk]) -> Desk:
 
 # --- Accepting ----------------------------------------------------------------------------------------------
 
+ODD = (
+    '"',
+    "\\",
+    '\\"',
+    "{a,b}",
+    "NULL",
+    "null",
+    "",
+    " ",
+    "a\nb\tc",
+    "'",
+    "%s ?",
+    "\x01",
+    "é\u2028😀",
+    '["n",{"x":"\\\\"}]',
+)
+"""Texts that mean something to one of the forms a batch takes on its way."""
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_whatever_a_text_holds_is_stored_as_it_is(desk: Desk, text: str) -> None:
+    execution = desk.start(desk.push(PURE)).execution
+    entries = (op.Entry("a", "succeeded", output=op.Payload(text)), op.Entry("b", "succeeded"))
+    assert desk.settle(execution, entries=entries, output=op.Payload(text)) is not None
+    rows = desk.rows("SELECT output FROM journal WHERE execution_id = ? ORDER BY node", execution)
+    assert rows == [(text,), (None,)]
+    assert desk.row("SELECT output FROM execution WHERE id = ?", execution) == (text,)
+
 
 def test_a_start_with_a_known_key_answers_with_the_first_execution(desk: Desk) -> None:
     active = desk.push(CHAIN)

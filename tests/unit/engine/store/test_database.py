@@ -178,7 +178,7 @@ def test_a_batch_goes_to_the_server_as_arrays(postgres: PostgresConnection, raw:
     raw.made.description, raw.made.rows = "some", [("a", 1)]
     assert postgres.batch(RAISE, [("a", 1), ("b", 2)]) == [("a", 1)]
     postgres.insert(ADD, [("a", 1)])
-    assert [parameters for _, parameters in raw.made.done] == [[["a", "b"], [1, 2]], [["a"], [1]]]
+    assert [parameters for _, parameters in raw.made.done] == [['{"a","b"}', "{1,2}"], ['{"a"}', "{1}"]]
     assert (postgres.batch(RAISE, []), len(raw.made.done)) == ([], 2)
     postgres.insert(ADD, [])
     assert len(raw.made.done) == 2

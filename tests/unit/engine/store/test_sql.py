@@ -31,4 +31,4 @@ def test_an_insertion_is_one_row_for_sqlite_and_arrays_for_postgresql() -> None:
 def test_rows_become_a_document_or_columns() -> None:
     rows = [("a", 1), ("b", None)]
     assert as_document(rows) == '[["a",1],["b",null]]'
-    assert as_arrays(rows) == [["a", "b"], [1, None]]
+    assert as_arrays(rows) == ['{"a","b"}', "{1,NULL}"]
