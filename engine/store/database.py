@@ -10,7 +10,8 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -246,13 +247,20 @@ class PostgresDatabase:
 
 
 class PostgresConnection:
-    """One connection to the server."""
+    """One connection to the server.
+
+    Within a transaction statements are sent one after the other, and only for rows is waited: a batch of the pen makes a
+    dozen statements and three or four journeys. What befell a statement without rows is raised by the next one with some,
+    or by the commit, and the transaction is lost either way.
+    """
 
     dialect = "postgresql"
 
     def __init__(self, raw: psycopg.Connection[Row]) -> None:
         self._raw = raw
         self._cursor = raw.cursor()
+        self._silent = raw.cursor()
+        self._underway = ExitStack()
         self._texts: dict[str, str] = {}
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -273,16 +281,20 @@ class PostgresConnection:
 
     def begin(self) -> None:
         """Open a transaction."""
-        self._cursor.execute("BEGIN")
+        self._underway.enter_context(self._raw.pipeline())
+        self._silent.execute("BEGIN")
 
     def commit(self) -> None:
         """Commit."""
-        self._cursor.execute("COMMIT")
+        self._silent.execute("COMMIT")
+        self._underway.close()
 
     def rollback(self) -> None:
         """Roll back, if there is still someone to tell."""
         with suppress(Exception):
-            self._cursor.execute("ROLLBACK")
+            self._underway.close()
+        with suppress(Exception):
+            self._silent.execute("ROLLBACK")
 
     def now(self) -> int:
         """Return the server's time."""
@@ -293,5 +305,14 @@ class PostgresConnection:
         self._raw.close()
 
     def _execute(self, text: str, parameters: Sequence[Any]) -> list[Row]:
+        if not _answers(text):
+            self._silent.execute(text, parameters)
+            return []
         self._cursor.execute(text, parameters)
-        return self._cursor.fetchall() if self._cursor.description else []
+        return self._cursor.fetchall()
+
+
+@cache
+def _answers(text: str) -> bool:
+    """Whether a statement has rows to wait for."""
+    return text.lstrip().startswith(("SELECT", "WITH")) or "RETURNING" in text

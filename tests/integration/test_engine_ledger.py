@@ -491,6 +491,20 @@ def test_one_bad_operation_costs_the_others_of_its_batch_nothing(desk: Desk) -> 
     assert all(desk.gapless(each) for each in executions)
 
 
+def test_a_refusal_that_is_told_late_befalls_the_work_that_earned_it(desk: Desk) -> None:
+    active = desk.push(PURE)
+
+    def twice(connection: Connection) -> None:
+        connection.run("INSERT INTO project (id, name, created_at) VALUES (?, 'again', 0)", (active.project,))
+
+    wishes = [desk.wish(active) for _ in range(5)]
+    answers = desk.ledger.step([*wishes[:3], twice, *wishes[3:]])
+    assert isinstance(answers[3], Exception)
+    assert desk.database.judge(answers[3]) == "own"
+    assert all(isinstance(each, op.Started) for index, each in enumerate(answers) if index != 3)
+    assert len(desk.rows("SELECT id FROM execution")) == 5
+
+
 class Flaky:
     """A database whose connection is lost at a commit: after it was carried out, or before."""
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -153,6 +154,9 @@ class Raw:
 
     def cursor(self) -> Cursor:
         return self.made
+
+    def pipeline(self) -> nullcontext[None]:
+        return nullcontext()
 
     def close(self) -> None:
         self.closed = True
