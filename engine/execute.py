@@ -278,11 +278,13 @@ class Executor:
             "started_at": facts.created_at,
         }
         run = Run(work, pure, work.epoch, hold, values, nodes)
-        try:
-            draws = Draws(self._services.secret, f"{facts.execution}\x1f@vars", facts.created_at)
-            values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
-        except ExpressionError as error:
-            run.unready = error
+        values["vars"] = {}
+        if facts.program.plan.variables:
+            try:
+                draws = Draws(self._services.secret, f"{facts.execution}\x1f@vars", facts.created_at)
+                values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
+            except ExpressionError as error:
+                run.unready = error
         return run
 
     async def _run_nodes(self, run: Run) -> None:

@@ -155,16 +155,26 @@ class LedgerThread:
 
     def __init__(self, ledger: Ledger, *, name: str = "ledger") -> None:
         self._ledger = ledger
-        self._waiting: deque[tuple[Work, asyncio.Future[Any] | _Box]] = deque()
+        self._waiting: deque[_Asked] = deque()
+        self._handed: dict[asyncio.AbstractEventLoop, list[_Asked]] = {}
         self._some = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Work) -> asyncio.Future[Any]:
-        """Hand in work from a coroutine; the future brings its answer after the commit."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._put(work, future)
+        """Hand in work from a coroutine; the future brings its answer after the commit.
+
+        What an event loop asks for in one of its rounds goes to the thread together: one wake-up, and one commit.
+        """
+        self._see_that_it_runs()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        handed = self._handed.get(loop)
+        if handed is None:
+            handed = self._handed[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        handed.append((work, future))
         return future
 
     def ask(self, work: Work, patience: float = 30.0) -> Any:
@@ -174,15 +184,13 @@ class LedgerThread:
     def ask_all(self, work: Sequence[Work], patience: float = 30.0) -> list[Any]:
         """Hand in several at once, so that they share commits, and wait for all answers. Raises the first failure."""
         boxes = [_Box() for _ in work]
-        for each, box in zip(work, boxes, strict=True):
-            self._put(each, box)
+        self._put(list(zip(work, boxes, strict=True)))
         return [box.wait(patience) for box in boxes]
 
     def ask_each(self, work: Sequence[Work], patience: float = 30.0) -> list[Any]:
         """The same, but what befell one piece of work stands in its place among the answers, and is not raised."""
         boxes = [_Box() for _ in work]
-        for each, box in zip(work, boxes, strict=True):
-            self._put(each, box)
+        self._put(list(zip(work, boxes, strict=True)))
         return [box.look(patience) for box in boxes]
 
     def close(self) -> None:
@@ -192,13 +200,23 @@ class LedgerThread:
             self._some.notify()
         self._thread.join(timeout=30)
 
-    def _put(self, work: Work, answer: asyncio.Future[Any] | _Box) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked = self._handed.pop(loop)
+        try:
+            self._put(asked)
+        except Unavailable as error:
+            self._deliver(asked, [error] * len(asked))
+
+    def _put(self, asked: Sequence[_Asked]) -> None:
         with self._some:
-            if self._closing:
-                message = "This process is stopping."
-                raise Unavailable(message)
-            self._waiting.append((work, answer))
+            self._see_that_it_runs()
+            self._waiting.extend(asked)
             self._some.notify()
+
+    def _see_that_it_runs(self) -> None:
+        if self._closing:
+            message = "This process is stopping."
+            raise Unavailable(message)
 
     def _run(self) -> None:
         while True:
@@ -213,7 +231,7 @@ class LedgerThread:
         self._ledger.close()
 
     @staticmethod
-    def _deliver(batch: list[tuple[Work, asyncio.Future[Any] | _Box]], answers: list[Any]) -> None:
+    def _deliver(batch: Sequence[_Asked], answers: Sequence[Any]) -> None:
         """Wake each event loop once, however many of its coroutines have an answer."""
         loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
         for (_, waiter), answer in zip(batch, answers, strict=True):
@@ -250,6 +268,9 @@ class _Box:
             message = "The ledger has not answered in time; the request may still be carried out."
             raise Unavailable(message)
         return self._answer
+
+
+_Asked = tuple[Work, asyncio.Future[Any] | _Box]
 
 
 def _unavailable(error: Exception, verdict: Verdict, *, known: bool) -> Unavailable:

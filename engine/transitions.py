@@ -28,6 +28,9 @@ Key = tuple[str, int, str]
 HeldT = TypeVar("HeldT", bound=op.Held)
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 class Room(Protocol):
     """How much more a queue's broker should hold; an estimate, never the truth."""
 
@@ -100,7 +103,7 @@ class Batch:
         """Append one packed row of events: a gapless range of the execution's sequence."""
         if not bodies:
             return
-        text = json.dumps(bodies, separators=(",", ":"))
+        text = _ENCODER.encode(bodies)
         self.events.append((row.id, row.project, row.seq + 1, len(bodies), epoch, now, text))
         row.seq += len(bodies)
         row.dirty = True

@@ -252,7 +252,7 @@ def held_back(ledger: LedgerThread) -> tuple[threading.Event, threading.Event]:
         busy.set()
         assert go_on.wait(5)
 
-    ledger._put(wait, _Ignored())  # type: ignore[arg-type]
+    ledger._put([(wait, _Ignored())])  # type: ignore[list-item]
     return busy, go_on
 
 
