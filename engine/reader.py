@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from engine.errors import Unavailable
 from engine.store.database import Connection, Database
@@ -15,17 +16,34 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Runs queries in threads. A query is a function of a connection and must not write."""
+    """Runs queries in threads. A query is a function of a connection and must not write.
+
+    The threads are its own: an executor's futures cost more than a query by key does.
+    """
 
     def __init__(self, database: Database, threads: int = 2) -> None:
         self._database = database
         self._local = threading.local()
         self._open: list[Connection] = []
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        self._asked: SimpleQueue[tuple[Callable[[Connection], Any], asyncio.Future[Any]] | None] = (
+            SimpleQueue()
+        )
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"reader_{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for each in self._threads:
+            each.start()
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Return what the query returns. Raises `Unavailable` when the database cannot be reached."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.ask, query)
+        if self._closed:
+            message = "This process is stopping."
+            raise Unavailable(message)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._asked.put((query, future))
+        return await future
 
     def ask(self, query: Callable[[Connection], T]) -> T:
         """The same from a thread, in that thread."""
@@ -48,11 +66,28 @@ class Reader:
                 repeated = True
 
     def close(self) -> None:
-        """Close every connection."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for each in self._open:
-            each.close()
+        """Answer what was asked, then close every connection."""
+        self._closed = True
+        for _ in self._threads:
+            self._asked.put(None)
+        for each in self._threads:
+            each.join()
+        for connection in self._open:
+            connection.close()
         self._open.clear()
+
+    def _run(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            query, future = asked
+            if future.cancelled():
+                continue
+            answer, failure = None, None
+            try:
+                answer = self.ask(query)
+            except Exception as error:  # any: it is for whoever asked  # noqa: BLE001
+                failure = error
+            with suppress(RuntimeError):  # the event loop has ended before its answer came
+                future.get_loop().call_soon_threadsafe(_resolve, future, answer, failure)
 
     def _connection(self) -> Connection:
         found: Connection | None = getattr(self._local, "connection", None)
@@ -68,3 +103,12 @@ class Reader:
             self._open.remove(found)
             found.rollback()
             found.close()
+
+
+def _resolve(future: asyncio.Future[Any], answer: Any, failure: Exception | None) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(answer)
+    else:
+        future.set_exception(failure)

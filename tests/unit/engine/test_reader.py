@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,4 +84,32 @@ async def test_a_query_that_is_wrong_says_so_and_keeps_the_connection(
         reader.ask(troubled("own", 1))
     assert reader.ask(troubled("own", 0)) == [(1,)]
     assert database.opened == 1
+    assert await reader.read(troubled("own", 0)) == [(1,)]
+
+
+async def test_what_was_asked_is_answered_before_the_end_and_nothing_is_taken_after_it(
+    database: Judging,
+) -> None:
+    reader = Reader(database)
+    asked = asyncio.gather(*(reader.read(troubled("own", 0)) for _ in range(5)))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(reader.close)
+    assert await asked == [[(1,)]] * 5
+    with pytest.raises(Unavailable, match="stopping"):
+        await reader.read(troubled("own", 0))
+
+
+async def test_who_has_stopped_waiting_for_an_answer_disturbs_nobody(reader: Reader) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Connection) -> None:
+        busy.set()
+        assert go_on.wait(5)
+
+    waiting = asyncio.create_task(reader.read(slow))
+    await asyncio.to_thread(busy.wait, 5)
+    waiting.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
     assert await reader.read(troubled("own", 0)) == [(1,)]
