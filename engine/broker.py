@@ -5,6 +5,7 @@ A broker holds hints that may vanish. Nothing here may be needed for correctness
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from collections import defaultdict
@@ -55,20 +56,10 @@ class Broker:
     def publish(self, messages: Iterable[segment]) -> None:
         """Send messages in one batch. Raises one of `DOWN` when some may not have been sent; nobody then knows which."""
         with self._answering() as channel:
-            producer: Any = Producer(channel, auto_declare=False)
-            with producer.batch(500):
-                for each in messages:
-                    task_id = str(uuid.uuid4())
-                    producer.publish(
-                        [list(each.args), {}, {}],
-                        serializer="json",
-                        exchange="",
-                        routing_key=each.options["queue"],
-                        correlation_id=task_id,
-                        delivery_mode=1,
-                        headers=_headers(task_id),
-                        retry=False,
-                    )
+            if hasattr(channel, "client"):
+                _push(channel.client, messages)
+            else:
+                _produce(channel, messages)
 
     def tell(self, ended: Iterable[tuple[str, str]]) -> None:
         """Send the ids of ended executions to the queues (first of each pair) that wait for them. Raises one of `DOWN`.
@@ -82,7 +73,7 @@ class Broker:
             if hasattr(channel, "client"):
                 pipe = channel.client.pipeline(transaction=False)
                 for queue, executions in of_queue.items():
-                    pipe.rpush(queue, *executions)
+                    pipe.rpush(queue, " ".join(executions))
                     pipe.expire(queue, _FORGOTTEN_AFTER)
                 pipe.execute()
                 return
@@ -101,11 +92,10 @@ class Broker:
         """Hand over the ids that are told to a queue of one's own, until `ended` is set. Raises one of `DOWN`."""
         with self._answering() as channel:
             if hasattr(channel, "client"):
-                # A list of ids needs no envelope: this takes a third of the time that a message takes.
+                # Ids need no envelope: this takes a third of the time that a message takes.
                 while not ended.is_set():
-                    if (first := channel.client.blpop([queue], timeout=_LISTENING)) is not None:
-                        heard(_ids(first[1:]))
-                        heard(_ids(channel.client.lpop(queue, 1000) or ()))
+                    if (told := channel.client.blpop([queue], timeout=_LISTENING)) is not None:
+                        heard(told[1].decode(errors="replace").split())
                 channel.client.delete(queue)
                 return
             own = Queue(queue, exchange=Exchange(""), durable=False, auto_delete=True)
@@ -160,11 +150,6 @@ class Broker:
             raise OperationalError(message) from error
 
 
-def _ids(told: Iterable[bytes]) -> list[str]:
-    """Read ids that anyone may have written."""
-    return [each.decode(errors="replace") for each in told]
-
-
 def _told(message: Any) -> list[str]:
     """Read the ids of a message that anyone may have written."""
     try:
@@ -172,6 +157,60 @@ def _told(message: Any) -> list[str]:
     except (KombuError, ValueError):
         return []
     return [each for each in body if isinstance(each, str)] if isinstance(body, list) else []
+
+
+def _produce(channel: Any, messages: Iterable[segment]) -> None:
+    """Send messages in the way of any transport."""
+    producer: Any = Producer(channel, auto_declare=False)
+    with producer.batch(500):
+        for each in messages:
+            task_id = str(uuid.uuid4())
+            producer.publish(
+                [list(each.args), {}, {}],
+                serializer="json",
+                exchange="",
+                routing_key=each.options["queue"],
+                correlation_id=task_id,
+                delivery_mode=1,
+                headers=_headers(task_id),
+                retry=False,
+            )
+
+
+def _push(client: Any, messages: Iterable[segment]) -> None:
+    """Put messages on their lists as kombu's Redis transport does, which takes six times as long to write one.
+
+    Celery's own consumer reads them, so tests/integration holds the two forms to be the same.
+    """
+    of_queue: dict[str, list[str]] = defaultdict(list)
+    for each in messages:
+        of_queue[each.options["queue"]].append(_envelope(each))
+    pipe = client.pipeline(transaction=False)
+    for queue, texts in of_queue.items():
+        pipe.lpush(queue, *texts)
+    pipe.execute()
+
+
+def _envelope(message: segment) -> str:
+    """Return a message as kombu's virtual transports keep it."""
+    task_id, tag = str(uuid.uuid4()), str(uuid.uuid4())
+    body = json.dumps([list(message.args), {}, {}]).encode()
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": _headers(task_id),
+            "properties": {
+                "correlation_id": task_id,
+                "delivery_mode": 1,
+                "delivery_info": {"exchange": "", "routing_key": message.options["queue"]},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": tag,
+            },
+        }
+    )
 
 
 def _headers(task_id: str) -> dict[str, Any]:
