@@ -86,7 +86,7 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
             runs = (
                 _arrive(segment, address, joins, decision.joins, taken=taken)
                 if is_join(segment)
-                else taken or segment.last
+                else taken or segment.ends
             )
             if runs:
                 decision.ready.append(address)
@@ -129,4 +129,4 @@ def _arrive(
     if arrivals.pending > 0:
         return None
     arrivals.decided = True
-    return segment.last or (segment.join.mode == "all" and arrivals.taken > 0)
+    return segment.ends or (segment.join.mode == "all" and arrivals.taken > 0)

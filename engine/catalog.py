@@ -15,9 +15,10 @@ from typing import Any
 
 from celeriac import Json
 from engine.clock import Clock
+from engine.cutting import build
 from engine.definition import Workflow, content_hash
 from engine.errors import Conflict, NotFound
-from engine.plan import Plan, build
+from engine.plan import Plan
 from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection

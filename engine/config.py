@@ -20,6 +20,11 @@ def schema_of(node_type: NodeType) -> dict[str, Any]:
     return node_type.config_schema()
 
 
+def braced(text: str) -> str:
+    """Return an expression with braces around it, whether it was written with or without."""
+    return text if "{{" in text or "{%" in text else f"{{{{ {text} }}}}"
+
+
 def with_braces(config: Mapping[str, Json], node_type: NodeType) -> dict[str, Json]:
     """Return the config with braces around every bare expression."""
     schema = schema_of(node_type)
@@ -31,7 +36,7 @@ def _braced(value: Json, schema: Mapping[str, Any], definitions: Mapping[str, An
     if reference:
         schema = definitions.get(reference.removeprefix("#/$defs/"), {})
     if schema.get(EXPRESSION) and isinstance(value, str):
-        return value if "{{" in value or "{%" in value else f"{{{{ {value} }}}}"
+        return braced(value)
     for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         value = _braced(value, choice, definitions)
     if isinstance(value, dict):

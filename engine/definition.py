@@ -11,6 +11,9 @@ from typing import Any, Literal
 from celeriac import Effect, Json
 from celeriac.duration import seconds
 
+SCOPE = "scope"
+"""The type of a node whose work is a body of nodes."""
+
 TRIGGER = "trigger"
 """The id of the implicit node that edges start from."""
 
@@ -22,6 +25,7 @@ SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 
 JoinMode = Literal["all", "any", "n"]
 OnUncertain = Literal["ask", "fail", "retry"]
+OnItemError = Literal["fail", "null", "drop", "partition"]
 EdgeKind = Literal["success", "error", "timeout", "any"]
 
 
@@ -108,8 +112,102 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class ForEach:
+    """Perform a body once for each of `items` (an expression), `concurrency` of them at a time.
+
+    So many failed items are tolerated: `tolerate_count` or `tolerate_percent`; when neither is said, none for
+    `on_item_error` "fail", and else all. `until` ends it early, when it is true of what has finished.
+    """
+
+    items: str
+    name: str | None = None
+    concurrency: int | None = None
+    batch: int = 1
+    on_item_error: OnItemError = "fail"
+    tolerate_count: int | None = None
+    tolerate_percent: float | None = None
+    until: str | None = None
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> ForEach:
+        """Read the JSON form."""
+        tolerate = body.get("tolerate", {})
+        return cls(
+            items=body["items"],
+            name=body.get("as"),
+            concurrency=body.get("concurrency"),
+            batch=body.get("batch", 1),
+            on_item_error=body.get("on_item_error", "fail"),
+            tolerate_count=tolerate.get("count"),
+            tolerate_percent=tolerate.get("percent"),
+            until=body.get("until"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Perform a body again and again: while one expression is true, or until another is."""
+
+    condition: str
+    until: bool
+    max_iterations: int = 1000
+    initial: Json = None
+    collect: bool = False
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Loop:
+        """Read the JSON form."""
+        until = "until" in body
+        return cls(
+            condition=body["until" if until else "while"],
+            until=until,
+            max_iterations=body.get("max_iterations", 1000),
+            initial=body.get("initial"),
+            collect=body.get("collect", False),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A graph inside a node. Without an `output` of its own its result is what its leaves came to."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    output: Json = None
+    has_output: bool = False
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Body:
+        """Read the JSON form."""
+        return cls(
+            nodes=tuple(_node(each) for each in body["nodes"]),
+            edges=tuple(_edge(each) for each in body.get("edges", ())),
+            output=body.get("output"),
+            has_output="output" in body,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What follows a scope's failure, for the errors it names; without names for all."""
+
+    on: tuple[str, ...]
+    excluding: tuple[str, ...]
+    body: Body
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Handler:
+        """Read the JSON form."""
+        return cls(tuple(body.get("on", ())), tuple(body.get("except", ())), Body.parse(body["body"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """A vertex. `None` means: not said, so the workflow's or the node type's own rule holds."""
+    """A vertex. `None` means: not said, so the workflow's or the node type's own rule holds.
+
+    `body` is a scope's; `each` and `loop` repeat the body, or the node itself; `compensate` undoes it when the scope around
+    it fails later.
+    """
 
     id: str
     type: str
@@ -121,6 +219,12 @@ class Node:
     queue: str | None
     effect: Effect | None
     on_uncertain: OnUncertain
+    body: Body | None = None
+    each: ForEach | None = None
+    loop: Loop | None = None
+    catch: tuple[Handler, ...] = ()
+    last: Body | None = None
+    compensate: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +292,14 @@ def _node(body: Mapping[str, Any]) -> Node:
         queue=body.get("queue"),
         effect=Effect(body["effect"]) if "effect" in body else None,
         on_uncertain=body.get("on_uncertain", "ask"),
+        body=Body.parse(body["body"]) if "body" in body else None,
+        each=ForEach.parse(body["for_each"]) if "for_each" in body else None,
+        loop=Loop.parse(body["loop"]) if "loop" in body else None,
+        catch=tuple(Handler.parse(each) for each in body.get("catch", ())),
+        last=Body.parse(body["finally"]) if "finally" in body else None,
+        compensate=_node({"id": f"{body['id']}@undo", **body["compensate"]})
+        if "compensate" in body
+        else None,
     )
 
 

@@ -12,7 +12,7 @@ import dataclasses
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
@@ -20,27 +20,43 @@ from celeriac import Effect, Fail, Json, NodeError, Route, TryAgain, Uncertain, 
 from engine import operations as op
 from engine import retry
 from engine.clock import Clock
+from engine.containers import SLICE, Done, Open, Outcome, Stay, decide
 from engine.context import NodeContext, Surroundings
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
 from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
 from engine.failure import TIMED_OUT, error_of, knows_outcome
+from engine.fans import Fan
 from engine.leases import Hold, Leases, Stop
 from engine.ledger import LedgerThread
 from engine.outside.scrub import scrub
-from engine.plan import OUTPUT, Exit
+from engine.plan import BEGIN, OUTPUT, Container, Exit, Plan, item_in, item_of, split_item
 from engine.programs import Programs, Step
 from engine.reader import Reader
 from engine.registry import UnknownNodeType
 from engine.settings import Settings
-from engine.snapshots import Past, Reference, Work, context_of, load, read_outputs
+from engine.snapshots import (
+    Past,
+    Reference,
+    Work,
+    context_of,
+    items_of,
+    load,
+    read_outcomes,
+    read_outputs,
+    read_undone,
+    still_running,
+)
+from engine.store.database import Connection
 
 log = logging.getLogger(__name__)
 
 UNCERTAIN = "effect.uncertain"
 TRIGGER = "trigger"
 _PUT_OFF = 10_000
+_MOMENT = 100
+"""Milliseconds until it is looked again whether what was told to stop has stopped."""
 
 
 class Children(Protocol):
@@ -70,6 +86,14 @@ class _Ended(BaseException):
     """The segment rests or is in doubt; nothing more is to be done now."""
 
 
+class _Spread(BaseException):
+    """A container rests while what it has opened runs."""
+
+    def __init__(self, settled: op.Settled, horizon: float) -> None:
+        self.settled = settled
+        self.horizon = horizon
+
+
 class _Stopped(asyncio.CancelledError):
     """The execution is to stop, which the ledger said before the heartbeat did."""
 
@@ -95,6 +119,8 @@ class Run:
     ports: tuple[str, ...] = ("out",)
     failed: NodeError | None = None
     unready: ExpressionError | None = None
+    failures: int = 0
+    inline: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -215,10 +241,16 @@ class Executor:
                 hold.task = asyncio.current_task()
                 failpoint("claim.after")
             run = self._begin(work, hold, pure=pure)
+            run.inline = self._budget(family)
             try:
-                await self._run_nodes(run)
+                if work.hi is None:
+                    await self._run_nodes(run)
+                else:
+                    await self._run_chunk(run, work.hi)
             except (UnknownNodeType, NoChild) as error:
                 await self._put_off(run, error)
+            except _Spread as opened:
+                return await self._follow(run, opened.settled, family, opened.horizon)
             return await self._settle(run, family)
         except asyncio.CancelledError:
             if run is not None:
@@ -278,6 +310,8 @@ class Executor:
             "started_at": facts.created_at,
         }
         run = Run(work, pure, work.epoch, hold, values, nodes)
+        if work.segment.region and work.hi is None:
+            self._name_items(values, work)
         values["vars"] = {}
         if facts.program.plan.variables:
             try:
@@ -292,7 +326,7 @@ class Executor:
         steps = run.work.facts.program.steps(run.work.segment.id)
         for index, step in enumerate(steps):
             run.head = index
-            if step.node.id == TRIGGER:
+            if step.node.type in (TRIGGER, BEGIN):
                 continue
             if index % 64 == 63:
                 await asyncio.sleep(0)
@@ -303,7 +337,7 @@ class Executor:
                 return
             if index < len(steps) - 1 and "out" not in run.ports:
                 run.ports = ()
-                if run.work.segment.last:  # the output runs whatever is skipped before it
+                if run.work.segment.ends:  # the output runs whatever is skipped before it
                     run.head = len(steps) - 1
                     await self._attempt(run, steps[-1], None)
                 return
@@ -314,7 +348,7 @@ class Executor:
             self._succeed(run, step, past.output, started_at=run.work.ready_at)
             return True
         context = context_of(past)
-        if context is None:
+        if context is None or past.status == "caught":
             return False
         if past.status == "failed":
             error = past.error if isinstance(past.error, dict) else {}
@@ -372,9 +406,11 @@ class Executor:
         at, node = self._services, step.node
         if run.unready is not None:
             raise run.unready
+        if node.ends:
+            return self._render_output(run, step, self._scope(run, node.id))
+        if node.container is not None:
+            return await self._conduct(run, step, node.container)
         scope = self._scope(run, node.id)
-        if node.id == OUTPUT:
-            return self._render_output(run, scope)
         if step.type is None:
             message = f"The plan names {node.type}, which has no node type."
             raise Fail("node.unknown_type", message)
@@ -408,16 +444,240 @@ class Executor:
             raise _Lost
         return _clean(result, context.secrets) if context.secrets else result
 
-    def _render_output(self, run: Run, scope: Scope) -> Json:
-        """Return the execution's result: as the author says, or the outputs of the leaves that ran."""
-        program = run.work.facts.program
-        if program.outputs is not None:
-            return program.outputs.render(scope)
-        return {
+    @staticmethod
+    def _render_output(run: Run, step: Step, scope: Scope) -> Json:
+        """Return the result of an execution or of an instance: as the author says, or what the leaves that ran came to."""
+        node, program = step.node, run.work.facts.program
+        template = program.outputs if node.type == OUTPUT else step.parts.get("output")
+        if template is not None:
+            return template.render(scope)
+        found = {
             name: context.get("output")
-            for name in program.plan.leaves
+            for name in node.needs
             if isinstance(context := run.nodes.get(name), dict) and name != TRIGGER
         }
+        return found if node.type == OUTPUT or len(node.needs) != 1 else found.get(node.needs[0])
+
+    async def _conduct(self, run: Run, step: Step, container: Container) -> Json:
+        """Ask a container what comes next: open instances and rest, or go on with what they came to."""
+        at, work = self._services, run.work
+        facts, plan, node = work.facts, work.facts.program.plan, step.node
+        fan = work.fan if run.head == work.head else None
+        outcomes: dict[int, list[Outcome]] = {}
+        undone: list[int] = []
+        if fan is not None:
+            await self._until_stopped(run, step)
+
+            def look(connection: Connection) -> None:
+                latest = fan.opened - 1 if container.loop is not None else None
+                outcomes.update(
+                    read_outcomes(connection, plan, facts.execution, work.item, container, latest)
+                )
+                undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
+
+            await at.reader.read(look)
+        scope = self._scope(run, node.id)
+
+        def ask(name: str, **more: Json) -> Json:
+            return step.parts[name].render(scope.with_names(more) if more else scope)
+
+        try:
+            action = decide(
+                container,
+                ask,
+                fan,
+                outcomes,
+                now=at.clock.now(),
+                chunked=plan.regions[container.body].chunked,
+                most=at.settings.limits.map_items,
+                undone=undone,
+            )
+        except (Fail, ExpressionError):
+            await self._close(run, fan)
+            raise
+        if isinstance(action, Open):
+            await self._open(run, plan, action)
+        if isinstance(action, Stay):
+            await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
+        await self._close(run, fan)
+        if isinstance(action, Done):
+            return action.value
+        found = await at.reader.read(
+            lambda connection: read_outcomes(connection, plan, facts.execution, work.item, container)
+        )
+        return [each.value for each in found.get(container.body, ())]
+
+    async def _open(self, run: Run, plan: Plan, action: Open) -> NoReturn:
+        """Journal the items, by slices as they will be read, and open the first instances."""
+        fan, limits = action.fan, self._services.settings.limits
+        region = plan.regions[fan.region]
+        size = fan.size if region.chunked else SLICE
+        now = self._services.clock.now()
+        for first in range(0, len(action.values or ()), size):
+            text = encode((action.values or [])[first : first + size], limits.output_bytes)
+            payload, blob = place(text, limits.blob_from_bytes)
+            run.blobs.extend([blob] if blob else [])
+            name, item = items_of(region), item_of(run.work.item, fan.first + first)
+            run.entries.append(op.Entry(name, "items", output=payload, started_at=now, item=item))
+        if action.error is not None:
+            error = json.dumps(action.error)
+            run.entries.append(op.Entry(region.owner, "caught", error=error, started_at=now))
+        run.events.append(
+            ("node.opened", region.owner, now, {"region": region.name, "from": fan.first, "count": fan.count})
+        )
+        await self._spread(run, fan=fan.to_text(), due=fan.deadline)
+
+    async def _spread(
+        self, run: Run, *, fan: str | None = None, ended: int = 0, due: int | None = None
+    ) -> NoReturn:
+        at = self._services
+        horizon = at.leases.horizon()
+        if run.hold is not None:
+            run.hold.task = None
+        spread = op.Spread(
+            **self._held(run),
+            owner=at.owner,
+            lease=at.settings.timing.lease,
+            inline=run.inline,
+            head=run.head,
+            fan=fan,
+            ended=ended,
+            due=due,
+        )
+        settled: op.Settled | None = await at.ledger.submit(spread)
+        if settled is None:
+            raise _Lost
+        raise _Spread(settled, horizon)
+
+    async def _close(self, run: Run, fan: Fan | None) -> None:
+        """Stop the instances that a container goes on without."""
+        if fan is not None and not fan.over:
+            await self._hand_in(op.Close(**self._held(run)))
+            run.entries, run.events, run.blobs, run.pack = [], [], [], []
+
+    async def _until_stopped(self, run: Run, step: Step) -> None:
+        """Rest a moment while something inside a container, told to stop, still runs: what it does may have to be undone."""
+        at, work = self._services, run.work
+        if work.fan is None or not work.fan.failed:
+            return
+        first, beyond = work.facts.program.plan.inside[step.node.id]
+        name, item = work.facts.execution, work.item
+        if await at.reader.read(lambda connection: still_running(connection, name, item, first, beyond)):
+            due = at.clock.now() + _MOMENT
+            await self._hand_in(op.Suspend(**self._held(run), due=due, head=run.head))
+            raise _Ended
+
+    async def _run_chunk(self, run: Run, hi: int) -> None:
+        """Perform the only segment of a region for many items. What each came to is kept together."""
+        work, at = run.work, self._services
+        region = work.facts.program.plan.regions[work.segment.region]
+        parent, first = split_item(work.item)
+        items = work.items.get(region.id)
+        values: list[Json] = []
+        errors: dict[str, Json] = {}
+        began = at.clock.now()
+        for index in range(first, hi + 1):
+            if index % 64 == 63:
+                await asyncio.sleep(0)
+            item = items[index - first] if isinstance(items, list) else None
+            try:
+                values.append(await self._perform_item(run, item_of(parent, index), item))
+            except (ExpressionError, Fail, NodeFailed) as error:
+                values.append(None)
+                errors[str(index)] = error_of(error).to_json()
+        limits = at.settings.limits
+        payload, blob = place(encode(values, limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend([blob] if blob else [])
+        text = json.dumps(errors) if errors else None
+        run.entries.append(
+            op.Entry(
+                region.end,
+                "chunk",
+                output=payload,
+                error=text,
+                started_at=began,
+                ended_at=at.clock.now(),
+            )
+        )
+        run.failures = len(errors)
+
+    async def _perform_item(self, run: Run, item: str, value: Json) -> Json:
+        """Perform the nodes of a chunk for one item. Raises what makes the item fail."""
+        work, at = run.work, self._services
+        run.nodes = dict(work.outputs)
+        run.values = {**run.values, "nodes": run.nodes}
+        self._name_items(run.values, work, item, value)
+        failed = False
+        steps = work.facts.program.steps(work.segment.id)
+        for step in steps:
+            node = step.node
+            if node.type == BEGIN or (failed and not node.ends):
+                continue
+            name = f"{work.facts.execution}\x1f{node.id}\x1f{item}"
+            scope = Scope(run.values, Draws(at.secret, name, work.ready_at))
+            if node.ends:
+                return self._render_output(run, step, scope)
+            context = NodeContext(
+                work.facts.execution,
+                node.id,
+                item,
+                1,
+                work.ready_at,
+                work.facts.project,
+                None,
+                None,
+                at.settings.limits.log_lines,
+            )
+            try:
+                result = await self._compute(run, step, context, scope)
+                result, ports = (
+                    (result.value, result.ports) if isinstance(result, Route) else (result, ("out",))
+                )
+                encode(result, at.settings.limits.output_bytes)
+            except Exception as error:
+                if node.on_error.action != "continue":
+                    raise NodeFailed(error_of(error)) from error
+                run.nodes[node.id] = {"output": node.on_error.default, "error": error_of(error).to_json()}
+            else:
+                run.nodes[node.id] = {"output": result}
+                failed = "out" not in ports
+            self._keep_lines(run, context, at.clock.now())
+        message = f"The segment {work.segment.id} has no end."
+        raise AssertionError(message)
+
+    async def _compute(self, run: Run, step: Step, context: NodeContext, scope: Scope) -> Any:
+        """Call a node without an effect for one item, in a child when it may be what kills processes."""
+        if run.unready is not None:
+            raise run.unready
+        if step.type is None:
+            message = f"The plan names {step.node.type}, which has no node type."
+            raise Fail("node.unknown_type", message)
+        model = step.bind(scope)
+        if run.work.deliveries >= 2:
+            config = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            seconds = step.node.attempt_timeout
+            return await self._services.children.call(step, config, context, seconds, lambda: None)
+        returned = step.type.run(model, context)
+        return await returned if isinstance(returned, Awaitable) else returned
+
+    @staticmethod
+    def _name_items(values: dict[str, Json], work: Work, item: str | None = None, value: Json = None) -> None:
+        """Give the items of the regions around their names: the innermost is `item`, and each has its own."""
+        plan = work.facts.program.plan
+        item = work.item if item is None else item
+        region = plan.regions[work.segment.region]
+        innermost = True
+        while region.id:
+            container = plan.nodes[region.owner].container
+            if container is not None and container.body == region.id and (container.each or container.loop):
+                here = value if work.hi is not None and innermost else work.items.get(region.id)
+                if innermost:
+                    values["index"] = split_item(item_in(item, region.depth))[1]
+                    values["item"] = here
+                if container.each is not None and container.each.name is not None:
+                    values[container.each.name] = here
+                innermost = False
+            region = plan.regions[region.parent]
 
     async def _before_effect(self, run: Run, step: Step, tries: int) -> None:
         """Make durable what must be before this effect starts, and make sure that we may still start it."""
@@ -461,7 +721,7 @@ class Executor:
         run.nodes[step.node.id] = {"output": value}  # type: ignore[dict-item]  # encode has found it to be JSON
         run.ports = ("out",)
         run.failed = None
-        if step.node.id == OUTPUT:
+        if step.node.type == OUTPUT:
             run.output, blob = place(text, limits.blob_from_bytes)
             run.blobs.extend([blob] if blob else [])
             return
@@ -483,7 +743,8 @@ class Executor:
                     ended_at=now,
                 )
             )
-        run.events.append(("node.succeeded", step.node.id, now, {"ms": now - started_at}))
+        if not step.node.ends:
+            run.events.append(("node.succeeded", step.node.id, now, {"ms": now - started_at}))
 
     async def _fail(
         self, run: Run, step: Step, error: NodeError, tries: int, started_at: int, *, last: bool = False
@@ -612,12 +873,17 @@ class Executor:
                 failed = error_of(error)
         error_text = None
         if failed is not None:
-            error_text = json.dumps({**failed.to_json(), "node": work.segment.nodes[run.head].id})
+            error_text = json.dumps({"node": work.segment.nodes[run.head].id, **failed.to_json()})
+            if work.segment.region:
+                end = work.facts.program.plan.regions[work.segment.region].end
+                now = at.clock.now()
+                run.entries.append(op.Entry(end, "failed", error=error_text, started_at=now, ended_at=now))
         settle = op.Settle(
             **self._held(run),
             taken=taken,
             error=error_text,
             output=run.output,
+            failures=run.failures,
             owner=at.owner,
             lease=at.settings.timing.lease,
             inline=self._budget(family),
@@ -629,11 +895,18 @@ class Executor:
         settled: op.Settled | None = await at.ledger.submit(settle)
         if settled is None:
             raise _Lost
+        if settled.finished is not None:
+            at.outlet.finished(work.facts.execution, settled.reply_to)
+        return await self._follow(run, settled, family, horizon)
+
+    async def _follow(
+        self, run: Run, settled: op.Settled, family: Family, horizon: float
+    ) -> list[tuple[Work, Hold | None]]:
+        """Send what became ready, and take up what is for this process to go on with."""
+        at, work = self._services, run.work
         failpoint("dispatch.before")
         if settled.ready:
             at.outlet.send(work.facts.execution, settled.ready)
-        if settled.finished is not None:
-            at.outlet.finished(work.facts.execution, settled.reply_to)
         family.count += len(settled.successors)
         following: list[tuple[Work, Hold | None]] = []
         for each in settled.successors:
@@ -664,14 +937,16 @@ class Executor:
             segment,
             item,
             claimed.epoch,
-            0,
-            0,
-            0,
+            claimed.deliveries,
+            claimed.head,
+            claimed.tries,
             claimed.ready_at,
-            None,
-            outputs,  # type: ignore[arg-type]
+            claimed.first_try_at,
+            claimed.hi,
+            None if claimed.fan is None else Fan.from_text(claimed.fan),
+            outputs=outputs,  # type: ignore[arg-type]
         )
-        if len(outputs) < len(segment.needs):
+        if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads:
             work.epoch = 0
             await at.reader.read(lambda connection: read_outputs(connection, [work]))
             work.epoch = claimed.epoch
@@ -754,7 +1029,7 @@ class Executor:
             "pure": run.pure,
             "now": self._services.clock.now(),
             "entries": tuple(entries),
-            "events": tuple(run.events),
+            "events": tuple(run.events) if not run.work.item else tuple(_at_item(run.events, run.work.item)),
             "blobs": tuple(run.blobs),
         }
 
@@ -821,6 +1096,14 @@ class Draws:
         return hmac.digest(self.secret, f"{self.name}\x1f{n}".encode(), "sha256")[:16]
 
 
+class NodeFailed(Exception):
+    """A node of a chunk failed for one item."""
+
+    def __init__(self, error: NodeError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class ChildDied(CeleriacError):
     """The process a node ran in died."""
 
@@ -882,8 +1165,15 @@ def _leaves_by(exit_: Exit, ports: tuple[str, ...], exits: Sequence[Exit], *, fa
 
 
 def _shares_a_row(run: Run, step: Step) -> bool:
-    """Whether a node's outcome goes into the pack: it has no effect, and no journal row of its own from before."""
-    return step.node.effect is Effect.NONE and (step.node.id, "") not in run.work.past
+    """Whether a node's outcome goes into the pack: it has no effect, no journal row of its own from before, and ends nothing."""
+    node = step.node
+    return node.effect is Effect.NONE and not node.ends and (node.id, "") not in run.work.past
+
+
+def _at_item(events: Iterable[op.EventBody], item: str) -> Iterator[op.EventBody]:
+    """Yield events with the item they happened at."""
+    for kind, node, at, more in events:
+        yield kind, node, at, {"item": item, **more}  # type: ignore[dict-item]  # every event's last part is an object
 
 
 def _in_flight(run: Run) -> bool:

@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 
 _SHARE = 0.66
 _STOPPING = Batched(
-    "SELECT e.id FROM {rows} JOIN execution e ON e.id = r.id WHERE e.cancel_at IS NOT NULL OR e.finished_at IS NOT NULL",
-    columns("id"),
+    "SELECT r.id, r.segment, r.item FROM {rows} JOIN execution e ON e.id = r.id JOIN segment s "
+    "ON s.execution_id = r.id AND s.segment = r.segment AND s.item = r.item "
+    "WHERE e.cancel_at IS NOT NULL OR e.finished_at IS NOT NULL OR s.stop = 1",
+    columns("id segment item", segment="bigint"),
 )
 EXIT_STALLED = 70
 
@@ -159,7 +161,7 @@ class Leases:
             for hold in holds:
                 if (hold.segment, hold.item) not in answer.held:
                     self._stop(hold, Stop.LOST)
-                elif answer.cancelling:
+                elif answer.cancelling or (hold.segment, hold.item) in answer.stopping:
                     self._stop(hold, Stop.CANCELLED)
                 else:
                     hold.safe_until = asked + self._timing.lease / 1000 * _SHARE
@@ -168,11 +170,10 @@ class Leases:
         holds = self.held()
         if not holds:
             return
-        ids = sorted({hold.execution for hold in holds})
-        rows = self._reader.ask(lambda connection: connection.batch(_STOPPING, [(each,) for each in ids]))
-        stopping = {fields[0] for fields in rows}
+        held = sorted({(hold.execution, hold.segment, hold.item) for hold in holds})
+        stopping = set(self._reader.ask(lambda connection: connection.batch(_STOPPING, held)))
         for hold in holds:
-            if hold.execution in stopping:
+            if (hold.execution, hold.segment, hold.item) in stopping:
                 self._stop(hold, Stop.CANCELLED)
 
     def _stop(self, hold: Hold, why: Stop) -> None:

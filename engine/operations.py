@@ -40,7 +40,10 @@ class Blob:
 
 @value
 class Entry:
-    """One row of the journal. `node` of a packed row is its first node; its `output` then lists the nodes of the pack."""
+    """One row of the journal. `node` of a packed row is its first node; its `output` then lists the nodes of the pack.
+
+    It stands at the item of the segment that writes it, unless it names another `item`.
+    """
 
     node: str
     status: str
@@ -51,6 +54,7 @@ class Entry:
     tries: int = 1
     started_at: int = 0
     ended_at: int | None = None
+    item: str | None = None
 
 
 EventBody = tuple[object, ...]
@@ -107,7 +111,7 @@ class Claim:
 
 @value
 class Claimed:
-    """The fence, and where the work stands."""
+    """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for."""
 
     epoch: int
     deliveries: int
@@ -115,6 +119,8 @@ class Claimed:
     tries: int
     ready_at: int
     first_try_at: int | None
+    hi: int | None = None
+    fan: str | None = None
 
 
 @value
@@ -146,19 +152,47 @@ class Record(Held):
 
 
 @value
-class Settle(Held):
-    """End a segment: with the exits taken, or with the error that ends the execution.
+class Follows(Held):
+    """Common to what starts other segments. Answers `Settled`, or None when the fence did not hold.
 
-    Answers `Settled`, or None when the fence did not hold. The pen hands over at most `inline` successors on
-    the same queue: pure ones, and one that it claims for `owner` until `lease` milliseconds from now.
+    The pen hands over at most `inline` successors on the same queue: pure ones, and one that it claims for `owner` until
+    `lease` milliseconds from now.
+    """
+
+    owner: str = ""
+    lease: int = 0
+    inline: int = 0
+
+
+@value
+class Settle(Follows):
+    """End a segment: with the exits taken, or with the error that ends its region's instance, or the execution.
+
+    Of a segment that ends an instance, `failures` says how many of its items failed.
     """
 
     taken: tuple[bool, ...] = ()
     error: str | None = None
     output: Payload = Payload()
-    owner: str = ""
-    lease: int = 0
-    inline: int = 0
+    failures: int = 0
+
+
+@value
+class Spread(Follows):
+    """Rest at the container `head` while the instances of a fan run, which are opened now.
+
+    Without a `fan` the one that is there is waited for on, unless more than `ended` arrivals have been counted by now.
+    """
+
+    head: int = 0
+    fan: str | None = None
+    ended: int = 0
+    due: int | None = None
+
+
+@value
+class Close(Held):
+    """Stop the instances a container waits for; it goes on without them. Answers whether the fence held."""
 
 
 @value
@@ -207,11 +241,12 @@ class Renew:
 
 @value
 class Renewed:
-    """Claims that are still held, and whether the execution is to stop."""
+    """Claims that are still held, and whether the execution is to stop, or some of the segments."""
 
     held: frozenset[Address]
     cancelling: bool
     pausing: bool
+    stopping: frozenset[Address] = frozenset()
 
 
 @value
@@ -289,6 +324,8 @@ Operation = (
     | Claim
     | Record
     | Settle
+    | Spread
+    | Close
     | Suspend
     | Doubt
     | Release

@@ -1,30 +1,88 @@
-"""The plan: a definition cut into fused segments and their joins. Pure, and stored with the version.
+"""The plan: a definition cut into fused segments and their joins. Pure, and stored with the version. `cutting` makes it.
 
 A segment is a maximal linear run of nodes that one process performs for one message. It ends where something outside
 decides what follows: a fan-out, a join, a choice of ports, a condition, a durable wait, another queue.
 
-Two nodes exist in every plan without being written: `trigger`, the only root, whose output is the payload, and
-`@output`, the last one, which joins every leaf and renders the execution's result. With them a start writes one row
-whatever the graph, and an execution ends when its last segment does, by the same rules as any other segment.
+A region is a graph that is performed once for each of its instances: the whole definition once, the body of a map once
+for each item. Two nodes exist in every region without being written: its only root, and a last one that joins every leaf
+and renders the result. With them a start writes one row whatever the graph, and an instance ends when its last segment
+does, by the same rules as any other segment. A node that owns regions is a container; its segment rests at it while
+their instances run.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-from celeriac import Effect, Json, NodeType, TryAgain
-from celeriac.contract import retry_to_json
-from engine import expressions
-from engine.config import with_braces
-from engine.definition import TRIGGER, Edge, EdgeKind, Join, Node, OnError, OnUncertain, RetryPolicy, Workflow
-from engine.registry import Registry
+from celeriac import Effect, Json
+from engine.definition import EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, RetryPolicy
 
 OUTPUT = "@output"
+BEGIN, END = "@begin", "@end"
+"""What the root and the last node of an inner region are called, behind the region's own name."""
+
 DEFAULT_QUEUE = "default"
+
+RegionKind = Literal["whole", "body", "undo", "catch", "finally"]
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """A region that takes a failure over, and the errors it is for."""
+
+    region: int
+    on: tuple[str, ...]
+    excluding: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a node does with its regions. `undo` are nodes of the body and the regions that undo them.
+
+    `timeout` is in seconds, for all of it.
+    """
+
+    body: int
+    each: ForEach | None = None
+    loop: Loop | None = None
+    undo: tuple[tuple[str, int], ...] = ()
+    catch: tuple[Catch, ...] = ()
+    last: int | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A graph that is performed once for each of its instances.
+
+    `owner` is the container (nothing owns the whole), `depth` the number of regions around a node of it, itself included and
+    the whole not: so many parts an item of its segments has. It begins with the segment `first`; its own and those of
+    all regions inside it go up to `beyond`. A `chunked` one is a single segment that is cheap enough to perform many
+    items in one go.
+    """
+
+    id: int
+    kind: RegionKind
+    name: str
+    owner: str
+    parent: int
+    depth: int
+    first: int
+    beyond: int
+    chunked: bool
+
+    @property
+    def begin(self) -> str:
+        """The name of its root."""
+        return f"{self.name}{BEGIN}"
+
+    @property
+    def end(self) -> str:
+        """The name of its last node, whose outcome is the instance's."""
+        return f"{self.name}{END}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +105,12 @@ class PlanNode:
     on_uncertain: OnUncertain
     branches: bool
     needs: tuple[str, ...]
+    container: Container | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether a region ends with it: it runs whatever was skipped before it."""
+        return self.type in (OUTPUT, END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +125,10 @@ class Exit:
 
 @dataclass(frozen=True)
 class Segment:
-    """One unit of dispatch. `entries` counts the edges that lead in; `needs` are the nodes outside that it reads."""
+    """One unit of dispatch. `entries` counts the edges that lead in; `needs` are the nodes outside that it reads.
+
+    `reads` are the regions whose item it reads.
+    """
 
     id: int
     nodes: tuple[PlanNode, ...]
@@ -70,6 +137,8 @@ class Segment:
     entries: int
     join: Join
     needs: tuple[str, ...]
+    region: int = 0
+    reads: tuple[int, ...] = ()
 
     @cached_property
     def pure(self) -> bool:
@@ -77,9 +146,9 @@ class Segment:
         return all(each.effect is Effect.NONE and not each.process for each in self.nodes)
 
     @cached_property
-    def last(self) -> bool:
-        """Whether the execution ends with it."""
-        return self.nodes[-1].id == OUTPUT
+    def ends(self) -> bool:
+        """Whether its region ends with it."""
+        return self.nodes[-1].ends
 
 
 @dataclass(frozen=True)
@@ -90,6 +159,7 @@ class Plan:
     variables: Mapping[str, Json]
     outputs: Json
     timeout: float | None
+    regions: tuple[Region, ...]
 
     @cached_property
     def segment_of(self) -> dict[str, int]:
@@ -107,6 +177,28 @@ class Plan:
         """Where every execution starts."""
         return self.segments[0]
 
+    @cached_property
+    def nodes(self) -> dict[str, PlanNode]:
+        """Every node by its id."""
+        return {node.id: node for segment in self.segments for node in segment.nodes}
+
+    @cached_property
+    def inside(self) -> dict[str, tuple[int, int]]:
+        """For each container the range of segments that all its regions take up."""
+        found: dict[str, tuple[int, int]] = {}
+        for region in self.regions[1:]:
+            low, high = found.get(region.owner, (region.first, region.beyond))
+            found[region.owner] = min(low, region.first), max(high, region.beyond)
+        return found
+
+    def region_of(self, node: str) -> Region:
+        """Return the region a node stands in."""
+        return self.regions[self.segments[self.segment_of[node]].region]
+
+    def owner_of(self, region: Region) -> int:
+        """Return the segment that rests while instances of a region run."""
+        return self.segment_of[region.owner]
+
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
         return {
@@ -114,6 +206,7 @@ class Plan:
             "variables": dict(self.variables),
             "outputs": self.outputs,
             "timeout": self.timeout,
+            "regions": [asdict(each) for each in self.regions],
         }
 
     @classmethod
@@ -124,6 +217,9 @@ class Plan:
             body["variables"],
             body["outputs"],
             body["timeout"],
+            tuple(Region(**each) for each in body["regions"])
+            if "regions" in body
+            else (whole(len(body["segments"])),),
         )
 
 
@@ -144,6 +240,7 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
                     ),
                     "on_error": OnError(**each["on_error"]),
                     "needs": tuple(each["needs"]),
+                    "container": _container_from_json(each.get("container")),
                 }
             )
             for each in body["nodes"]
@@ -153,255 +250,43 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
         entries=body["entries"],
         join=Join(**body["join"]),
         needs=tuple(body["needs"]),
+        region=body.get("region", 0),
+        reads=tuple(body.get("reads", ())),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Vertex:
-    """A node on its way into a segment: what fusing has to know."""
-
-    node: PlanNode
-    queue: str | None
-    ports: tuple[str, ...]
-    join: Join | None
-
-
-def build(workflow: Workflow, registry: Registry) -> Plan:
-    """Cut a workflow that has no problems into segments. Linear in nodes and edges. Raises `UnknownNodeType`."""
-    edges = _with_implied(workflow)
-    vertices = {TRIGGER: _Vertex(_bare(TRIGGER, ()), None, ("out",), None)}
-    branching = {each.source for each in edges if each.on in ("error", "timeout") or each.port == "error"}
-    everything = tuple(each.id for each in workflow.nodes)
-    for node in workflow.nodes:
-        vertices[node.id] = _vertex(node, workflow, registry, everything, branches=node.id in branching)
-    left = {each.source for each in workflow.edges if _is_regular(each)}
-    leaves = tuple(each.id for each in workflow.nodes if each.id not in left)
-    needs = leaves if workflow.outputs is None else _needs(workflow.outputs, everything)
-    vertices[OUTPUT] = _Vertex(_bare(OUTPUT, needs), None, (), None)
-
-    outgoing: dict[str, list[Edge]] = {each: [] for each in vertices}
-    entering: dict[str, int] = dict.fromkeys(vertices, 0)
-    for edge in edges:
-        outgoing[edge.source].append(edge)
-        entering[edge.target] += 1
-    runs = _fuse(vertices, outgoing, entering, _certain(vertices, outgoing, entering))
-    number = {run[0]: index for index, run in enumerate(runs)}
-    return Plan(
-        segments=tuple(
-            _segment(index, run, vertices, outgoing[run[-1]], entering[run[0]], number, everything)
-            for index, run in enumerate(runs)
-        ),
-        variables=workflow.variables,
-        outputs=workflow.outputs,
-        timeout=workflow.timeout,
-    )
-
-
-def _with_implied(workflow: Workflow) -> list[Edge]:
-    """Add the edges nobody writes: from the trigger to every root, and from every leaf to the output.
-
-    A node whose every edge leads to a join that may start without it leads to the output too, so that the execution
-    does not end before it.
-    """
-    entered = {each.target for each in workflow.edges}
-    left = {each.source for each in workflow.edges if _is_regular(each)}
-    implied = [
-        Edge(TRIGGER, node.id, None, "success", None) for node in workflow.nodes if node.id not in entered
-    ]
-    hasty = {node.id for node in workflow.nodes if node.join is not None and node.join.mode != "all"}
-    awaited = {each.source for each in workflow.edges if each.target not in hasty}
-    final = [
-        Edge(node.id, OUTPUT, None, "any", None)
-        for node in workflow.nodes
-        if node.id not in left or node.id not in awaited
-    ]
-    if not workflow.nodes:
-        final = [Edge(TRIGGER, OUTPUT, None, "any", None)]
-    return [*implied, *workflow.edges, *final]
-
-
-def _is_regular(edge: Edge) -> bool:
-    """Whether an edge may be taken after a success, so that its source is no leaf."""
-    return edge.on in ("success", "any") and edge.port != "error"
-
-
-def _certain(
-    vertices: Mapping[str, _Vertex], outgoing: Mapping[str, list[Edge]], entering: Mapping[str, int]
-) -> set[str]:
-    """Return the nodes that run in every execution that nothing ends early: those no choice can skip."""
-    found: set[str] = set()
-    undecided = dict(entering)
-    taken = dict.fromkeys(vertices, 0)
-    following = deque([TRIGGER])
-    while following:
-        name = following.popleft()
-        vertex = vertices[name]
-        join = vertex.join or Join()
-        if name == TRIGGER or taken[name] >= (join.count if join.mode == "n" else 1):
-            found.add(name)
-        for edge in outgoing[name]:
-            undecided[edge.target] -= 1
-            taken[edge.target] += name in found and _unconditional(vertex, edge)
-            if undecided[edge.target] == 0:
-                following.append(edge.target)
-    return found
-
-
-def _unconditional(source: _Vertex, edge: Edge) -> bool:
-    """Whether an edge is taken whenever its source runs and the execution goes on."""
-    survives = edge.on == "any" or (edge.on == "success" and not source.node.branches)
-    return survives and edge.when is None and edge.port in (None, "out") and source.ports == ("out",)
-
-
-def _fuse(
-    vertices: Mapping[str, _Vertex],
-    outgoing: Mapping[str, list[Edge]],
-    entering: Mapping[str, int],
-    certain: set[str],
-) -> list[list[str]]:
-    """Return the linear runs in the order their first node is met, breadth first from the trigger.
-
-    The output joins a run only when that run is certain: it ends every execution, so it may not be skipped with others.
-    """
-    runs: list[list[str]] = []
-    met = {TRIGGER}
-    heads = deque([TRIGGER])
-    while heads:
-        run = [heads.popleft()]
-        queue = vertices[run[0]].queue
-        while (following := _fusible(vertices, outgoing[run[-1]], entering, queue)) is not None:
-            if following == OUTPUT and run[0] not in certain:
-                break
-            run.append(following)
-            queue = queue or vertices[following].queue
-        runs.append(run)
-        for edge in outgoing[run[-1]]:
-            if edge.target not in met:
-                met.add(edge.target)
-                heads.append(edge.target)
-    return runs
-
-
-def _fusible(
-    vertices: Mapping[str, _Vertex], leaving: list[Edge], entering: Mapping[str, int], queue: str | None
-) -> str | None:
-    """Return the node that goes on in the same run, if the only edge out is unconditional and the only edge in."""
-    if len(leaving) != 1:
+def _container_from_json(body: Mapping[str, Any] | None) -> Container | None:
+    if body is None:
         return None
-    edge = leaving[0]
-    source, target = vertices[edge.source], vertices[edge.target]
-    unconditional = (
-        edge.when is None
-        and (edge.on == "success" or edge.target == OUTPUT)
-        and edge.port in (None, "out")
-        and source.ports == ("out",)
-    )
-    same_queue = queue is None or target.queue is None or queue == target.queue
-    alone = entering[edge.target] == 1 and target.join is None
-    return edge.target if unconditional and same_queue and alone and not source.node.waits else None
-
-
-def _segment(
-    index: int,
-    run: list[str],
-    vertices: Mapping[str, _Vertex],
-    leaving: list[Edge],
-    entries: int,
-    number: Mapping[str, int],
-    everything: tuple[str, ...],
-) -> Segment:
-    inside = set(run)
-    nodes = tuple(vertices[each].node for each in run)
-    needs = {name: None for node in nodes for name in node.needs if name not in inside}
-    for edge in leaving:
-        if edge.when is not None:
-            found = _template_needs(expressions.compile_expression(edge.when), everything)
-            needs.update(dict.fromkeys(name for name in found if name not in inside))
-    needs.pop(TRIGGER, None)
-    return Segment(
-        id=index,
-        nodes=nodes,
-        queue=next((vertices[each].queue or "" for each in run if vertices[each].queue), DEFAULT_QUEUE),
-        exits=tuple(Exit(number[each.target], each.port, each.on, each.when) for each in leaving),
-        entries=entries,
-        join=vertices[run[0]].join or Join(),
-        needs=tuple(needs),
-    )
-
-
-def _bare(name: str, needs: tuple[str, ...]) -> PlanNode:
-    return PlanNode(
-        id=name,
-        type=name,
-        config={},
-        effect=Effect.NONE,
-        process=False,
-        waits=False,
-        retry=RetryPolicy(),
-        attempt_timeout=0.0,
-        total_timeout=None,
-        on_error=OnError("fail"),
-        on_uncertain="ask",
-        branches=False,
-        needs=needs,
-    )
-
-
-def _vertex(
-    node: Node, workflow: Workflow, registry: Registry, everything: tuple[str, ...], *, branches: bool
-) -> _Vertex:
-    node_type = registry.resolve(node.type)
-    effect = node.effect or node_type.effect_of(node.config)
-    queue = node.queue or workflow.queue or (None if _neutral(node_type, effect) else node_type.queue)
-    timeout = node.timeout
-    config = with_braces(node.config, node_type)
-    return _Vertex(
-        PlanNode(
-            id=node.id,
-            type=node_type.key,
-            config=config,
-            effect=effect,
-            process=node_type.process,
-            waits=node_type.waits,
-            retry=_retry(node.retry or workflow.retry, node_type, effect),
-            attempt_timeout=timeout.attempt if timeout and timeout.attempt is not None else node_type.timeout,
-            total_timeout=timeout.total if timeout else None,
-            on_error=OnError("branch") if branches else node.on_error or workflow.on_error or OnError("fail"),
-            on_uncertain=node.on_uncertain,
-            branches=branches,
-            needs=_needs(config, everything),
+    return Container(
+        body=body["body"],
+        each=ForEach(**body["each"]) if body["each"] else None,
+        loop=Loop(**body["loop"]) if body["loop"] else None,
+        undo=tuple((node, region) for node, region in body["undo"]),
+        catch=tuple(
+            Catch(each["region"], tuple(each["on"]), tuple(each["excluding"])) for each in body["catch"]
         ),
-        queue,
-        node_type.ports_of(node.config),
-        node.join,
+        last=body["last"],
+        timeout=body["timeout"],
     )
 
 
-def _retry(given: RetryPolicy | None, node_type: NodeType, effect: Effect) -> RetryPolicy:
-    """Return the author's policy or the node type's own. What must not be repeated is repeated only when the node says so."""
-    if given is None:
-        return RetryPolicy.parse(retry_to_json(node_type.retry))
-    if effect is Effect.ONCE and not given.on:
-        return replace(given, on=(TryAgain.__name__,))
-    return given
+def whole(segments: int) -> Region:
+    """Return the region that is not inside any other."""
+    return Region(0, "whole", "", "", 0, 0, 0, segments, chunked=False)
 
 
-def _neutral(node_type: NodeType, effect: Effect) -> bool:
-    """Whether a node of this type runs wherever its neighbours run."""
-    return effect is Effect.NONE and not node_type.process and node_type.queue == DEFAULT_QUEUE
+def item_in(item: str, depth: int) -> str:
+    """Return the part of an item's path that names the instance of a region of that depth around it."""
+    return ".".join(item.split(".")[:depth]) if depth else ""
 
 
-def _needs(value: Any, everything: Iterable[str]) -> tuple[str, ...]:
-    """Return the nodes a value's templates read; all of them when one is chosen at run time."""
-    return _template_needs(expressions.compile_value(value), everything)
+def item_of(parent: str, index: int) -> str:
+    """Return the path of an instance inside another."""
+    return f"{parent}.{index}" if parent else str(index)
 
 
-def _template_needs(
-    compiled: expressions.Template | expressions.Compiled, everything: Iterable[str]
-) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for reference in compiled.references:
-        if reference.path[0] == "nodes":
-            name = reference.path[1] if len(reference.path) > 1 else None
-            found.update(dict.fromkeys([name] if isinstance(name, str) else everything))
-    return tuple(found)
+def split_item(item: str) -> tuple[str, int]:
+    """Return what an instance is inside of, and its index there."""
+    parent, _, index = item.rpartition(".")
+    return parent, int(index)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from celeriac import Fail, Json, NodeType
 from engine import expressions
 from engine.errors import NotFound
-from engine.plan import OUTPUT, Plan, PlanNode
+from engine.plan import Plan, PlanNode
 from engine.registry import Registry
 from engine.store.database import Connection
 from engine.store.statements import VERSION
@@ -24,13 +24,17 @@ _KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node ready to be called. `model` is its config when nothing in it is a template."""
+    """One node ready to be called. `model` is its config when nothing in it is a template.
+
+    Nodes of the engine's own have no type; what they are asked is in `parts`, each by itself.
+    """
 
     node: PlanNode
     type: NodeType | None
     config: expressions.Compiled
     model: BaseModel | None
     ports: frozenset[str] = frozenset({"out"})
+    parts: Mapping[str, expressions.Compiled] = field(default_factory=dict)
 
     def bind(self, scope: expressions.Scope) -> BaseModel:
         """Return the rendered and validated config. Raises `Fail` (`node.config_invalid`) or an expression's error."""
@@ -83,8 +87,9 @@ class Program:
         return found
 
     def _step(self, node: PlanNode) -> Step:
-        if "@" not in node.type or node.id == OUTPUT:
-            return Step(node, None, expressions.compile_value({}), None)
+        if "@" not in node.type[1:]:
+            parts = {name: expressions.compile_value(each) for name, each in node.config.items()}
+            return Step(node, None, expressions.compile_value({}), None, parts=parts)
         node_type = self._registry.resolve(node.type)
         compiled = expressions.compile_value(dict(node.config))
         model = None

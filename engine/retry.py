@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from celeriac import NodeError
 from engine.definition import RetryPolicy
 
@@ -43,12 +45,17 @@ def selects(policy: RetryPolicy, error: NodeError) -> bool:
 
     An empty `on` names everything but what comes out the same every time: mistakes in expressions, configs and outputs.
     """
-    names = (error.code, *error.kinds)
-    if any(_matches(selector, names) for selector in policy.excluding):
+    if names(policy.excluding, error):
         return False
     if not policy.on:
         return not error.code.startswith(_DETERMINED)
-    return any(_matches(selector, names) for selector in policy.on)
+    return names(policy.on, error)
+
+
+def names(selectors: Iterable[str], error: NodeError) -> bool:
+    """Whether one of the selectors (a code, a family `http.*`, a class, or `*`) names an error."""
+    known = (error.code, *error.kinds)
+    return any(_matches(selector, known) for selector in selectors)
 
 
 def _matches(selector: str, names: tuple[str, ...]) -> bool:

@@ -25,6 +25,7 @@ class Limits:
     blob_from_bytes: int = 32 * 1024
     input_bytes: int = 8 * 1024 * 1024
     log_lines: int = 1_000
+    map_items: int = 100_000
     deliveries: int = 3
     inline_segments: int = 64
     inline_ms: int = 50

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from celeriac import Json
-from engine.plan import Segment
+from engine.containers import SLICE, Outcome
+from engine.fans import Fan
+from engine.plan import Container, Plan, Region, Segment, item_in, item_of, split_item
 from engine.programs import Program, Programs
 from engine.store.database import Connection
-from engine.store.statements import BLOBS, LOAD, OUTPUTS
+from engine.store.statements import BLOBS, COMPLETED, INSTANCES, LOAD, OUTPUTS, STILL_RUNNING
 
 Reference = tuple[str, int, str]
 """(execution, segment, item): all that a message carries."""
@@ -43,7 +45,11 @@ class Facts:
 
 @dataclass(slots=True)
 class Work:
-    """A segment to be run. `outputs` are node contexts by id, `past` what its own nodes have journaled, by (node, step)."""
+    """A segment to be run. `outputs` are node contexts by id, `past` what its own nodes have journaled, by (node, step).
+
+    `hi` is the last item of a chunk; `fan` counts the instances that a container at `head` has waited for; `items` are the
+    values of the items it reads, by region (of a chunk, the list of them).
+    """
 
     facts: Facts
     segment: Segment
@@ -54,6 +60,9 @@ class Work:
     tries: int
     ready_at: int
     first_try_at: int | None
+    hi: int | None = None
+    fan: Fan | None = None
+    items: dict[int, Json] = field(default_factory=dict)
     outputs: dict[str, dict[str, Json]] = field(default_factory=dict)
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
 
@@ -71,41 +80,144 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
         facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, json.loads(row[16]))
         segment = program.plan.segments[row[1]]
-        found.append(Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9]))
+        fan = None if row[21] is None else Fan.from_text(row[21])
+        found.append(
+            Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
+        )
     read_outputs(connection, found)
     return found
 
 
 def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
     """Read what works refer to and do not have yet, and the journal of those that have begun before."""
-    wanted: dict[tuple[str, str, str], list[Work]] = {}
+    wanted: dict[tuple[str, str, str], list[tuple[Work, int | None]]] = {}
     for work in works:
-        plan = work.facts.program.plan
-        names = {
-            node.id
-            for name in work.segment.needs
-            if name not in work.outputs
-            for node in plan.segments[plan.segment_of[name]].nodes
-        }
+        plan, execution = work.facts.program.plan, work.facts.execution
+        for name in work.segment.needs:
+            if name not in work.outputs:
+                item = item_in(work.item, plan.region_of(name).depth)
+                for node in plan.segments[plan.segment_of[name]].nodes:
+                    wanted.setdefault((execution, node.id, item), []).append((work, None))
         begun = work.epoch > 0 or work.head > 0 or work.deliveries > 0
         if begun or work.segment.nodes[-1].waits:
-            names.update(node.id for node in work.segment.nodes)
-        for name in names:
-            wanted.setdefault((work.facts.execution, name, work.item), []).append(work)
+            for node in work.segment.nodes:
+                wanted.setdefault((execution, node.id, work.item), []).append((work, None))
+        for number in work.segment.reads:
+            if number not in work.items:
+                place = item_place(plan, plan.regions[number], work.item, chunked=work.hi is not None)
+                wanted.setdefault((execution, *place), []).append((work, number))
     if not wanted:
         return
     rows = connection.batch(OUTPUTS, sorted(wanted))
     blobs = _blobs(connection, (row[6] for row in rows if row[6]))
     for execution, node, item, step, status, output, blob, error, tries, _effect in rows:
         text = blobs[blob] if blob else output
-        for work in wanted[(execution, node, item)]:
-            if status == "pack":
-                for name, value in json.loads(text):
-                    _remember(work, name, "", Past("succeeded", value, None, 1))
+        value: Any = None if text is None else json.loads(text)
+        for work, region in wanted[(execution, node, item)]:
+            if region is not None:
+                _remember_item(work, region, status, value)
+            elif status == "pack":
+                for name, each in value:
+                    _remember(work, name, "", Past("succeeded", each, None, 1))
             else:
-                value = None if text is None else json.loads(text)
                 failed = None if error is None else json.loads(error)
                 _remember(work, node, step, Past(status, value, failed, tries))
+
+
+def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:
+    """Return the node and the item under whose row in the journal the value of a region's item is found.
+
+    Of a map the items are stored by slices, of a chunk all together; the item of a loop is what the last iteration came to.
+    """
+    parent, index = split_item(item_in(item, region.depth))
+    container = plan.nodes[region.owner].container
+    if container is not None and container.loop is not None and index > 0:
+        return region.end, item_of(parent, index - 1)
+    first = index if chunked and region.chunked else index - index % SLICE
+    return items_of(region), item_of(parent, first)
+
+
+def items_of(region: Region) -> str:
+    """Return the name under which the items of a region are journaled."""
+    return f"{region.name}@items"
+
+
+def read_outcomes(
+    connection: Connection,
+    plan: Plan,
+    execution: str,
+    item: str,
+    container: Container,
+    latest: int | None = None,
+) -> dict[int, list[Outcome]]:
+    """Return what the instances of a container's regions have come to; of a loop only the `latest`, if that is said."""
+    regions = [container.body, *(region for _, region in container.undo)]
+    regions += [each.region for each in container.catch]
+    regions += [] if container.last is None else [container.last]
+    found: dict[int, list[Outcome]] = {}
+    for number in regions:
+        region = plan.regions[number]
+        low, high = (f"{item}.", f"{item}/") if item else ("", "~")
+        if latest is not None:
+            low, high = item_of(item, latest), f"{item_of(item, latest)}!"
+        rows = connection.run(INSTANCES, (execution, region.end, low, high))
+        blobs = _blobs(connection, (row[3] for row in rows if row[3]))
+        outcomes = [
+            outcome for row in rows for outcome in _outcomes(row, blobs[row[3]] if row[3] else row[2])
+        ]
+        if outcomes:
+            found[number] = sorted(outcomes, key=lambda each: each.index)
+    return found
+
+
+def read_undone(
+    connection: Connection, plan: Plan, execution: str, item: str, undo: Sequence[tuple[str, int]]
+) -> list[int]:
+    """Return the regions that undo what has succeeded in a scope's body, the last one that succeeded first."""
+    inside = item_of(item, 0)
+    nodes = {node.id for name, _ in undo for node in plan.segments[plan.segment_of[name]].nodes}
+    rows = connection.batch(COMPLETED, sorted((execution, node, inside) for node in nodes))
+    blobs = _blobs(connection, (row[3] for row in rows if row[3]))
+    ended: dict[str, tuple[int, int]] = {}
+    for node, status, output, blob, at in rows:
+        if status == "pack":
+            packed = json.loads(blobs[blob] if blob else output)
+            ended |= {name: (at, place) for place, (name, _) in enumerate(packed)}
+        elif status in ("succeeded", "continued"):
+            ended[node] = (at, len(plan.nodes))
+    order = sorted((each for each in undo if each[0] in ended), key=lambda each: ended[each[0]])
+    return [region for _, region in reversed(order)]
+
+
+def still_running(connection: Connection, execution: str, item: str, first: int, beyond: int) -> bool:
+    """Whether something inside a container still runs, though it was told to stop."""
+    inside = f"{item}." if item else ""
+    return bool(connection.run(STILL_RUNNING, (execution, first, beyond, inside, inside))[0][0])
+
+
+def _outcomes(row: Sequence[Any], text: str | None) -> Iterator[Outcome]:
+    """Yield the outcomes that one row of the journal holds: that of an instance, or those of a chunk of them."""
+    item, status, _, _, error = row
+    index = split_item(item)[1]
+    value: Any = None if text is None else json.loads(text)
+    errors = None if error is None else json.loads(error)
+    if status != "chunk":
+        yield Outcome(index, value, errors if status == "failed" else None)
+        return
+    failed = errors or {}
+    for at, each in enumerate(value, index):
+        yield Outcome(at, each, failed.get(str(at)))
+
+
+def _remember_item(work: Work, region: int, status: str, value: Any) -> None:
+    """Keep the value of an item, taken out of what is stored together with it."""
+    found = work.facts.program.plan.regions[region]
+    _, index = split_item(item_in(work.item, found.depth))
+    whole = work.hi is not None and found.chunked
+    if status == "items" and not whole:
+        container = work.facts.program.plan.nodes[found.owner].container
+        value = value[0 if container is not None and container.loop is not None else index % SLICE]
+    work.items[region] = value
 
 
 def context_of(past: Past) -> dict[str, Json] | None:
@@ -114,7 +226,7 @@ def context_of(past: Past) -> dict[str, Json] | None:
         return {"output": past.output}
     if past.status == "continued":
         return {"output": past.output, "error": past.error}
-    if past.status == "failed":
+    if past.status in ("failed", "caught"):
         return {"error": past.error}
     return None
 

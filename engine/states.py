@@ -56,7 +56,7 @@ SEGMENT_MOVES: dict[SegmentStatus, frozenset[SegmentStatus]] = {
     S.RUNNING: frozenset(
         {S.DONE, S.FAILED, S.WAITING, S.BACKING_OFF, S.UNCERTAIN, S.READY, S.QUARANTINED, S.CANCELLED}
     ),
-    S.WAITING: frozenset({S.READY, S.CANCELLED}),
+    S.WAITING: frozenset({S.READY, S.RUNNING, S.CANCELLED}),
     S.BACKING_OFF: frozenset({S.READY, S.CANCELLED}),
     S.UNCERTAIN: frozenset({S.READY, S.CANCELLED}),
     S.QUARANTINED: frozenset({S.READY, S.CANCELLED}),

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from engine import operations as op
 from engine.advance import Address, Arrivals, Completed, advance, joins_touched
 from engine.failpoints import failpoint
-from engine.plan import Plan
+from engine.fans import Fan
+from engine.fans import Row as Opened
+from engine.plan import Plan, item_of, split_item
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 from engine.store import statements as sql
 from engine.store.database import Connection
@@ -167,7 +169,7 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
         due, send = batch.due(row, each.queue, each.now)
         if send:
             sent.add(each.execution)
-        segments.append((each.execution, 0, "", "ready", each.queue, 0, 1, 0, each.now, due, None))
+        segments.append((each.execution, 0, "", "ready", each.queue, 0, 1, 0, each.now, due, None, None))
         body = json.dumps([("execution.created", each.workflow, each.now, {"version": each.version})])
         batch.events.append((each.execution, each.project, 1, 1, 0, each.now, body))
         _keep(batch, each.blobs, each.now)
@@ -205,12 +207,12 @@ def record(batch: Batch, records: list[op.Record]) -> list[op.Recorded]:
     """Journal what has happened so far; the segment stays where it is. What is to stop learns so here, before its next effect."""
     standing = _standing(records)
     rows = [_fence(each) for each in standing.values()]
-    won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
+    won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.FENCE, rows)}
     answers = [
         op.Recorded.LOST
         if _key(each) not in won or standing[_key(each)].epoch != each.epoch
         else op.Recorded.STOPPING
-        if _is_stopping(batch.rows[each.execution])
+        if won[_key(each)] or _is_stopping(batch.rows[each.execution])
         else op.Recorded.HELD
         for each in records
     ]
@@ -221,27 +223,75 @@ def record(batch: Batch, records: list[op.Record]) -> list[op.Recorded]:
 
 
 def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
-    """End segments, count their arrivals at joins, start what became ready, end executions."""
+    """End segments, count their arrivals at joins and containers, start what became ready, end instances and executions."""
     standing = _standing(settles)
     ends = {key: _end_of(batch.rows[each.execution], each) for key, each in standing.items()}
     rows = [(*_fence(each), ends[key], _bits(each.taken)) for key, each in standing.items()]
-    won = {fields[:3] for fields in batch.connection.batch(sql.SETTLE, rows)}
+    won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SETTLE, rows)}
     winners = [each for key, each in standing.items() if key in won]
     failpoint("settle.fenced")
     _journal(batch, winners)
     of_execution: dict[str, list[op.Settle]] = defaultdict(list)
     for each in winners:
         of_execution[each.execution].append(each)
-    joins = _load_joins(batch, of_execution)
+    wave = _Wave(batch, _load_joins(batch, of_execution), _load_fans(batch, _owners(batch, winners)))
     answers: dict[Key, op.Settled] = {}
-    births = _Births()
-    stopped: list[str] = []
     for execution, group in of_execution.items():
-        _settle_execution(batch, batch.rows[execution], group, joins, births, answers, stopped)
-    births.write(batch.connection)
-    if stopped:
-        batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in stopped])
-    return [answers.get(_key(each)) if standing[_key(each)] is each else None for each in settles]
+        for each in group:
+            key = _key(each)
+            answers[key] = wave.settle(batch.rows[execution], each, stopped=bool(won[key]))
+    wave.write()
+    return [
+        wave.without_closed(each, answer)
+        if standing[key := _key(each)] is each and (answer := answers.get(key)) is not None
+        else None
+        for each in settles
+    ]
+
+
+def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
+    """Open the instances of a region and let their container rest: -> waiting. What came meanwhile is looked at again."""
+    standing = _standing(spreads)
+    there = _load_fans(batch, [key for key, each in standing.items() if each.fan is None])
+    fans: dict[Key, tuple[Fan, list[Opened]]] = {}
+    for key, each in standing.items():
+        if each.fan is not None:
+            fan = Fan.from_text(each.fan)
+            fans[key] = fan, list(fan.open())
+        elif key in there:
+            fans[key] = there[key].fan, []
+    rows = [
+        (*_fence(each), each.due, each.head, fans[key][0].to_text())
+        for key, each in standing.items()
+        if key in fans
+    ]
+    won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SPREAD, rows)}
+    winners = [each for key, each in standing.items() if key in won]
+    stopped = [each for each in winners if won[_key(each)] or _is_stopping(batch.rows[each.execution])]
+    _rested(batch, stopped)
+    going = [each for each in winners if each not in stopped]
+    _journal(batch, going)
+    wave = _Wave(batch, {}, there)
+    answers = {_key(each): op.Settled() for each in stopped}
+    for each in going:
+        fan, opened = fans[_key(each)]
+        answers[_key(each)] = wave.spread(batch.rows[each.execution], each, fan, opened)
+    wave.write()
+    return [answers.get(_key(each)) if standing[_key(each)] is each else None for each in spreads]
+
+
+def close(batch: Batch, closes: list[op.Close]) -> list[bool]:
+    """Stop the instances that a container waits for. The container itself stays where it is."""
+    standing = _standing(closes)
+    rows = [_fence(each) for each in standing.values()]
+    won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
+    winners = [each for key, each in standing.items() if key in won]
+    _journal(batch, winners)
+    wave = _Wave(batch, {}, _load_fans(batch, map(_key, winners)))
+    for each in winners:
+        wave.close(batch.rows[each.execution], _key(each), each.now)
+    wave.write()
+    return _answers(closes, standing, won)
 
 
 def suspend(batch: Batch, suspends: list[op.Suspend]) -> list[bool]:
@@ -276,7 +326,7 @@ def release(batch: Batch, releases: list[op.Release]) -> list[bool]:
     """Hand claims back: running -> ready, at once. In an execution that is to stop, they are over."""
     standing = _standing(releases)
     rows = [(*_fence(each), int(_is_paused(batch, each.execution))) for each in standing.values()]
-    won = {fields[:3] for fields in batch.connection.batch(sql.RELEASE, rows)}
+    won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.RELEASE, rows)}
     winners = [each for key, each in standing.items() if key in won]
     _journal(batch, winners)
     stopped = []
@@ -288,6 +338,8 @@ def release(batch: Batch, releases: list[op.Release]) -> list[bool]:
             stopped.append(row.id)
             row.count(-1, each.now)
             _end_cancelled(batch, row, each.now)
+        elif won[_key(each)]:
+            row.count(-1, each.now)
     if stopped:
         batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
     return _answers(releases, standing, won)
@@ -301,8 +353,11 @@ def renew(batch: Batch, renewals: list[op.Renew]) -> list[op.Renewed]:
         for segment, item, epoch in each.claims
     ]
     held: dict[str, set[Address]] = defaultdict(set)
-    for execution, segment, item in batch.connection.batch(sql.RENEW, rows):
+    stopping: dict[str, set[Address]] = defaultdict(set)
+    for execution, segment, item, stop in batch.connection.batch(sql.RENEW, rows):
         held[execution].add((segment, item))
+        if stop:
+            stopping[execution].add((segment, item))
     return [
         op.Renewed(
             frozenset(held[each.execution]),
@@ -310,6 +365,7 @@ def renew(batch: Batch, renewals: list[op.Renew]) -> list[op.Renewed]:
             or row.cancel_at is not None
             or row.final,
             pausing=row is not None and row.pause_at is not None,
+            stopping=frozenset(stopping[each.execution]),
         )
         for each in renewals
     ]
@@ -467,6 +523,8 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Resolve: resolve,
     op.Record: record,
     op.Settle: settle,
+    op.Spread: spread,
+    op.Close: close,
     op.Suspend: suspend,
     op.Doubt: doubt,
     op.Release: release,
@@ -480,104 +538,259 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
 
 
 @dataclass(slots=True)
-class _Births:
-    """Segment rows that completions bring into being or change, keyed so that none is written twice."""
+class _Waiting:
+    """A container's row, with the count of its instances."""
 
+    fan: Fan
+    status: str
+    epoch: int
+    pending: int
+    taken: int
+    deliveries: int
+    head: int
+    tries: int
+    first_try_at: int | None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """Instances that are to stop: the segments from `first` up to `beyond`, for an `item` or all that is `inside` it."""
+
+    execution: str
+    first: int
+    beyond: int
+    item: str
+    inside: str
+
+    def covers(self, execution: str, segment: int, item: str) -> bool:
+        """Whether a segment belongs to them."""
+        return (
+            execution == self.execution
+            and self.first <= segment < self.beyond
+            and (item == self.item or item.startswith(self.inside))
+        )
+
+
+@dataclass(slots=True)
+class _Started:
+    """What one operation starts: segments to be sent, and those its caller goes on with."""
+
+    ready: list[op.Sendable] = field(default_factory=list)
+    successors: list[tuple[int, str, op.Claimed]] = field(default_factory=list)
+    claims: int = 0
+
+    def settled(self) -> op.Settled:
+        """Return it as an answer."""
+        return op.Settled(ready=tuple(self.ready), successors=tuple(self.successors))
+
+
+@dataclass(slots=True)
+class _Wave:
+    """What the operations of one batch bring about in rows of other segments, gathered until it is written at once.
+
+    Rows are keyed, so that none is written twice: two predecessors of one join may end in the same batch.
+    """
+
+    batch: Batch
+    joins: dict[str, dict[Address, Arrivals]]
+    fans: dict[Key, _Waiting]
     segments: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     counts: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    closings: list[_Closing] = field(default_factory=list)
+    closed_at: int = 0
+    ended: list[str] = field(default_factory=list)
 
-    def write(self, connection: Connection) -> None:
-        """Write all of them in two statements."""
-        if self.segments:
-            connection.insert(sql.INSERT_SEGMENT, list(self.segments.values()))
-        if self.counts:
-            connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
-
-
-def _settle_execution(
-    batch: Batch,
-    row: Row,
-    group: list[op.Settle],
-    joins: Mapping[str, dict[Address, Arrivals]],
-    births: _Births,
-    answers: dict[Key, op.Settled],
-    stopped: list[str],
-) -> None:
-    for each in group:
+    def settle(self, row: Row, each: op.Settle, *, stopped: bool) -> op.Settled:
+        """Decide what follows from the end of one segment."""
+        batch = self.batch
         if row.status is ExecutionStatus.CREATED:
             row.move(ExecutionStatus.RUNNING, each.now)
         if _is_stopping(row):
             row.count(-1, each.now)
             _end_cancelled(batch, row, each.now)
-            answers[_key(each)] = op.Settled(finished=str(row.status), reply_to=row.reply_to)
-        elif each.error is not None:
+            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
+        if stopped or self.is_closed(row.id, each.segment, each.item):
+            row.count(-1, each.now)
+            return op.Settled()
+        plan = batch.rules.plan_of(row.version, batch.connection)
+        segment = plan.segments[each.segment]
+        if segment.region and (each.error is not None or segment.ends):
+            return self._arrive(row, plan, each)
+        if each.error is not None:
             row.open -= 1
             row.error = each.error
             row.move(ExecutionStatus.FAILED, each.now)
             batch.emit(
                 row, each.epoch, each.now, ("execution.failed", None, each.now, json.loads(each.error))
             )
-            stopped.append(row.id)
-            answers[_key(each)] = op.Settled(finished=str(row.status), reply_to=row.reply_to)
-        else:
-            plan = batch.rules.plan_of(row.version, batch.connection)
-            if plan.segments[each.segment].last:
-                row.open -= 1
-                row.output = each.output
-                row.move(ExecutionStatus.SUCCEEDED, each.now)
-                batch.emit(row, each.epoch, each.now, ("execution.succeeded", None, each.now, {}))
-                answers[_key(each)] = op.Settled(finished=str(row.status), reply_to=row.reply_to)
-            else:
-                answers[_key(each)] = _follow(batch, row, plan, each, joins[row.id], births)
+            self.ended.append(row.id)
+            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
+        if segment.ends:
+            row.open -= 1
+            row.output = each.output
+            row.move(ExecutionStatus.SUCCEEDED, each.now)
+            batch.emit(row, each.epoch, each.now, ("execution.succeeded", None, each.now, {}))
+            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
+        return self._follow(row, plan, each)
 
+    def spread(self, row: Row, each: op.Spread, fan: Fan, opened: Sequence[Opened]) -> op.Settled:
+        """Start the rows that a fan has opened, or look again at one that has moved on since it was looked at."""
+        if row.status is ExecutionStatus.CREATED:
+            row.move(ExecutionStatus.RUNNING, each.now)
+        plan = self.batch.rules.plan_of(row.version, self.batch.connection)
+        started = _Started()
+        region = plan.regions[fan.region]
+        for first, last in opened:
+            hi = last if region.chunked else None
+            self._start(row, plan, each, (region.first, item_of(each.item, first)), started, hi=hi)
+        again = not opened and (fan.over or fan.ended != each.ended)
+        if again:
+            key = _key(each)
+            waiting = self.fans[key]
+            waiting.epoch, waiting.head = each.epoch, each.head
+            self._start(row, plan, each, (each.segment, each.item), started, container=waiting)
+        row.count(len(opened) + again - 1, each.now)
+        return started.settled()
 
-def _follow(
-    batch: Batch, row: Row, plan: Plan, each: op.Settle, joins: dict[Address, Arrivals], births: _Births
-) -> op.Settled:
-    """Carry out what `advance` decides for one completion."""
-    decision = advance(plan, joins, [Completed(each.segment, each.item, each.taken)])
-    joins.update(decision.joins)
-    ready: list[op.Sendable] = []
-    successors: list[tuple[int, str, op.Claimed]] = []
-    claims = 0
-    for address in decision.ready:
+    def close(self, row: Row, key: Key, now: int) -> None:
+        """Stop the instances of a container's fan."""
+        waiting = self.fans.get(key)
+        if waiting is None or waiting.fan.closed:
+            return
+        plan = self.batch.rules.plan_of(row.version, self.batch.connection)
+        waiting.fan.closed = waiting.changed = True
+        self._close_all(row, plan, waiting.fan.region, key[2], now)
+
+    def is_closed(self, execution: str, segment: int, item: str) -> bool:
+        """Whether a segment belongs to an instance that this batch has stopped."""
+        return any(each.covers(execution, segment, item) for each in self.closings)
+
+    def without_closed(self, each: op.Settle, answer: op.Settled) -> op.Settled:
+        """Return an answer without what another operation of the batch has stopped since."""
+        if not self.closings:
+            return answer
+        return replace(
+            answer,
+            ready=tuple(one for one in answer.ready if not self.is_closed(each.execution, one[0], one[1])),
+            successors=tuple(
+                one for one in answer.successors if not self.is_closed(each.execution, one[0], one[1])
+            ),
+        )
+
+    def write(self) -> None:
+        """Write everything: rows that are born or changed, then what is stopped."""
+        connection = self.batch.connection
+        if self.segments:
+            rows = [
+                (*fields[:3], "cancelled", *fields[4:9], None, None, fields[11])
+                if self.closings and self.is_closed(*fields[:3])
+                else fields
+                for fields in self.segments.values()
+            ]
+            connection.insert(sql.INSERT_SEGMENT, rows)
+        if self.counts:
+            connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
+        if changed := [(*key, each.fan.to_text()) for key, each in self.fans.items() if each.changed]:
+            connection.batch(sql.COUNT_FANS, changed)
+        if self.ended:
+            connection.batch(sql.STOP_UNSTARTED, [(each,) for each in self.ended])
+        if self.closings:
+            self._write_closings()
+
+    def _write_closings(self) -> None:
+        connection = self.batch.connection
+        rows = [(each.execution, each.first, each.beyond, each.item, each.inside) for each in self.closings]
+        connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
+        names = sorted({each.execution for each in self.closings})
+        for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
+            row = self.batch.rows[name]
+            row.count(active - row.open, self.closed_at)
+
+    def _follow(self, row: Row, plan: Plan, each: op.Settle) -> op.Settled:
+        """Carry out what `advance` decides for one completion."""
+        joins = self.joins[row.id]
+        decision = advance(plan, joins, [Completed(each.segment, each.item, each.taken)])
+        joins.update(decision.joins)
+        started = _Started()
+        for address in decision.ready:
+            self._start(row, plan, each, address, started, decision.joins.get(address, Arrivals(0, 1)))
+        for address, arrivals in decision.joins.items():
+            if address not in decision.ready:
+                self._count(row, plan, each, address, arrivals, skipped=address in decision.skipped)
+        row.count(len(decision.ready) - 1, each.now)
+        return started.settled()
+
+    def _start(
+        self,
+        row: Row,
+        plan: Plan,
+        each: op.Follows,
+        address: Address,
+        started: _Started,
+        arrivals: Arrivals | None = None,
+        *,
+        hi: int | None = None,
+        container: _Waiting | None = None,
+    ) -> None:
+        """Make a segment ready: to be sent, or for the caller to go on with. A container is looked at again."""
         segment, item = address
-        queue, pure = plan.segments[segment].queue, plan.segments[segment].pure
-        arrivals = decision.joins.get(address, Arrivals(0, 1))
         key = (row.id, segment, item)
+        queue, pure = plan.segments[segment].queue, plan.segments[segment].pure
         status, epoch, owner = "ready", 0, None
+        pending, taken = (arrivals.pending, arrivals.taken) if arrivals else (0, 1)
+        if container is not None:
+            epoch, pending, taken = container.epoch + 1, container.pending, container.taken
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
-        if near and len(successors) < each.inline and (pure or not claims):
-            due: int | None = each.now + batch.rules.grace
+        if near and len(started.successors) < each.inline and (pure or not started.claims):
+            due: int | None = each.now + self.batch.rules.grace
             if not pure:
-                claims, due, status, epoch, owner = 1, each.now + each.lease, "running", 1, each.owner
+                due, status, owner = each.now + each.lease, "running", each.owner
+                epoch += 1
+                started.claims = 1
                 claimed = ("segment.claimed", segment, each.now, _on(item, owner=each.owner))
-                batch.emit(row, 1, each.now, claimed)
-            successors.append((segment, item, op.Claimed(epoch, 0, 0, 0, each.now, None)))
+                self.batch.emit(row, epoch, each.now, claimed)
+            handed = op.Claimed(epoch, 0, 0, 0, each.now, None, hi)
+            if container is not None:
+                handed = op.Claimed(
+                    epoch,
+                    container.deliveries,
+                    container.head,
+                    container.tries,
+                    each.now,
+                    container.first_try_at,
+                    fan=container.fan.to_text(),
+                )
+            started.successors.append((segment, item, handed))
         else:
-            due, send = batch.due(row, queue, each.now)
+            due, send = self.batch.due(row, queue, each.now)
             if send:
-                ready.append((segment, item, queue))
-        births.counts.pop(key, None)
-        births.segments[key] = (
+                started.ready.append((segment, item, queue))
+        if container is not None:
+            container.epoch, container.status = epoch, status
+        self.counts.pop(key, None)
+        self.segments[key] = (
             *key,
             status,
             queue,
-            arrivals.pending,
-            arrivals.taken,
+            pending,
+            taken,
             epoch,
             each.now,
             due,
             owner,
+            hi,
         )
-    for address, arrivals in decision.joins.items():
+
+    def _count(
+        self, row: Row, plan: Plan, each: op.Settle, address: Address, arrivals: Arrivals, *, skipped: bool
+    ) -> None:
+        """Note an arrival at a join that does not start by it."""
         key = (row.id, *address)
-        if address in decision.ready:
-            continue
-        if address in decision.skipped or not arrivals.decided:
+        if skipped or not arrivals.decided:
             status = "skipped" if arrivals.decided else "blocked"
             queue = plan.segments[address[0]].queue
-            births.segments[key] = (
+            self.segments[key] = (
                 *key,
                 status,
                 queue,
@@ -587,18 +800,73 @@ def _follow(
                 each.now,
                 None,
                 None,
+                None,
             )
-        elif key in births.segments:
-            births.segments[key] = (
-                *births.segments[key][:5],
+        elif key in self.segments:
+            self.segments[key] = (
+                *self.segments[key][:5],
                 arrivals.pending,
                 arrivals.taken,
-                *births.segments[key][7:],
+                *self.segments[key][7:],
             )
         else:
-            births.counts[key] = (*key, arrivals.pending, arrivals.taken)
-    row.count(len(decision.ready) - 1, each.now)
-    return op.Settled(ready=tuple(ready), successors=tuple(successors))
+            self.counts[key] = (*key, arrivals.pending, arrivals.taken)
+
+    def _arrive(self, row: Row, plan: Plan, each: op.Settle) -> op.Settled:
+        """Count the end of an instance, or of a chunk of them, at the container that waits for it."""
+        region = plan.regions[plan.segments[each.segment].region]
+        parent, _ = split_item(each.item)
+        started = _Started()
+        if each.error is not None and region.beyond - region.first > 1:
+            self._close(each.now, _Closing(row.id, region.first, region.beyond, each.item, f"{each.item}."))
+        key = (row.id, plan.owner_of(region), parent)
+        waiting = self.fans.get(key)
+        count = 0
+        if waiting is not None and waiting.fan.region == region.id and not waiting.fan.closed:
+            fan = waiting.fan
+            fan.arrive(each.failures if each.error is None else 1)
+            waiting.changed = True
+            if fan.closed and fan.pending:
+                self._close_all(row, plan, region.id, parent, each.now)
+            for first, last in fan.open():
+                hi = last if region.chunked else None
+                self._start(row, plan, each, (region.first, item_of(parent, first)), started, hi=hi)
+                count += 1
+            if waiting.status == "waiting" and (fan.over or fan.watch):
+                self._start(row, plan, each, key[1:], started, container=waiting)
+                count += 1
+        row.count(count - 1, each.now)
+        return started.settled()
+
+    def _close_all(self, row: Row, plan: Plan, region: int, parent: str, now: int) -> None:
+        found = plan.regions[region]
+        inside = f"{parent}." if parent else ""
+        self._close(now, _Closing(row.id, found.first, found.beyond, parent, inside))
+
+    def _close(self, now: int, closing: _Closing) -> None:
+        self.closings.append(closing)
+        self.closed_at = max(self.closed_at, now)
+
+
+def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
+    """Return the containers at which ends of segments may arrive."""
+    found: dict[Key, None] = {}
+    for each in winners:
+        plan = batch.rules.plan_of(batch.rows[each.execution].version, batch.connection)
+        segment = plan.segments[each.segment]
+        if segment.region and (segment.ends or each.error is not None):
+            owner = plan.owner_of(plan.regions[segment.region])
+            found[(each.execution, owner, split_item(each.item)[0])] = None
+    return list(found)
+
+
+def _load_fans(batch: Batch, keys: Iterable[Key]) -> dict[Key, _Waiting]:
+    """Read the rows of containers that wait for instances."""
+    return {
+        fields[:3]: _Waiting(Fan.from_text(fields[11]), *fields[3:11])
+        for fields in batch.connection.batch(sql.FANS, list(keys))
+        if fields[11] is not None
+    }
 
 
 def _load_joins(
@@ -657,7 +925,7 @@ def _standing(held: Sequence[HeldT]) -> dict[Key, HeldT]:
     return standing
 
 
-def _answers(asked: Sequence[HeldT], standing: Mapping[Key, HeldT], won: set[Key]) -> list[bool]:
+def _answers(asked: Sequence[HeldT], standing: Mapping[Key, HeldT], won: Container[Key]) -> list[bool]:
     """Return for each holder whether its own request was carried out."""
     return [_key(each) in won and standing[_key(each)] is each for each in asked]
 
@@ -695,8 +963,9 @@ def _journal(batch: Batch, held: Sequence[op.Held]) -> None:
     rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
     for each in held:
         for entry in each.entries:
-            place = (each.execution, entry.node, each.item, entry.step)
-            rows[place] = _journal_row(each.execution, each.item, each.epoch, entry)
+            item = each.item if entry.item is None else entry.item
+            place = (each.execution, entry.node, item, entry.step)
+            rows[place] = _journal_row(each.execution, item, each.epoch, entry)
         _keep(batch, each.blobs, each.now)
         batch.emit(batch.rows[each.execution], each.epoch, each.now, *each.events)
     if rows:

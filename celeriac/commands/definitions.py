@@ -62,8 +62,8 @@ def compile_(
         registry = load_registry()
         document = sound(file, registry)
         from engine import canvas
+        from engine.cutting import build
         from engine.definition import Workflow
-        from engine.plan import build
 
         plan = build(Workflow.parse(document), registry)
         compiled = canvas.compile(plan)

@@ -52,6 +52,10 @@ class Scope:
         self.entropy = entropy
         self.draws = 0
 
+    def with_names(self, names: Mapping[str, Json]) -> Scope:
+        """Return a scope with further names, which go before those that are there."""
+        return Scope({**self.values, **names}, self.entropy)
+
     def draw(self) -> bytes:
         """Return the next 16 bytes."""
         number = self.draws

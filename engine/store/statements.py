@@ -55,13 +55,14 @@ UPDATE_EXECUTIONS = Batched(
 INSERT_SEGMENT = Insert(
     "segment",
     columns(
-        "execution_id segment item status queue pending taken epoch ready_at due owner",
+        "execution_id segment item status queue pending taken epoch ready_at due owner hi",
         segment="bigint",
         pending="bigint",
         taken="bigint",
         epoch="bigint",
         ready_at="bigint",
         due="bigint",
+        hi="bigint",
     ),
     "ON CONFLICT (execution_id, segment, item) DO UPDATE SET status = excluded.status, pending = excluded.pending, "
     "taken = excluded.taken, epoch = excluded.epoch, ready_at = excluded.ready_at, due = excluded.due, "
@@ -82,6 +83,11 @@ _MINE = "segment.execution_id = r.execution_id AND segment.segment = r.segment A
 if not planted("no_fence"):
     _MINE += " AND segment.epoch = r.epoch AND segment.status = r.held"
 _RETURN = " RETURNING segment.execution_id, segment.segment, segment.item"
+_UNLESS_STOPPED = "CASE WHEN segment.stop = 1 THEN 'cancelled' ELSE {} END"
+"""What was told to stop ends with whatever its holder says next."""
+_AS_ASKED, _UNCERTAIN, _READY, _WAITING = (
+    _UNLESS_STOPPED.format(each) for each in ("r.status", "'uncertain'", "'ready'", "'waiting'")
+)
 
 CLAIM = Batched(
     "UPDATE segment SET status = 'running', epoch = segment.epoch + 1, owner = r.owner, due = r.due FROM {rows} "
@@ -93,17 +99,17 @@ CLAIM = Batched(
     columns("execution_id segment item owner due", segment="bigint", due="bigint"),
 )
 FENCE = Batched(
-    "SELECT segment.execution_id, segment.segment, segment.item FROM {rows} JOIN segment ON " + _MINE,
+    "SELECT segment.execution_id, segment.segment, segment.item, segment.stop FROM {rows} JOIN segment ON "
+    + _MINE,
     columns("execution_id segment item epoch held", segment="bigint", epoch="bigint"),
 )
 SETTLE = Batched(
-    "UPDATE segment SET status = r.status, exits = r.exits, due = NULL, owner = NULL FROM {rows} WHERE "
-    + _MINE
-    + _RETURN,
+    f"UPDATE segment SET status = {_AS_ASKED}, exits = r.exits, due = NULL, owner = NULL "
+    "FROM {rows} WHERE " + _MINE + _RETURN + ", segment.stop",
     columns("execution_id segment item epoch held status exits", segment="bigint", epoch="bigint"),
 )
 SUSPEND = Batched(
-    "UPDATE segment SET status = r.status, due = r.due, head = r.head, tries = r.tries, "
+    f"UPDATE segment SET status = {_AS_ASKED}, due = r.due, head = r.head, tries = r.tries, "
     "first_try_at = r.first_try_at, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN,
     columns(
         "execution_id segment item epoch held status due head tries first_try_at",
@@ -116,24 +122,28 @@ SUSPEND = Batched(
     ),
 )
 DOUBT = Batched(
-    "UPDATE segment SET status = 'uncertain', due = NULL, head = r.head, reason = r.reason, owner = NULL "
-    "FROM {rows} WHERE " + _MINE + _RETURN,
+    f"UPDATE segment SET status = {_UNCERTAIN}, due = NULL, head = r.head, "
+    "reason = r.reason, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN,
     columns(
         "execution_id segment item epoch held head reason", segment="bigint", epoch="bigint", head="bigint"
     ),
 )
 RELEASE = Batched(
-    "UPDATE segment SET status = 'ready', owner = NULL, "
-    "due = CASE WHEN r.paused = 1 THEN NULL ELSE segment.ready_at END FROM {rows} WHERE " + _MINE + _RETURN,
+    f"UPDATE segment SET status = {_READY}, owner = NULL, "
+    "due = CASE WHEN r.paused = 1 THEN NULL ELSE segment.ready_at END FROM {rows} WHERE "
+    + _MINE
+    + _RETURN
+    + ", segment.stop",
     columns("execution_id segment item epoch held paused", segment="bigint", epoch="bigint", paused="bigint"),
 )
 RENEW = Batched(
-    "UPDATE segment SET due = r.due FROM {rows} WHERE " + _MINE + _RETURN,
+    "UPDATE segment SET due = r.due FROM {rows} WHERE " + _MINE + _RETURN + ", segment.stop",
     columns("execution_id segment item epoch held due", segment="bigint", epoch="bigint", due="bigint"),
 )
 LOSE = Batched(
     "UPDATE segment SET deliveries = segment.deliveries + 1, owner = NULL, "
-    "status = CASE WHEN segment.deliveries >= r.deliveries THEN 'quarantined' ELSE 'ready' END, "
+    "status = CASE WHEN segment.stop = 1 THEN 'cancelled' WHEN segment.deliveries >= r.deliveries THEN 'quarantined' "
+    "ELSE 'ready' END, "
     "reason = CASE WHEN segment.deliveries >= r.deliveries THEN r.reason ELSE NULL END, "
     "due = CASE WHEN segment.deliveries >= r.deliveries THEN NULL ELSE r.due END FROM {rows} WHERE "
     + _MINE
@@ -172,6 +182,42 @@ STOP_UNSTARTED = Batched(
     "AND segment.status IN ('blocked', 'ready', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
     + _RETURN,
     columns("execution_id"),
+)
+FANS = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.pending, s.taken, s.deliveries, s.head, s.tries, "
+    "s.first_try_at, s.fan FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
+    columns("execution_id segment item", segment="bigint"),
+)
+COUNT_FANS = Batched(
+    "UPDATE segment SET fan = r.fan FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item fan", segment="bigint"),
+)
+SPREAD = Batched(
+    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = 0, "
+    "owner = NULL, fan = r.fan FROM {rows} WHERE " + _MINE + _RETURN + ", segment.stop",
+    columns(
+        "execution_id segment item epoch held due head fan",
+        segment="bigint",
+        epoch="bigint",
+        due="bigint",
+        head="bigint",
+    ),
+)
+STOP_INSTANCES = Batched(
+    "UPDATE segment SET stop = 1, status = CASE WHEN segment.status = 'running' THEN 'running' ELSE 'cancelled' END, "
+    "due = CASE WHEN segment.status = 'running' THEN segment.due ELSE NULL END FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment >= r.first AND segment.segment < r.beyond "
+    "AND (segment.item = r.item OR substr(segment.item, 1, length(r.inside)) = r.inside) "
+    "AND segment.status IN ('blocked', 'ready', 'running', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
+    + _RETURN,
+    columns("execution_id first beyond item inside", first="bigint", beyond="bigint"),
+)
+COUNT_ACTIVE = Batched(
+    "SELECT r.id, (SELECT count(*) FROM segment s WHERE s.execution_id = r.id AND s.status IN ('ready', 'running')) "
+    "FROM {rows}",
+    columns("id"),
 )
 WAIVE = Batched(
     "UPDATE journal SET status = 'waived' FROM {rows} WHERE journal.execution_id = r.execution_id "
@@ -236,7 +282,7 @@ TOUCH_MARK = (
 LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
     "s.first_try_at, e.version_id, e.status, e.cancel_at, e.pause_at, e.input, e.input_blob, e.trigger_event, "
-    "e.workflow_id, e.project_id, e.created_at "
+    "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan "
     "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
     "JOIN execution e ON e.id = s.execution_id",
     columns("execution_id segment item", segment="bigint"),
@@ -244,6 +290,19 @@ LOAD = Batched(
 OUTPUTS = Batched(
     "SELECT j.execution_id, j.node, j.item, j.step, j.status, j.output, j.blob, j.error, j.tries, j.effect "
     "FROM {rows} JOIN journal j ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item",
+    columns("execution_id node item"),
+)
+INSTANCES = (
+    "SELECT j.item, j.status, j.output, j.blob, j.error FROM journal j WHERE j.execution_id = ? AND j.node = ? "
+    "AND j.item >= ? AND j.item < ? AND j.step = ''"
+)
+STILL_RUNNING = (
+    "SELECT count(*) FROM segment s WHERE s.execution_id = ? AND s.segment >= ? AND s.segment < ? "
+    "AND s.status = 'running' AND substr(s.item, 1, length(?)) = ?"
+)
+COMPLETED = Batched(
+    "SELECT j.node, j.status, j.output, j.blob, j.ended_at FROM {rows} JOIN journal j "
+    "ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item AND j.step = ''",
     columns("execution_id node item"),
 )
 BLOBS = Batched("SELECT b.hash, b.body FROM {rows} JOIN blob b ON b.hash = r.hash", columns("hash"))

@@ -137,6 +137,8 @@ segment = Table(
     Column("owner", Text),
     Column("exits", Text),
     Column("reason", Text),
+    Column("fan", Text),
+    Column("stop", Integer, nullable=False, server_default="0"),
     Index(
         "segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)
     ),

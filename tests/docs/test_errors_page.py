@@ -22,6 +22,7 @@ NAMES = {
     "celeriac.nodes",
     "celeriac.perform",
     "celeriac.segment",
+    "r.status",
     "worker.child",
 }
 """Modules, tasks, and what else has a name with a dot."""
@@ -34,6 +35,7 @@ EVENTS = {
     "execution.succeeded",
     "node.failed",
     "node.log",
+    "node.opened",
     "node.retrying",
     "node.started",
     "node.succeeded",

@@ -9,8 +9,9 @@ import pytest
 
 from celeriac import Effect
 from engine.checking import problems
+from engine.cutting import build
 from engine.definition import SCHEMA_ID, Workflow
-from engine.plan import Plan, build
+from engine.plan import Plan
 from engine.registry import Registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 
 from engine.advance import Address, Arrivals, Completed, advance, joins_touched
+from engine.cutting import build
 from engine.definition import TRIGGER, Workflow
 from engine.execute import _leaves_by
-from engine.plan import OUTPUT, Plan, Segment, build
+from engine.plan import OUTPUT, Plan, Segment
 from engine.registry import Registry
 from tests.builders import document, edge, edges, node
 from tests.chaos.dags import Case, Taste, cases, orders

@@ -4,8 +4,8 @@ import pytest
 
 from bench.shapes import SHAPES, Chain, Fan, Fibonacci, Shape, fibonacci
 from engine.checking.problems import check
+from engine.cutting import build
 from engine.definition import Workflow
-from engine.plan import build
 from engine.registry import Registry
 from engine.settings import Limits
 

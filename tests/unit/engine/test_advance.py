@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from engine.advance import Address, Arrivals, Completed, Decision, advance, is_join, joins_touched
+from engine.cutting import build
 from engine.definition import Workflow
-from engine.plan import Plan, build
+from engine.plan import Plan
 from tests.builders import document, edge, edges, node
 from tests.workbench import built_in
 

@@ -11,8 +11,9 @@ from celery.canvas import Signature
 
 from engine import canvas
 from engine.canvas import TASK, join, segment
+from engine.cutting import build
 from engine.definition import Workflow
-from engine.plan import Plan, build
+from engine.plan import Plan
 from tests.builders import document, edge, edges, node
 from tests.workbench import built_in
 

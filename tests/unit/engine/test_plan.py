@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from celeriac import Context, Effect, Json, Retry, node
+from engine.cutting import build
 from engine.definition import Join, OnError, RetryPolicy, Workflow
-from engine.plan import OUTPUT, Exit, Plan, PlanNode, build
+from engine.plan import OUTPUT, Exit, Plan, PlanNode
 from engine.registry import Registry, UnknownNodeType
 from tests.builders import document, edge, edges
 from tests.builders import node as vertex
@@ -59,7 +60,7 @@ def only(plan: Plan, name: str) -> PlanNode:
 def test_a_definition_without_nodes_is_the_trigger_and_the_output() -> None:
     plan = planned([])
     assert cut(plan) == [["trigger", OUTPUT]]
-    assert plan.root.last
+    assert plan.root.ends
 
 
 def test_a_chain_is_one_segment() -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from celeriac import Fail
 from engine import programs
+from engine.cutting import build
 from engine.definition import Workflow
 from engine.errors import NotFound
 from engine.expressions import ExpressionError, Scope, derived_entropy
-from engine.plan import Plan, build
+from engine.plan import Plan
 from engine.programs import Program, Programs, Step
 from engine.registry import Registry, UnknownNodeType
 from tests.builders import document, edge, edges, node

@@ -6,8 +6,9 @@ import pytest
 
 from engine import operations as op
 from engine import queries
+from engine.cutting import build
 from engine.definition import Workflow
-from engine.plan import Plan, build
+from engine.plan import Plan
 from engine.timeline import SegmentState, skipped
 from tests.builders import document, edge, edges, node
 from tests.workbench import NOW, Workbench, built_in

@@ -1,0 +1,276 @@
+"""What a container does next: open instances, keep waiting, or come to an end. Pure.
+
+A container is asked when it is reached, and again when its instances have ended; what they came to is in the journal.
+So it is a fold over outcomes, and a crash between two questions loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from celeriac import Fail, Json, NodeError
+from engine import retry
+from engine.definition import ForEach, Loop
+from engine.failure import TIMED_OUT
+from engine.fans import Fan
+from engine.plan import Catch, Container
+
+WINDOW = 1_000
+"""Rows of a map under way at once, when its author does not say."""
+
+CHUNK = 500
+"""Items of a chunked region that one row holds at most."""
+
+SHARES = 8
+"""A chunked map has at least so many rows, if it has the items, so that several workers have their share."""
+
+SLICE = 64
+"""Items that are stored together, when each has a row of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one instance came to."""
+
+    index: int
+    value: Json
+    error: dict[str, Json] | None = None
+
+
+Outcomes = Mapping[int, Sequence[Outcome]]
+"""By region, in the order of the indexes; of a loop, the last one is enough."""
+
+Ask = Callable[..., Json]
+"""Evaluates one of the container's expressions: its name, and further names it may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open the instances of a region. `values` are their items; without them the instances have none.
+
+    `error` is the failure they are to deal with.
+    """
+
+    fan: Fan
+    values: list[Json] | None = None
+    error: dict[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Wait for more arrivals than these `ended` ones."""
+
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The container succeeded."""
+
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The container succeeded with the list of what all instances of its body came to."""
+
+
+Action = Open | Stay | Done | Gather
+
+
+def decide(
+    container: Container,
+    ask: Ask,
+    fan: Fan | None,
+    outcomes: Outcomes,
+    *,
+    now: int,
+    chunked: bool,
+    most: int,
+    undone: Sequence[int] = (),
+) -> Action:
+    """Return what a container does next. Raises `Fail` when it fails, or what `ask` raises.
+
+    `fan` is nothing when the container has just been reached. `most` limits the items of a map; `undone` are the regions
+    that undo what has succeeded in the body, in their order.
+    """
+    if fan is not None and not fan.over and fan.deadline is not None and now >= fan.deadline:
+        message = f"The scope took longer than {container.timeout:g} s."
+        raise Fail(TIMED_OUT, message)
+    deadline = None if container.timeout is None else now + round(container.timeout * 1000)
+    if container.each is not None:
+        map_ = _Map(container, container.each, ask)
+        if fan is None:
+            return map_.begin(chunked=chunked, most=most, deadline=deadline)
+        return map_.go_on(fan, outcomes.get(container.body, ()))
+    if container.loop is not None:
+        loop = _Loop(container, container.loop, ask)
+        return loop.begin(deadline) if fan is None else loop.go_on(fan, outcomes.get(container.body, ()))
+    if fan is not None and not fan.over:
+        return Stay(fan.ended)
+    return _scope(container, outcomes, undone, deadline if fan is None else fan.deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    container: Container
+    each: ForEach
+    ask: Ask
+
+    def begin(self, *, chunked: bool, most: int, deadline: int | None) -> Action:
+        """Look at the items and open the first of them."""
+        items = self.ask("items")
+        if not isinstance(items, list):
+            message = f"The items of a map are {type(items).__name__}, and have to be a list."
+            raise Fail("map.items_not_a_list", message)
+        if len(items) > most:
+            message = f"The map has {len(items):,} items; at most {most:,} are allowed."
+            raise Fail("map.too_many_items", message)
+        batch = self.each.batch
+        if batch > 1:
+            items = [items[index : index + batch] for index in range(0, len(items), batch)]
+        if not items:
+            return Done(self._collected((), 0))
+        count = len(items)
+        size = min(CHUNK, -(-count // SHARES)) if chunked else 1
+        fan = Fan(
+            region=self.container.body,
+            first=0,
+            count=count,
+            size=size,
+            window=-(-(self.each.concurrency or WINDOW) // size),
+            tolerate=self._tolerated(count),
+            watch=self.each.until is not None,
+            deadline=deadline,
+        )
+        return Open(fan, items)
+
+    def go_on(self, fan: Fan, outcomes: Sequence[Outcome]) -> Action:
+        """Look at what has ended."""
+        failed = [each for each in outcomes if each.error is not None]
+        if fan.failed > fan.tolerate and failed:
+            first = failed[0]
+            error = first.error or {}
+            details: dict[str, Json] = {"item": first.index, "failed": len(failed), "count": fan.count}
+            message = f"Item {first.index} failed: {error.get('message')}"
+            raise Fail(str(error.get("code")), message, details)
+        if fan.over:
+            return Done(self._collected(outcomes, fan.count))
+        if self.each.until is not None and outcomes:
+            results: list[Json] = [each.value for each in outcomes if each.error is None]
+            names = {"results": results, "done": len(results), "failed": len(failed), "count": fan.count}
+            if _is_true("until", self.ask("until", **names)):
+                return Done(self._collected(outcomes, fan.count))
+        return Stay(fan.ended)
+
+    def _tolerated(self, count: int) -> int:
+        each = self.each
+        if each.tolerate_count is not None:
+            return each.tolerate_count
+        if each.tolerate_percent is not None:
+            return int(count * each.tolerate_percent / 100)
+        return 0 if each.on_item_error == "fail" else count
+
+    def _collected(self, outcomes: Iterable[Outcome], count: int) -> Json:
+        """Return the result: in the order of the items, with failures as the author wants them."""
+        found = list(outcomes)
+        match self.each.on_item_error:
+            case "drop":
+                return [each.value for each in found if each.error is None]
+            case "partition":
+                return {
+                    "succeeded": [each.value for each in found if each.error is None],
+                    "failed": [
+                        {"index": each.index, "error": each.error} for each in found if each.error is not None
+                    ],
+                }
+        if len(found) == count:
+            return [each.value for each in found]
+        return [each.value for each in found if each.error is None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    container: Container
+    loop: Loop
+    ask: Ask
+
+    def begin(self, deadline: int | None) -> Action:
+        """Ask whether there is a first iteration."""
+        initial = self.ask("initial")
+        if not self.loop.until and not self._goes_on(initial, 0):
+            return Done([] if self.loop.collect else initial)
+        return Open(self._fan(0, deadline), [initial])
+
+    def go_on(self, fan: Fan, outcomes: Sequence[Outcome]) -> Action:
+        """Ask whether there is another iteration."""
+        if not fan.over:
+            return Stay(fan.ended)
+        last = outcomes[-1]
+        if last.error is not None:
+            details: dict[str, Json] = {"iteration": last.index}
+            raise Fail(
+                str(last.error.get("code")),
+                f"Iteration {last.index} failed: {last.error.get('message')}",
+                details,
+            )
+        finished = last.index + 1
+        if not self._goes_on(last.value, finished):
+            return Gather() if self.loop.collect else Done(last.value)
+        if finished >= self.loop.max_iterations:
+            message = f"The loop is not over after {finished:,} iterations."
+            raise Fail("loop.too_many_iterations", message)
+        return Open(self._fan(finished, fan.deadline))
+
+    def _goes_on(self, item: Json, index: int) -> bool:
+        word = "until" if self.loop.until else "while"
+        return _is_true(word, self.ask("condition", item=item, index=index)) is not self.loop.until
+
+    def _fan(self, index: int, deadline: int | None) -> Fan:
+        return Fan(self.container.body, index, 1, 1, 1, 0, deadline=deadline)
+
+
+def _scope(container: Container, outcomes: Outcomes, undone: Sequence[int], deadline: int | None) -> Action:
+    """Go from the body to what undoes it, to who catches its failure, and to what is done in the end anyway."""
+    if container.body not in outcomes:
+        return Open(_single(container.body, deadline))
+    outcome = outcomes[container.body][-1]
+    if outcome.error is not None:
+        for region in undone:
+            if region not in outcomes:
+                return Open(_single(region, None), error=outcome.error)
+        caught = next((each for each in container.catch if catches(each, outcome.error)), None)
+        if caught is not None:
+            if caught.region not in outcomes:
+                return Open(_single(caught.region, None), error=outcome.error)
+            outcome = outcomes[caught.region][-1]
+    if container.last is not None:
+        if container.last not in outcomes:
+            return Open(_single(container.last, None), error=outcome.error)
+        final = outcomes[container.last][-1]
+        outcome = final if final.error is not None else outcome
+    if outcome.error is not None:
+        error = outcome.error
+        details = error.get("details")
+        raise Fail(
+            str(error.get("code")), str(error.get("message")), details if isinstance(details, dict) else {}
+        )
+    return Done(outcome.value)
+
+
+def catches(handler: Catch, error: Mapping[str, Json]) -> bool:
+    """Whether a handler is for an error."""
+    known = NodeError(str(error.get("code")), str(error.get("message")))
+    return not retry.names(handler.excluding, known) and (not handler.on or retry.names(handler.on, known))
+
+
+def _single(region: int, deadline: int | None) -> Fan:
+    return Fan(region, 0, 1, 1, 1, 0, deadline=deadline)
+
+
+def _is_true(word: str, value: Json) -> bool:
+    if not isinstance(value, bool):
+        message = f"`{word}` is {type(value).__name__}, not true or false."
+        raise Fail("expression.not_boolean", message)
+    return value

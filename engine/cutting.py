@@ -1,0 +1,485 @@
+"""Cutting: from a definition without problems to its plan. Pure, and linear in nodes and edges.
+
+Each region is cut by itself, as a graph with one root and one end; a container stands in it as one node. Regions are
+numbered so that a region's segments and those of everything inside it are one range.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from celeriac import Effect, Json, NodeType, TryAgain
+from celeriac.contract import retry_to_json
+from engine import expressions
+from engine.config import braced, with_braces
+from engine.definition import SCOPE, TRIGGER, Body, Edge, Handler, Join, Node, OnError, RetryPolicy, Workflow
+from engine.plan import (
+    BEGIN,
+    DEFAULT_QUEUE,
+    END,
+    OUTPUT,
+    Catch,
+    Container,
+    Exit,
+    Plan,
+    PlanNode,
+    Region,
+    RegionKind,
+    Segment,
+)
+from engine.registry import Registry
+
+
+def build(workflow: Workflow, registry: Registry) -> Plan:
+    """Cut a workflow that has no problems into segments. Raises `UnknownNodeType`."""
+    cut = _Cut(workflow, registry)
+    cut.region(_Graph("whole", "", Body(workflow.nodes, workflow.edges), workflow.outputs))
+    return Plan(
+        segments=tuple(cut.segments),
+        variables=workflow.variables,
+        outputs=workflow.outputs,
+        timeout=workflow.timeout,
+        regions=tuple(cut.regions),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """A region to be cut: its name, what is in it, and the template of its result, if its author wrote one."""
+
+    kind: RegionKind
+    name: str
+    body: Body
+    output: Json
+
+
+@dataclass(frozen=True, slots=True)
+class _Handlers:
+    """What a scope has for the failure of its body, and for its end."""
+
+    undo: tuple[Node, ...] = ()
+    catch: tuple[Handler, ...] = ()
+    last: Body | None = None
+
+    @classmethod
+    def of(cls, node: Node) -> _Handlers:
+        """Return those of a scope."""
+        undo = tuple(each for each in node.body.nodes if each.compensate) if node.body else ()
+        return cls(undo, node.catch, node.last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """The regions around a node, as far as their items can be read: each region with the name its item has there."""
+
+    region: int
+    name: str | None
+    repeats: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Vertex:
+    """A node on its way into a segment: what fusing has to know."""
+
+    node: PlanNode
+    queue: str | None
+    ports: tuple[str, ...]
+    join: Join | None
+    source: Node | None = None
+
+
+@dataclass(slots=True)
+class _Cut:
+    """A plan in the making."""
+
+    workflow: Workflow
+    registry: Registry
+    segments: list[Segment] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    around: list[_Around] = field(default_factory=list)
+    known: dict[str, None] = field(default_factory=dict)
+    """The nodes that a template which chooses one at run time may mean."""
+
+    def region(self, graph: _Graph, owner: str = "", parent: int = 0) -> Region:
+        """Cut one region, and those inside it behind it. Returns it."""
+        number = len(self.regions)
+        depth = self.regions[parent].depth + 1 if owner else 0
+        first = len(self.segments)
+        self.regions.append(Region(number, graph.kind, graph.name, owner, parent, depth, first, 0, False))
+        begin, end = (TRIGGER, OUTPUT) if not owner else (f"{graph.name}{BEGIN}", f"{graph.name}{END}")
+        body = graph.body
+        outer = dict(self.known)
+        self.known.update(dict.fromkeys(each.id for each in body.nodes))
+        edges = _with_implied(body, begin, end)
+        branching = {each.source for each in edges if each.on in ("error", "timeout") or each.port == "error"}
+        vertices = {begin: _Vertex(_bare(begin, begin if not owner else BEGIN), None, ("out",), None)}
+        for node in body.nodes:
+            vertices[node.id] = self._vertex(node, branches=node.id in branching)
+        vertices[end] = self._last(graph, end, OUTPUT if not owner else END)
+
+        outgoing: dict[str, list[Edge]] = {each: [] for each in vertices}
+        entering: dict[str, int] = dict.fromkeys(vertices, 0)
+        for edge in edges:
+            outgoing[edge.source].append(edge)
+            entering[edge.target] += 1
+        certain = _certain(vertices, outgoing, entering, begin)
+        runs = _fuse(vertices, outgoing, entering, certain, begin, end)
+        numbers = {run[0]: first + index for index, run in enumerate(runs)}
+        for run in runs:
+            self.segments.append(
+                self._segment(number, run, vertices, outgoing[run[-1]], entering[run[0]], numbers)
+            )
+        containers = [
+            (index, place, source)
+            for index, run in enumerate(runs, first)
+            for place, name in enumerate(run)
+            if (source := vertices[name].source) is not None
+        ]
+        for index, place, source in containers:
+            self._inside(index, place, source, number)
+        self.known = outer
+        found = replace(
+            self.regions[number],
+            beyond=len(self.segments),
+            chunked=len(runs) == 1 and self._is_chunked(self.segments[first]),
+        )
+        self.regions[number] = found
+        return found
+
+    def _inside(self, index: int, place: int, node: Node, region: int) -> None:
+        """Cut the regions of a container, which stands at a place in a segment already."""
+        graph = _body_of(node)
+        repeats = node.each is not None or node.loop is not None
+        name = node.each.name if node.each is not None else None
+        self.around.append(_Around(len(self.regions), name, repeats))
+        outside = dict(self.known)
+        body = self.region(graph, node.id, region)
+        self.around.pop()
+        self.known = outside | dict.fromkeys(each.id for each in graph.body.nodes)
+        handlers = _Handlers() if repeats else _Handlers.of(node)
+        undo = tuple(
+            (each.id, self._region_of("undo", each.compensate.id, Body((each.compensate,), ()), node, region))
+            for each in handlers.undo
+            if each.compensate is not None
+        )
+        catch = tuple(
+            Catch(
+                self._region_of("catch", f"{node.id}@catch{number}", each.body, node, region),
+                each.on,
+                each.excluding,
+            )
+            for number, each in enumerate(handlers.catch)
+        )
+        last = (
+            None
+            if handlers.last is None
+            else self._region_of("finally", f"{node.id}@finally", handlers.last, node, region)
+        )
+        self.known = outside
+        timeout = node.timeout.total or node.timeout.attempt if node.timeout and node.body else None
+        container = Container(body.id, node.each, node.loop, undo, catch, last, timeout)
+        segment = self.segments[index]
+        nodes = list(segment.nodes)
+        nodes[place] = replace(nodes[place], container=container)
+        self.segments[index] = replace(segment, nodes=tuple(nodes))
+
+    def _region_of(self, kind: RegionKind, name: str, body: Body, owner: Node, region: int) -> int:
+        return self.region(_Graph(kind, name, body, _output(body)), owner.id, region).id
+
+    def _vertex(self, node: Node, *, branches: bool) -> _Vertex:
+        if node.type == SCOPE or node.each is not None or node.loop is not None:
+            return self._container(node, branches=branches)
+        node_type = self.registry.resolve(node.type)
+        effect = node.effect or node_type.effect_of(node.config)
+        workflow = self.workflow
+        queue = node.queue or workflow.queue or (None if _neutral(node_type, effect) else node_type.queue)
+        timeout = node.timeout
+        config = with_braces(node.config, node_type)
+        return _Vertex(
+            PlanNode(
+                id=node.id,
+                type=node_type.key,
+                config=config,
+                effect=effect,
+                process=node_type.process,
+                waits=node_type.waits,
+                retry=_retry(node.retry or workflow.retry, node_type, effect),
+                attempt_timeout=timeout.attempt
+                if timeout and timeout.attempt is not None
+                else node_type.timeout,
+                total_timeout=timeout.total if timeout else None,
+                on_error=self._on_error(node, branches=branches),
+                on_uncertain=node.on_uncertain,
+                branches=branches,
+                needs=self._needs(config),
+            ),
+            queue,
+            node_type.ports_of(node.config),
+            node.join,
+        )
+
+    def _container(self, node: Node, *, branches: bool) -> _Vertex:
+        config = _questions(node)
+        bare = _bare(node.id, SCOPE)
+        made = replace(
+            bare,
+            config=config,
+            waits=True,
+            on_error=self._on_error(node, branches=branches),
+            branches=branches,
+            needs=self._needs(config),
+        )
+        return _Vertex(made, None, ("out",), node.join, node)
+
+    def _on_error(self, node: Node, *, branches: bool) -> OnError:
+        return OnError("branch") if branches else node.on_error or self.workflow.on_error or OnError("fail")
+
+    def _last(self, graph: _Graph, name: str, kind: str) -> _Vertex:
+        """Return a region's last node: it renders the result, or gathers what the leaves came to."""
+        left = {each.source for each in graph.body.edges if _is_regular(each)}
+        leaves = tuple(each.id for each in graph.body.nodes if each.id not in left)
+        own = graph.output is not None
+        config: dict[str, Json] = {"output": graph.output} if own and kind == END else {}
+        needs = self._needs(graph.output) if own else leaves
+        return _Vertex(replace(_bare(name, kind), config=config, needs=needs), None, (), None)
+
+    def _segment(
+        self,
+        region: int,
+        run: list[str],
+        vertices: Mapping[str, _Vertex],
+        leaving: list[Edge],
+        entries: int,
+        numbers: Mapping[str, int],
+    ) -> Segment:
+        inside = set(run)
+        nodes = tuple(vertices[each].node for each in run)
+        needs = {name: None for node in nodes for name in node.needs if name not in inside}
+        conditions = [expressions.compile_expression(edge.when) for edge in leaving if edge.when is not None]
+        for each in conditions:
+            found = _template_needs(each, self.known)
+            needs.update(dict.fromkeys(name for name in found if name not in inside))
+        needs.pop(TRIGGER, None)
+        read: list[expressions.Template | expressions.Compiled] = [*conditions]
+        read += (expressions.compile_value(dict(each.config)) for each in nodes)
+        return Segment(
+            id=numbers[run[0]],
+            nodes=nodes,
+            queue=next((vertices[each].queue or "" for each in run if vertices[each].queue), DEFAULT_QUEUE),
+            exits=tuple(Exit(numbers[each.target], each.port, each.on, each.when) for each in leaving),
+            entries=entries,
+            join=vertices[run[0]].join or Join(),
+            needs=tuple(needs),
+            region=region,
+            reads=tuple(sorted(self._items_read(read))),
+        )
+
+    def _items_read(self, compiled: Iterable[expressions.Template | expressions.Compiled]) -> Iterator[int]:
+        """Yield the regions around whose item is read, under its own name or as the innermost."""
+        roots = {reference.path[0] for each in compiled for reference in each.references}
+        repeating = [each for each in self.around if each.repeats]
+        for each in repeating:
+            if each.name in roots or (each is repeating[-1] and "item" in roots):
+                yield each.region
+
+    def _is_chunked(self, segment: Segment) -> bool:
+        """Whether the only segment of a region is so cheap and harmless that one process performs many items of it."""
+        return segment.pure and all(
+            each.container is None
+            and not each.waits
+            and not each.branches
+            and each.retry.max_attempts == 1
+            and each.total_timeout is None
+            for each in segment.nodes
+        )
+
+    def _needs(self, value: Any) -> tuple[str, ...]:
+        """Return the nodes a value's templates read; all of them when one is chosen at run time."""
+        return _template_needs(expressions.compile_value(value), self.known)
+
+
+def _output(body: Body) -> Json:
+    return body.output if body.has_output else None
+
+
+def _body_of(node: Node) -> _Graph:
+    """Return what a container performs: its body, or, repeated, the node itself.
+
+    What a repeated scope does with the failure of its body concerns one item, so it is a scope inside the repetition.
+    """
+    repeats = node.each is not None or node.loop is not None
+    if node.body is None:
+        return _Graph("body", node.id, Body((_plain(replace(node, id=f"{node.id}@item")),), ()), None)
+    if repeats and (node.catch or node.last or any(each.compensate for each in node.body.nodes)):
+        inner = replace(_plain(node), id=f"{node.id}@item", compensate=None)
+        return _Graph("body", node.id, Body((inner,), ()), None)
+    return _Graph("body", node.id, node.body, _output(node.body))
+
+
+def _plain(node: Node) -> Node:
+    """Return a node as it is performed for one item: what it does with its failure is its container's to say."""
+    return replace(node, each=None, loop=None, join=None, on_error=OnError("fail"), compensate=None)
+
+
+def _questions(node: Node) -> dict[str, Json]:
+    """Return the expressions that a container is asked by, as a config."""
+    if node.each is not None:
+        found: dict[str, Json] = {"items": braced(node.each.items)}
+        return found if node.each.until is None else {**found, "until": braced(node.each.until)}
+    if node.loop is not None:
+        return {"condition": braced(node.loop.condition), "initial": node.loop.initial}
+    return {}
+
+
+def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
+    """Add the edges nobody writes: from the root to every node that starts, and from every leaf to the end.
+
+    A node whose every edge leads to a join that may start without it leads to the end too, so that the region
+    does not end before it.
+    """
+    entered = {each.target for each in body.edges}
+    left = {each.source for each in body.edges if _is_regular(each)}
+    implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
+    hasty = {node.id for node in body.nodes if node.join is not None and node.join.mode != "all"}
+    awaited = {each.source for each in body.edges if each.target not in hasty}
+    final = [
+        Edge(node.id, end, None, "any", None)
+        for node in body.nodes
+        if node.id not in left or node.id not in awaited
+    ]
+    if not body.nodes:
+        final = [Edge(begin, end, None, "any", None)]
+    return [*implied, *body.edges, *final]
+
+
+def _is_regular(edge: Edge) -> bool:
+    """Whether an edge may be taken after a success, so that its source is no leaf."""
+    return edge.on in ("success", "any") and edge.port != "error"
+
+
+def _certain(
+    vertices: Mapping[str, _Vertex],
+    outgoing: Mapping[str, list[Edge]],
+    entering: Mapping[str, int],
+    begin: str,
+) -> set[str]:
+    """Return the nodes that run in every instance that nothing ends early: those no choice can skip."""
+    found: set[str] = set()
+    undecided = dict(entering)
+    taken = dict.fromkeys(vertices, 0)
+    following = deque([begin])
+    while following:
+        name = following.popleft()
+        vertex = vertices[name]
+        join = vertex.join or Join()
+        if name == begin or taken[name] >= (join.count if join.mode == "n" else 1):
+            found.add(name)
+        for edge in outgoing[name]:
+            undecided[edge.target] -= 1
+            taken[edge.target] += name in found and _unconditional(vertex, edge)
+            if undecided[edge.target] == 0:
+                following.append(edge.target)
+    return found
+
+
+def _unconditional(source: _Vertex, edge: Edge) -> bool:
+    """Whether an edge is taken whenever its source runs and the execution goes on."""
+    survives = edge.on == "any" or (edge.on == "success" and not source.node.branches)
+    return survives and edge.when is None and edge.port in (None, "out") and source.ports == ("out",)
+
+
+def _fuse(
+    vertices: Mapping[str, _Vertex],
+    outgoing: Mapping[str, list[Edge]],
+    entering: Mapping[str, int],
+    certain: set[str],
+    begin: str,
+    end: str,
+) -> list[list[str]]:
+    """Return the linear runs in the order their first node is met, breadth first from the root.
+
+    The last node joins a run only when that run is certain: every instance ends with it, so it may not be skipped with
+    others.
+    """
+    runs: list[list[str]] = []
+    met = {begin}
+    heads = deque([begin])
+    while heads:
+        run = [heads.popleft()]
+        queue = vertices[run[0]].queue
+        while (following := _fusible(vertices, outgoing[run[-1]], entering, queue)) is not None:
+            if following == end and run[0] not in certain:
+                break
+            run.append(following)
+            queue = queue or vertices[following].queue
+        runs.append(run)
+        for edge in outgoing[run[-1]]:
+            if edge.target not in met:
+                met.add(edge.target)
+                heads.append(edge.target)
+    return runs
+
+
+def _fusible(
+    vertices: Mapping[str, _Vertex], leaving: list[Edge], entering: Mapping[str, int], queue: str | None
+) -> str | None:
+    """Return the node that goes on in the same run, if the only edge out is unconditional and the only edge in."""
+    if len(leaving) != 1:
+        return None
+    edge = leaving[0]
+    source, target = vertices[edge.source], vertices[edge.target]
+    unconditional = (
+        edge.when is None
+        and (edge.on == "success" or target.node.ends)
+        and edge.port in (None, "out")
+        and source.ports == ("out",)
+    )
+    same_queue = queue is None or target.queue is None or queue == target.queue
+    alone = entering[edge.target] == 1 and target.join is None
+    return edge.target if unconditional and same_queue and alone and not source.node.waits else None
+
+
+def _bare(name: str, kind: str) -> PlanNode:
+    return PlanNode(
+        id=name,
+        type=kind,
+        config={},
+        effect=Effect.NONE,
+        process=False,
+        waits=False,
+        retry=RetryPolicy(),
+        attempt_timeout=0.0,
+        total_timeout=None,
+        on_error=OnError("fail"),
+        on_uncertain="ask",
+        branches=False,
+        needs=(),
+    )
+
+
+def _retry(given: RetryPolicy | None, node_type: NodeType, effect: Effect) -> RetryPolicy:
+    """Return the author's policy or the node type's own. What must not be repeated is repeated only when the node says so."""
+    if given is None:
+        return RetryPolicy.parse(retry_to_json(node_type.retry))
+    if effect is Effect.ONCE and not given.on:
+        return replace(given, on=(TryAgain.__name__,))
+    return given
+
+
+def _neutral(node_type: NodeType, effect: Effect) -> bool:
+    """Whether a node of this type runs wherever its neighbours run."""
+    return effect is Effect.NONE and not node_type.process and node_type.queue == DEFAULT_QUEUE
+
+
+def _template_needs(
+    compiled: expressions.Template | expressions.Compiled, everything: Iterable[str]
+) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for reference in compiled.references:
+        if reference.path[0] == "nodes":
+            name = reference.path[1] if len(reference.path) > 1 else None
+            found.update(dict.fromkeys([name] if isinstance(name, str) else everything))
+    return tuple(found)

@@ -1,0 +1,74 @@
+"""The count of a region's instances, on the row of the container that waits for them. Pure.
+
+An instance's end arrives here in the same transaction that commits it, as an edge's does at a join. Instances are opened a
+window at a time, so that a map of a hundred thousand items is not a hundred thousand rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """A row to be born: the items from `first` to `last`, performed in one go."""
+
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Fan:
+    """Instances `first` to `first + count - 1` of a region, `size` of them a row, at most `window` rows at a time.
+
+    `opened` is the next index to be opened, `pending` counts the rows under way, `ended` those that are over and `failed`
+    the items that failed. More failures than `tolerate` close it. `watch` asks for the container to look at every end;
+    `deadline` is in milliseconds.
+    """
+
+    region: int
+    first: int
+    count: int
+    size: int
+    window: int
+    tolerate: int
+    watch: bool = False
+    deadline: int | None = None
+    opened: int = 0
+    pending: int = 0
+    ended: int = 0
+    failed: int = 0
+    closed: bool = False
+
+    @classmethod
+    def from_text(cls, text: str) -> Fan:
+        """Read the stored form."""
+        return cls(**json.loads(text))
+
+    def to_text(self) -> str:
+        """Return the stored form."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will arrive."""
+        return self.closed or (self.pending == 0 and self.opened >= self.first + self.count)
+
+    def open(self) -> Iterator[Row]:
+        """Open as many rows as the window has room for."""
+        beyond = self.first + self.count
+        self.opened = max(self.opened, self.first)
+        while not self.closed and self.pending < self.window and self.opened < beyond:
+            row = Row(self.opened, min(self.opened + self.size, beyond) - 1)
+            self.opened = row.last + 1
+            self.pending += 1
+            yield row
+
+    def arrive(self, failures: int) -> None:
+        """Count the end of one row, with so many failed items."""
+        self.pending -= 1
+        self.ended += 1
+        self.failed += failures
+        self.closed = self.closed or self.failed > self.tolerate
