@@ -2,7 +2,7 @@ import json
 import re
 from pathlib import Path
 
-from engine import plan
+from engine import cutting
 from engine.checking import problems
 from engine.definition import Workflow
 from engine.registry import Registry
@@ -16,7 +16,7 @@ def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
     assert len(examples) == 1
     for text in examples:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
-        plan.build(Workflow.parse(json.loads(text)), REGISTRY)
+        cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
 
 
 def test_every_key_of_the_language_is_on_the_page() -> None:
