@@ -37,6 +37,7 @@ from engine.registry import Registry
 from engine.settings import Limits, Settings, Timing
 from engine.snapshots import Reference
 from engine.store.database import Connection
+from engine.transitions import ending
 from nodes import NODE_TYPES
 from nodes.integrations.http_request import effect as effect_of_call
 from tests.chaos import checker
@@ -527,7 +528,7 @@ def play(folder: Path, seed: int, cases: Mapping[str, Case], steps: int = 400, *
         world = World(folder, seed, **more)
         stack.callback(world.close)
         stack.enter_context(mock.patch.object(identity, "is_dead", world.is_dead))
-        for module in (execute, ledger, transitions):
+        for module in (execute, ledger, ending):
             stack.enter_context(mock.patch.object(module, "failpoint", at_place))
         ended = asyncio.run(_play(world, cases, steps))
         evidence = world.evidence()

@@ -1,0 +1,88 @@
+"""THE PEN. Every change of an execution's state is one named transition here, and nothing else writes those rows.
+
+A transition works on all operations of its kind in a batch at once, as a set-based statement guarded by state and by the
+fence, and answers who won. Whoever lost gets None and must not go on. The caller holds a transaction; the rows of all
+executions the batch touches are locked first, in the order of their ids, so two writers can neither interleave within
+an execution nor wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from engine import operations as op
+from engine.states import ExecutionStatus
+from engine.store import statements as sql
+from engine.store.database import Connection
+from engine.transitions.asking import cancel, pause, resolve
+from engine.transitions.batch import Batch, Room, Row, Rules, write_back
+from engine.transitions.ending import close, settle, spread
+from engine.transitions.holding import claim, doubt, record, release, renew, suspend
+from engine.transitions.repairing import lose, resend, wake
+from engine.transitions.starting import start
+
+__all__ = [
+    "Room",
+    "Rules",
+    "apply",
+    "cancel",
+    "claim",
+    "close",
+    "doubt",
+    "lose",
+    "pause",
+    "record",
+    "release",
+    "renew",
+    "resend",
+    "resolve",
+    "settle",
+    "spread",
+    "start",
+    "suspend",
+    "wake",
+]
+
+
+def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rules) -> list[Any]:
+    """Carry out operations inside the caller's transaction. Returns one answer for each, in their order."""
+    ids = op.executions_of(operations)
+    rows = {}
+    for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
+        id_, project, version, status, *rest = fields
+        rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
+    batch = Batch(connection, rules, rows)
+    kinds: dict[type[Any], list[int]] = defaultdict(list)
+    for index, each in enumerate(operations):
+        kinds[type(each)].append(index)
+    answers: list[Any] = [None] * len(operations)
+    for kind, transition in _TRANSITIONS.items():
+        if indexes := kinds.get(kind):
+            chosen = [operations[index] for index in indexes]
+            for index, answer in zip(indexes, transition(batch, chosen), strict=True):
+                answers[index] = answer
+    write_back(batch)
+    return answers
+
+
+_TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
+    op.Start: start,
+    op.Cancel: cancel,
+    op.Pause: pause,
+    op.Resolve: resolve,
+    op.Record: record,
+    op.Settle: settle,
+    op.Spread: spread,
+    op.Close: close,
+    op.Suspend: suspend,
+    op.Doubt: doubt,
+    op.Release: release,
+    op.Renew: renew,
+    op.Lose: lose,
+    op.Wake: wake,
+    op.Resend: resend,
+    op.Claim: claim,
+}
+"""In this order within a batch: what people ask, what holders say, what takes from holders."""

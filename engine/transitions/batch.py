@@ -1,0 +1,269 @@
+"""One transaction at work: the executions it has locked, what it has gathered to write, and what all transitions share."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from engine import operations as op
+from engine.plan import Plan
+from engine.states import EXECUTION_FINAL, ExecutionStatus
+from engine.store import statements as sql
+from engine.store.database import Connection
+
+Key = tuple[str, int, str]
+"""(execution, segment, item)."""
+
+
+HeldT = TypeVar("HeldT", bound=op.Held)
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+class Room(Protocol):
+    """How much more a queue's broker should hold; an estimate, never the truth."""
+
+    def take(self, queue: str) -> bool:
+        """Whether one more segment of this queue is to be sent now; if not, the feeder sends it when there is room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the pen needs to know besides the rows: plans, the time after which a sent segment counts as lost, the room."""
+
+    plan_of: Callable[[str, Connection], Plan]
+    grace: int
+    room: Room
+
+
+@dataclass(slots=True)
+class Row:
+    """An execution's locked row, as it will be written back."""
+
+    id: str
+    project: str
+    version: str
+    status: ExecutionStatus
+    open: int
+    seq: int
+    cancel_at: int | None
+    pause_at: int | None
+    cancel_reason: str | None
+    reply_to: str | None
+    started_at: int | None = None
+    finished_at: int | None = None
+    output: op.Payload = op.Payload()
+    error: str | None = None
+    dirty: bool = False
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended."""
+        return self.status in EXECUTION_FINAL
+
+    def move(self, status: ExecutionStatus, now: int) -> None:
+        """Change the status of an execution that has not ended."""
+        self.dirty = True
+        if self.started_at is None:
+            self.started_at = now
+        self.status = status
+        if status in EXECUTION_FINAL:
+            self.finished_at = now
+
+    def count(self, change: int, now: int) -> None:
+        """Count active segments. With none an execution that has not ended is waiting for something outside."""
+        self.open += change
+        self.dirty = True
+        if not self.final and (self.status is not ExecutionStatus.CREATED or change < 0):
+            self.move(ExecutionStatus.RUNNING if self.open > 0 else ExecutionStatus.WAITING, now)
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction at work: the connection, the locked executions and the events so far."""
+
+    connection: Connection
+    rules: Rules
+    rows: dict[str, Row]
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+    blobs: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def emit(self, row: Row, epoch: int, now: int, *bodies: op.EventBody) -> None:
+        """Append one packed row of events: a gapless range of the execution's sequence."""
+        if not bodies:
+            return
+        text = _ENCODER.encode(bodies)
+        self.events.append((row.id, row.project, row.seq + 1, len(bodies), epoch, now, text))
+        row.seq += len(bodies)
+        row.dirty = True
+
+    def due(self, row: Row, queue: str, now: int) -> tuple[int | None, bool]:
+        """Return a ready segment's `due`, and whether it is to be sent now."""
+        if row.pause_at is not None:
+            return None, False
+        if self.rules.room.take(queue):
+            return now + self.rules.grace, True
+        return now, False
+
+
+def write_back(batch: Batch) -> None:
+    """Write what the transitions left in memory: blobs first, since rows refer to them."""
+    if batch.blobs:
+        rows = [(name, text, len(text), now) for name, (text, now) in sorted(batch.blobs.items())]
+        batch.connection.insert(sql.WRITE_BLOBS, rows)
+    changed = [
+        (
+            row.id,
+            str(row.status),
+            row.open,
+            row.seq,
+            row.cancel_at,
+            row.pause_at,
+            row.cancel_reason,
+            row.started_at,
+            row.finished_at,
+            row.output.text,
+            row.output.blob,
+            row.error,
+        )
+        for row in batch.rows.values()
+        if row.dirty
+    ]
+    if changed:
+        batch.connection.batch(sql.UPDATE_EXECUTIONS, changed)
+    if batch.events:
+        batch.connection.insert(sql.WRITE_EVENTS, batch.events)
+
+
+def journal(batch: Batch, held: Sequence[op.Held]) -> None:
+    """Write the entries, events and blobs of operations whose fence held."""
+    rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
+    for each in held:
+        for entry in each.entries:
+            item = each.item if entry.item is None else entry.item
+            place = (each.execution, entry.node, item, entry.step)
+            rows[place] = journal_row(each.execution, item, each.epoch, entry)
+        keep(batch, each.blobs, each.now)
+        batch.emit(batch.rows[each.execution], each.epoch, each.now, *each.events)
+    if rows:
+        batch.connection.insert(sql.WRITE_JOURNAL, list(rows.values()))
+
+
+def journal_row(execution: str, item: str, epoch: int, entry: op.Entry) -> tuple[Any, ...]:
+    return (
+        execution,
+        entry.node,
+        item,
+        entry.step,
+        entry.status,
+        entry.effect,
+        entry.output.text,
+        entry.output.blob,
+        entry.error,
+        epoch,
+        entry.tries,
+        entry.started_at,
+        entry.ended_at,
+    )
+
+
+def keep(batch: Batch, blobs: Iterable[op.Blob], now: int) -> None:
+    for each in blobs:
+        batch.blobs[each.hash] = (each.text, now)
+
+
+def rested(batch: Batch, winners: Sequence[op.Held]) -> None:
+    """Journal and count segments that no longer move by themselves; cancel those of a cancelled execution."""
+    journal(batch, winners)
+    stopped = []
+    for each in winners:
+        row = batch.rows[each.execution]
+        row.count(-1, each.now)
+        if is_stopping(row):
+            stopped.append(row.id)
+            end_cancelled(batch, row, each.now)
+    if stopped:
+        batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
+
+
+def made_ready(
+    batch: Batch, asked: Sequence[op.Wake | op.Resolve], won: Iterable[tuple[Any, ...]]
+) -> list[list[op.Sendable]]:
+    """Count segments that move again, and say so: once each, however many ask for the same execution."""
+    now_of = {each.execution: each.now for each in asked}
+    found: dict[str, list[op.Sendable]] = defaultdict(list)
+    for execution, segment, item, queue in won:
+        row, now = batch.rows[execution], now_of[execution]
+        row.count(1, now)
+        batch.emit(row, 0, now, ("segment.ready", segment, now, on_item(item)))
+        found[execution].append((segment, item, queue))
+    return [found.pop(each.execution, []) for each in asked]
+
+
+def end_cancelled(batch: Batch, row: Row, now: int) -> None:
+    """End an execution that was asked to stop once nothing of it runs any more."""
+    if row.final or row.cancel_at is None or row.open > 0:
+        return
+    timed_out = row.cancel_reason == "timed_out"
+    if timed_out:
+        error = {
+            "code": "execution.timed_out",
+            "message": "The execution did not end within its own time limit.",
+        }
+        row.error = json.dumps(error)
+    row.move(ExecutionStatus.TIMED_OUT if timed_out else ExecutionStatus.CANCELLED, now)
+    batch.emit(row, 0, now, (f"execution.{row.status}", None, now, {}))
+
+
+def standing_of(held: Sequence[HeldT]) -> dict[Key, HeldT]:
+    """Return what is asked for each segment once, by its latest holder.
+
+    A process that slept through its lease may hold a segment twice, and ask for both in one batch: the fence is looked at
+    by segment, so the older one must not come that far.
+    """
+    standing: dict[Key, HeldT] = {}
+    for each in held:
+        found = standing.get(key_of(each))
+        if found is None or found.epoch < each.epoch:
+            standing[key_of(each)] = each
+    return standing
+
+
+def answers_of(asked: Sequence[HeldT], standing: Mapping[Key, HeldT], won: Container[Key]) -> list[bool]:
+    """Return for each holder whether its own request was carried out."""
+    return [key_of(each) in won and standing[key_of(each)] is each for each in asked]
+
+
+def is_paused(batch: Batch, execution: str) -> bool:
+    """Whether an execution is held: its ready segments have no `due` until it goes on."""
+    row = batch.rows.get(execution)
+    return row is not None and row.pause_at is not None
+
+
+def is_stopping(row: Row) -> bool:
+    return row.final or row.cancel_at is not None
+
+
+def may_run(batch: Batch, execution: str) -> bool:
+    row = batch.rows.get(execution)
+    return row is not None and not row.final and row.cancel_at is None and row.pause_at is None
+
+
+def is_pure(batch: Batch, execution: str, segment: int) -> bool:
+    return batch.rules.plan_of(batch.rows[execution].version, batch.connection).segments[segment].pure
+
+
+def key_of(each: op.Held | op.Claim | op.Resolve) -> Key:
+    return (each.execution, each.segment, each.item)
+
+
+def fence(each: op.Held) -> tuple[Any, ...]:
+    return (each.execution, each.segment, each.item, each.epoch, "ready" if each.pure else "running")
+
+
+def on_item(item: str, **more: object) -> dict[str, object]:
+    return {"item": item, **more} if item else more

@@ -1,0 +1,143 @@
+"""How a segment ends, or opens others and rests: the transitions that other segments follow from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from engine import operations as op
+from engine.advance import Address, Arrivals, Completed, joins_touched
+from engine.failpoints import failpoint
+from engine.fans import Fan
+from engine.fans import Row as Opened
+from engine.plan import split_item
+from engine.store import statements as sql
+from engine.transitions.batch import (
+    Batch,
+    Key,
+    Row,
+    answers_of,
+    fence,
+    is_stopping,
+    journal,
+    key_of,
+    rested,
+    standing_of,
+)
+from engine.transitions.wave import Wave, load_fans
+
+
+def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
+    """End segments, count their arrivals at joins and containers, start what became ready, end instances and executions."""
+    standing = standing_of(settles)
+    ends = {key: _end_of(batch.rows[each.execution], each) for key, each in standing.items()}
+    rows = [(*fence(each), ends[key], bits(each.taken)) for key, each in standing.items()]
+    won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SETTLE, rows)}
+    winners = [each for key, each in standing.items() if key in won]
+    failpoint("settle.fenced")
+    journal(batch, winners)
+    of_execution: dict[str, list[op.Settle]] = defaultdict(list)
+    for each in winners:
+        of_execution[each.execution].append(each)
+    wave = Wave(batch, _load_joins(batch, of_execution), load_fans(batch, _owners(batch, winners)))
+    answers: dict[Key, op.Settled] = {}
+    for execution, group in of_execution.items():
+        for each in group:
+            key = key_of(each)
+            answers[key] = wave.settle(batch.rows[execution], each, stopped=bool(won[key]))
+    wave.write()
+    return [
+        wave.without_closed(each, answer)
+        if standing[key := key_of(each)] is each and (answer := answers.get(key)) is not None
+        else None
+        for each in settles
+    ]
+
+
+def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
+    """Open the instances of a region and let their container rest: -> waiting. What came meanwhile is looked at again."""
+    standing = standing_of(spreads)
+    there = load_fans(batch, [key for key, each in standing.items() if each.fan is None])
+    fans: dict[Key, tuple[Fan, list[Opened]]] = {}
+    for key, each in standing.items():
+        if each.fan is not None:
+            fan = Fan.from_text(each.fan)
+            fans[key] = fan, list(fan.open())
+        elif key in there:
+            fans[key] = there[key].fan, []
+    rows = [
+        (*fence(each), each.due, each.head, fans[key][0].to_text())
+        for key, each in standing.items()
+        if key in fans
+    ]
+    won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SPREAD, rows)}
+    winners = [each for key, each in standing.items() if key in won]
+    stopped = [each for each in winners if won[key_of(each)] or is_stopping(batch.rows[each.execution])]
+    rested(batch, stopped)
+    going = [each for each in winners if each not in stopped]
+    journal(batch, going)
+    wave = Wave(batch, {}, there)
+    answers = {key_of(each): op.Settled() for each in stopped}
+    for each in going:
+        fan, opened = fans[key_of(each)]
+        answers[key_of(each)] = wave.spread(batch.rows[each.execution], each, fan, opened)
+    wave.write()
+    return [answers.get(key_of(each)) if standing[key_of(each)] is each else None for each in spreads]
+
+
+def close(batch: Batch, closes: list[op.Close]) -> list[bool]:
+    """Stop the instances that a container waits for. The container itself stays where it is."""
+    standing = standing_of(closes)
+    rows = [fence(each) for each in standing.values()]
+    won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
+    winners = [each for key, each in standing.items() if key in won]
+    journal(batch, winners)
+    wave = Wave(batch, {}, load_fans(batch, map(key_of, winners)))
+    for each in winners:
+        wave.close(batch.rows[each.execution], key_of(each), each.now)
+    wave.write()
+    return answers_of(closes, standing, won)
+
+
+def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
+    """Return the containers at which ends of segments may arrive."""
+    found: dict[Key, None] = {}
+    for each in winners:
+        plan = batch.rules.plan_of(batch.rows[each.execution].version, batch.connection)
+        segment = plan.segments[each.segment]
+        if segment.region and (segment.ends or each.error is not None):
+            owner = plan.owner_of(plan.regions[segment.region])
+            found[(each.execution, owner, split_item(each.item)[0])] = None
+    return list(found)
+
+
+def _load_joins(
+    batch: Batch, of_execution: Mapping[str, list[op.Settle]]
+) -> dict[str, dict[Address, Arrivals]]:
+    """Read the joins that completions may touch, as they stand."""
+    found: dict[str, dict[Address, Arrivals]] = {each: {} for each in of_execution}
+    wanted: set[Key] = set()
+    for execution, group in of_execution.items():
+        plan = batch.rules.plan_of(batch.rows[execution].version, batch.connection)
+        for each in group:
+            if each.error is None:
+                touched = joins_touched(plan, Completed(each.segment, each.item, each.taken))
+                wanted.update((execution, *address) for address in touched)
+    if wanted:
+        for execution, segment, item, status, pending, taken in batch.connection.batch(
+            sql.JOINS, sorted(wanted)
+        ):
+            found[execution][(segment, item)] = Arrivals(pending, taken, status != "blocked")
+    return found
+
+
+def _end_of(row: Row, each: op.Settle) -> str:
+    """Return the state a segment ends in, given what its execution is doing."""
+    if is_stopping(row):
+        return "cancelled"
+    return "done" if each.error is None else "failed"
+
+
+def bits(taken: tuple[bool, ...]) -> str:
+    """Return decided exits as text; `*` when all are taken, however many they are."""
+    return "*" if all(taken) else "".join("1" if each else "0" for each in taken)

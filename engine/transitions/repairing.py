@@ -1,0 +1,91 @@
+"""What pollers ask for: time that has come, messages that were lost, claims of the dead."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from engine import operations as op
+from engine.store import statements as sql
+from engine.transitions.batch import (
+    Batch,
+    end_cancelled,
+    is_paused,
+    is_pure,
+    is_stopping,
+    made_ready,
+    may_run,
+    on_item,
+)
+
+
+def wake(batch: Batch, wakes: list[op.Wake]) -> list[list[op.Sendable]]:
+    """End rests whose time has come: waiting or backing_off -> ready."""
+    rows = [
+        (each.execution, segment, item, each.now, each.now + batch.rules.grace)
+        for each in wakes
+        if may_run(batch, each.execution)
+        for segment, item in each.addresses
+    ]
+    return made_ready(batch, wakes, batch.connection.batch(sql.WAKE, rows) if rows else [])
+
+
+def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
+    """Mark ready segments as sent once more, unless someone else has done so since they were read.
+
+    A message that was lost counts as a delivery of a pure segment only: with another, whoever dies over it has claimed it,
+    and `lose` counts that.
+    """
+    rows = [
+        (
+            each.execution,
+            segment,
+            item,
+            mark,
+            each.due,
+            int(each.lost and is_pure(batch, each.execution, segment)),
+        )
+        for each in resends
+        if may_run(batch, each.execution)
+        for segment, item, mark in each.marks
+    ]
+    found: dict[str, list[op.Sendable]] = defaultdict(list)
+    for execution, *sendable in batch.connection.batch(sql.RESEND, rows) if rows else ():
+        found[execution].append(tuple(sendable))
+    return [found.pop(each.execution, []) for each in resends]
+
+
+def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
+    """Take claims from the dead: running -> ready, or -> quarantined when it has happened too often."""
+    rows = [
+        (
+            each.execution,
+            segment,
+            item,
+            epoch,
+            "running",
+            None if is_paused(batch, each.execution) else each.now + batch.rules.grace,
+            each.reason,
+            each.deliveries,
+        )
+        for each in losses
+        for segment, item, epoch in each.claims
+    ]
+    found: dict[str, list[op.Sendable]] = defaultdict(list)
+    now_of = {each.execution: each.now for each in losses}
+    stopped = []
+    for execution, segment, item, status, queue, deliveries in batch.connection.batch(sql.LOSE, rows):
+        row, now = batch.rows[execution], now_of[execution]
+        batch.emit(
+            row, 0, now, ("segment.lost", segment, now, on_item(item, deliveries=deliveries, status=status))
+        )
+        if is_stopping(row):
+            stopped.append(execution)
+            row.count(-1, now)
+            end_cancelled(batch, row, now)
+        elif status != "ready":
+            row.count(-1, now)
+        elif row.pause_at is None:
+            found[execution].append((segment, item, queue))
+    if stopped:
+        batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
+    return [found.pop(each.execution, []) for each in losses]

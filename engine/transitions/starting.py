@@ -1,0 +1,91 @@
+"""How an execution comes to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from engine import operations as op
+from engine.states import ExecutionStatus
+from engine.store import statements as sql
+from engine.transitions.batch import Batch, Row, keep
+
+
+def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
+    """Accept executions, each with its one root segment. A known idempotency key accepts nothing."""
+    known = _known(batch, starts)
+    new: dict[str, op.Start] = {}
+    for each in starts:
+        key = (each.project, each.idempotency_key)
+        if (
+            each.idempotency_key is None
+            or known.setdefault(key, (each.execution, each.request_hash))[0] == each.execution
+        ):
+            new[each.execution] = each
+    unkeyed = [_execution_row(each) for each in new.values() if each.idempotency_key is None]
+    by_key = sorted(new.values(), key=lambda each: (each.project, each.idempotency_key or ""))
+    keyed = [_execution_row(each) for each in by_key if each.idempotency_key is not None]
+    if unkeyed:
+        batch.connection.insert(sql.INSERT_EXECUTION, unkeyed)
+    if keyed:
+        won = {fields[0] for fields in batch.connection.batch(sql.INSERT_KEYED_EXECUTION, keyed)}
+        if len(won) < len(keyed):
+            known.update(_known(batch, starts))
+            new = {name: each for name, each in new.items() if each.idempotency_key is None or name in won}
+    segments, sent = [], set()
+    for each in new.values():
+        row = Row(
+            each.execution, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None
+        )
+        due, send = batch.due(row, each.queue, each.now)
+        if send:
+            sent.add(each.execution)
+        segments.append((each.execution, 0, "", "ready", each.queue, 0, 1, 0, each.now, due, None, None))
+        body = json.dumps([("execution.created", each.workflow, each.now, {"version": each.version})])
+        batch.events.append((each.execution, each.project, 1, 1, 0, each.now, body))
+        keep(batch, each.blobs, each.now)
+    if segments:
+        batch.connection.insert(sql.INSERT_SEGMENT, segments)
+    answers = []
+    for each in starts:
+        if each.execution in new:
+            answers.append(op.Started(each.execution, new=True, send=each.execution in sent))
+        else:
+            name, request_hash = known[(each.project, each.idempotency_key)]
+            answers.append(op.Started(name, new=False, same=request_hash == each.request_hash))
+    return answers
+
+
+def _known(batch: Batch, starts: Iterable[op.Start]) -> dict[tuple[str, str | None], tuple[str, str | None]]:
+    keys = sorted(
+        {(each.project, each.idempotency_key) for each in starts if each.idempotency_key is not None}
+    )
+    if not keys:
+        return {}
+    return {(p, key): (name, digest) for p, key, name, digest in batch.connection.batch(sql.KNOWN_KEYS, keys)}
+
+
+def _execution_row(each: op.Start) -> tuple[Any, ...]:
+    parent = each.parent or (None, None, None)
+    return (
+        each.execution,
+        each.project,
+        each.workflow,
+        each.version,
+        "created",
+        each.input.text,
+        each.input.blob,
+        each.trigger,
+        each.idempotency_key,
+        each.request_hash,
+        each.principal,
+        each.priority,
+        *parent,
+        each.base,
+        1,
+        1,
+        each.now,
+        each.deadline,
+        each.reply_to,
+    )

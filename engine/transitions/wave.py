@@ -1,0 +1,337 @@
+"""What follows from the ends of segments: starts, arrivals at joins and containers, instances that are stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from engine import operations as op
+from engine.advance import Address, Arrivals, Completed, advance
+from engine.fans import Fan
+from engine.fans import Row as Opened
+from engine.plan import Plan, item_of, split_item
+from engine.states import ExecutionStatus
+from engine.store import statements as sql
+from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, key_of, on_item
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A container's row, with the count of its instances."""
+
+    fan: Fan
+    status: str
+    epoch: int
+    pending: int
+    taken: int
+    deliveries: int
+    head: int
+    tries: int
+    first_try_at: int | None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """Instances that are to stop: the segments from `first` up to `beyond`, for an `item` or all that is `inside` it."""
+
+    execution: str
+    first: int
+    beyond: int
+    item: str
+    inside: str
+
+    def covers(self, execution: str, segment: int, item: str) -> bool:
+        """Whether a segment belongs to them."""
+        return (
+            execution == self.execution
+            and self.first <= segment < self.beyond
+            and (item == self.item or item.startswith(self.inside))
+        )
+
+
+@dataclass(slots=True)
+class _Started:
+    """What one operation starts: segments to be sent, and those its caller goes on with."""
+
+    ready: list[op.Sendable] = field(default_factory=list)
+    successors: list[tuple[int, str, op.Claimed]] = field(default_factory=list)
+    claims: int = 0
+
+    def settled(self) -> op.Settled:
+        """Return it as an answer."""
+        return op.Settled(ready=tuple(self.ready), successors=tuple(self.successors))
+
+
+@dataclass(slots=True)
+class Wave:
+    """What the operations of one batch bring about in rows of other segments, gathered until it is written at once.
+
+    Rows are keyed, so that none is written twice: two predecessors of one join may end in the same batch.
+    """
+
+    batch: Batch
+    joins: dict[str, dict[Address, Arrivals]]
+    fans: dict[Key, _Waiting]
+    segments: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    counts: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    closings: list[_Closing] = field(default_factory=list)
+    closed_at: int = 0
+    ended: list[str] = field(default_factory=list)
+
+    def settle(self, row: Row, each: op.Settle, *, stopped: bool) -> op.Settled:
+        """Decide what follows from the end of one segment."""
+        batch = self.batch
+        if row.status is ExecutionStatus.CREATED:
+            row.move(ExecutionStatus.RUNNING, each.now)
+        if is_stopping(row):
+            row.count(-1, each.now)
+            end_cancelled(batch, row, each.now)
+            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
+        if stopped or self.is_closed(row.id, each.segment, each.item):
+            row.count(-1, each.now)
+            return op.Settled()
+        plan = batch.rules.plan_of(row.version, batch.connection)
+        segment = plan.segments[each.segment]
+        if segment.region and (each.error is not None or segment.ends):
+            return self._arrive(row, plan, each)
+        if each.error is not None:
+            row.open -= 1
+            row.error = each.error
+            row.move(ExecutionStatus.FAILED, each.now)
+            batch.emit(
+                row, each.epoch, each.now, ("execution.failed", None, each.now, json.loads(each.error))
+            )
+            self.ended.append(row.id)
+            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
+        if segment.ends:
+            row.open -= 1
+            row.output = each.output
+            row.move(ExecutionStatus.SUCCEEDED, each.now)
+            batch.emit(row, each.epoch, each.now, ("execution.succeeded", None, each.now, {}))
+            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
+        return self._follow(row, plan, each)
+
+    def spread(self, row: Row, each: op.Spread, fan: Fan, opened: Sequence[Opened]) -> op.Settled:
+        """Start the rows that a fan has opened, or look again at one that has moved on since it was looked at."""
+        if row.status is ExecutionStatus.CREATED:
+            row.move(ExecutionStatus.RUNNING, each.now)
+        plan = self.batch.rules.plan_of(row.version, self.batch.connection)
+        started = _Started()
+        region = plan.regions[fan.region]
+        for first, last in opened:
+            hi = last if region.chunked else None
+            self._start(row, plan, each, (region.first, item_of(each.item, first)), started, hi=hi)
+        again = not opened and (fan.over or fan.ended != each.ended)
+        if again:
+            key = key_of(each)
+            waiting = self.fans[key]
+            waiting.epoch, waiting.head = each.epoch, each.head
+            self._start(row, plan, each, (each.segment, each.item), started, container=waiting)
+        row.count(len(opened) + again - 1, each.now)
+        return started.settled()
+
+    def close(self, row: Row, key: Key, now: int) -> None:
+        """Stop the instances of a container's fan."""
+        waiting = self.fans.get(key)
+        if waiting is None or waiting.fan.closed:
+            return
+        plan = self.batch.rules.plan_of(row.version, self.batch.connection)
+        waiting.fan.closed = waiting.changed = True
+        self._close_all(row, plan, waiting.fan.region, key[2], now)
+
+    def is_closed(self, execution: str, segment: int, item: str) -> bool:
+        """Whether a segment belongs to an instance that this batch has stopped."""
+        return any(each.covers(execution, segment, item) for each in self.closings)
+
+    def without_closed(self, each: op.Settle, answer: op.Settled) -> op.Settled:
+        """Return an answer without what another operation of the batch has stopped since."""
+        if not self.closings:
+            return answer
+        return replace(
+            answer,
+            ready=tuple(one for one in answer.ready if not self.is_closed(each.execution, one[0], one[1])),
+            successors=tuple(
+                one for one in answer.successors if not self.is_closed(each.execution, one[0], one[1])
+            ),
+        )
+
+    def write(self) -> None:
+        """Write everything: rows that are born or changed, then what is stopped."""
+        connection = self.batch.connection
+        if self.segments:
+            rows = [
+                (*fields[:3], "cancelled", *fields[4:9], None, None, fields[11])
+                if self.closings and self.is_closed(*fields[:3])
+                else fields
+                for fields in self.segments.values()
+            ]
+            connection.insert(sql.INSERT_SEGMENT, rows)
+        if self.counts:
+            connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
+        if changed := [(*key, each.fan.to_text()) for key, each in self.fans.items() if each.changed]:
+            connection.batch(sql.COUNT_FANS, changed)
+        if self.ended:
+            connection.batch(sql.STOP_UNSTARTED, [(each,) for each in self.ended])
+        if self.closings:
+            self._write_closings()
+
+    def _write_closings(self) -> None:
+        connection = self.batch.connection
+        rows = [(each.execution, each.first, each.beyond, each.item, each.inside) for each in self.closings]
+        connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
+        names = sorted({each.execution for each in self.closings})
+        for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
+            row = self.batch.rows[name]
+            row.count(active - row.open, self.closed_at)
+
+    def _follow(self, row: Row, plan: Plan, each: op.Settle) -> op.Settled:
+        """Carry out what `advance` decides for one completion."""
+        joins = self.joins[row.id]
+        decision = advance(plan, joins, [Completed(each.segment, each.item, each.taken)])
+        joins.update(decision.joins)
+        started = _Started()
+        for address in decision.ready:
+            self._start(row, plan, each, address, started, decision.joins.get(address, Arrivals(0, 1)))
+        for address, arrivals in decision.joins.items():
+            if address not in decision.ready:
+                self._count(row, plan, each, address, arrivals, skipped=address in decision.skipped)
+        row.count(len(decision.ready) - 1, each.now)
+        return started.settled()
+
+    def _start(
+        self,
+        row: Row,
+        plan: Plan,
+        each: op.Follows,
+        address: Address,
+        started: _Started,
+        arrivals: Arrivals | None = None,
+        *,
+        hi: int | None = None,
+        container: _Waiting | None = None,
+    ) -> None:
+        """Make a segment ready: to be sent, or for the caller to go on with. A container is looked at again."""
+        segment, item = address
+        key = (row.id, segment, item)
+        queue, pure = plan.segments[segment].queue, plan.segments[segment].pure
+        status, epoch, owner = "ready", 0, None
+        pending, taken = (arrivals.pending, arrivals.taken) if arrivals else (0, 1)
+        if container is not None:
+            epoch, pending, taken = container.epoch + 1, container.pending, container.taken
+        near = queue == plan.segments[each.segment].queue and row.pause_at is None
+        if near and len(started.successors) < each.inline and (pure or not started.claims):
+            due: int | None = each.now + self.batch.rules.grace
+            if not pure:
+                due, status, owner = each.now + each.lease, "running", each.owner
+                epoch += 1
+                started.claims = 1
+                claimed = ("segment.claimed", segment, each.now, on_item(item, owner=each.owner))
+                self.batch.emit(row, epoch, each.now, claimed)
+            handed = op.Claimed(epoch, 0, 0, 0, each.now, None, hi)
+            if container is not None:
+                handed = op.Claimed(
+                    epoch,
+                    container.deliveries,
+                    container.head,
+                    container.tries,
+                    each.now,
+                    container.first_try_at,
+                    fan=container.fan.to_text(),
+                )
+            started.successors.append((segment, item, handed))
+        else:
+            due, send = self.batch.due(row, queue, each.now)
+            if send:
+                started.ready.append((segment, item, queue))
+        if container is not None:
+            container.epoch, container.status = epoch, status
+        self.counts.pop(key, None)
+        self.segments[key] = (
+            *key,
+            status,
+            queue,
+            pending,
+            taken,
+            epoch,
+            each.now,
+            due,
+            owner,
+            hi,
+        )
+
+    def _count(
+        self, row: Row, plan: Plan, each: op.Settle, address: Address, arrivals: Arrivals, *, skipped: bool
+    ) -> None:
+        """Note an arrival at a join that does not start by it."""
+        key = (row.id, *address)
+        if skipped or not arrivals.decided:
+            status = "skipped" if arrivals.decided else "blocked"
+            queue = plan.segments[address[0]].queue
+            self.segments[key] = (
+                *key,
+                status,
+                queue,
+                arrivals.pending,
+                arrivals.taken,
+                0,
+                each.now,
+                None,
+                None,
+                None,
+            )
+        elif key in self.segments:
+            self.segments[key] = (
+                *self.segments[key][:5],
+                arrivals.pending,
+                arrivals.taken,
+                *self.segments[key][7:],
+            )
+        else:
+            self.counts[key] = (*key, arrivals.pending, arrivals.taken)
+
+    def _arrive(self, row: Row, plan: Plan, each: op.Settle) -> op.Settled:
+        """Count the end of an instance, or of a chunk of them, at the container that waits for it."""
+        region = plan.regions[plan.segments[each.segment].region]
+        parent, _ = split_item(each.item)
+        started = _Started()
+        if each.error is not None and region.beyond - region.first > 1:
+            self._close(each.now, _Closing(row.id, region.first, region.beyond, each.item, f"{each.item}."))
+        key = (row.id, plan.owner_of(region), parent)
+        waiting = self.fans.get(key)
+        count = 0
+        if waiting is not None and waiting.fan.region == region.id and not waiting.fan.closed:
+            fan = waiting.fan
+            fan.arrive(each.failures if each.error is None else 1)
+            waiting.changed = True
+            if fan.closed and fan.pending:
+                self._close_all(row, plan, region.id, parent, each.now)
+            for first, last in fan.open():
+                hi = last if region.chunked else None
+                self._start(row, plan, each, (region.first, item_of(parent, first)), started, hi=hi)
+                count += 1
+            if waiting.status == "waiting" and (fan.over or fan.watch):
+                self._start(row, plan, each, key[1:], started, container=waiting)
+                count += 1
+        row.count(count - 1, each.now)
+        return started.settled()
+
+    def _close_all(self, row: Row, plan: Plan, region: int, parent: str, now: int) -> None:
+        found = plan.regions[region]
+        inside = f"{parent}." if parent else ""
+        self._close(now, _Closing(row.id, found.first, found.beyond, parent, inside))
+
+    def _close(self, now: int, closing: _Closing) -> None:
+        self.closings.append(closing)
+        self.closed_at = max(self.closed_at, now)
+
+
+def load_fans(batch: Batch, keys: Iterable[Key]) -> dict[Key, _Waiting]:
+    """Read the rows of containers that wait for instances."""
+    return {
+        fields[:3]: _Waiting(Fan.from_text(fields[11]), *fields[3:11])
+        for fields in batch.connection.batch(sql.FANS, list(keys))
+        if fields[11] is not None
+    }
