@@ -27,6 +27,9 @@ TEMPLATE: Final = {
     "type": "string",
     "pattern": r"\{[{%#]",
 }
+SCOPE: Final = "scope"
+"""The node type that is of no package: the engine itself carries the body of such a node."""
+
 _TEMPLATE_REFERENCE: Final = {"$ref": "#/$defs/template"}
 _ANNOTATIONS: Final = ("description", "default", "examples", "deprecated")
 _SILENT: Final = frozenset({*_ANNOTATIONS, "title", "type", "$comment"})
@@ -52,9 +55,16 @@ def document(registry: Registry) -> Schema:
     names = [*registry.names(), *(each.key for each in types)]
     definitions["node_type"] = {
         "description": "A node type; name@version keeps to a version, name alone takes the newest.",
+        "enum": [*names, SCOPE],
+    }
+    definitions["work_type"] = {
+        "description": "A node type with a config: every one but scope.",
         "enum": names,
     }
-    definitions["node"]["allOf"] = conditions
+    definitions["configured"] = {
+        "description": "A config that fits the node type beside it.",
+        "allOf": conditions,
+    }
     definitions["template"] = dict(TEMPLATE)
     return published
 
@@ -72,16 +82,15 @@ def validator(registry: Registry) -> jsonschema_rs.Draft202012Validator:
 
 @lru_cache(maxsize=32)
 def part(registry: Registry, name: Part) -> tuple[Schema, jsonschema_rs.Draft202012Validator]:
-    """Return schema and validator of one node, of one edge, or of a document whose nodes and edges are not looked at."""
+    """Return schema and validator of one part. The nodes and edges in it are parts themselves, and not looked at."""
     whole = document(registry)
-    definitions = whole["$defs"]
-    if name != "document":
-        found = {"$ref": f"#/$defs/{name}", "$defs": definitions}
-        return found, compiled(found)
-    body = definitions["definition"]
-    lists = {key: {**body["properties"][key], "items": {}} for key in ("nodes", "edges")}
-    without = {**body, "properties": {**body["properties"], **lists}}
-    found = {**whole, "$defs": {**definitions, "definition": without}}
+    definitions = {**whole["$defs"]}
+    for graph in ("definition", "body"):
+        properties = definitions[graph]["properties"]
+        lists = {key: {**properties[key], "items": {}} for key in ("nodes", "edges")}
+        definitions[graph] = {**definitions[graph], "properties": {**properties, **lists}}
+    entrance = whole if name == "document" else {"$ref": f"#/$defs/{name}"}
+    found = {**entrance, "$defs": definitions}
     return found, compiled(found)
 
 

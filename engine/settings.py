@@ -21,6 +21,8 @@ class Limits:
     definition_bytes: int = 8 * 1024 * 1024
     nodes: int = 10_000
     edges: int = 50_000
+    scopes: int = 500
+    scope_depth: int = 10
     output_bytes: int = 50_000_000
     blob_from_bytes: int = 32 * 1024
     input_bytes: int = 8 * 1024 * 1024

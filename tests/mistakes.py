@@ -35,25 +35,23 @@ CONFIGS: dict[str, Json] = {
 }
 
 
+REPEATED = {"values": {"seen": "{{ item }} of {{ index }}", "text": "plain"}}
+FOR_EACH: list[Definition] = [
+    {"items": "order.lines"},
+    {"items": "{{ order.lines }}", "as": "line", "concurrency": 2, "batch": 5, "until": "done > 2 or failed"},
+    {"items": "[1, 2]", "on_item_error": "partition", "tolerate": {"percent": 12.5}},
+    {"items": "[[1], vars.limit]", "on_item_error": "drop", "tolerate": {"count": 3}, "until": "results"},
+]
+LOOP: list[Definition] = [
+    {"while": "index < 3", "initial": {"seen": "{{ vars.limit }}"}},
+    {"until": "{{ item.seen }}", "max_iterations": 10, "collect": True},
+]
+
+
 @st.composite
 def definitions(draw: st.DrawFn) -> Definition:
-    """A definition without mistakes: a random graph, written in an order that its edges follow."""
-    size = draw(st.integers(3, 7))
-    nodes: list[Definition] = []
-    edges: list[Definition] = []
-    for number in range(size):
-        name = f"step_{number}"
-        kind = draw(st.sampled_from(sorted(CONFIGS)))
-        before = (
-            draw(st.lists(st.integers(0, number - 1), min_size=1, max_size=2, unique=True)) if number else []
-        )
-        config = CONFIGS[kind]
-        if before and kind == "set":
-            config = {"values": {"seen": f"{{{{ nodes.step_{before[0]}.output }}}}", "text": "plain"}}
-        nodes.append({"id": name, "type": kind, "config": config})
-        edges += [{"from": f"step_{each}", "to": name} for each in before] or [
-            {"from": "trigger", "to": name}
-        ]
+    """A definition without mistakes: random graphs, one in the other, written in an order that their edges follow."""
+    nodes, edges = _graph(draw, "step", 7)
     return {
         "name": "sample",
         "definition": {
@@ -61,16 +59,106 @@ def definitions(draw: st.DrawFn) -> Definition:
             "inputs": {"type": "object", "properties": {"order": {"type": "object"}}},
             "variables": {"limit": 100},
             "nodes": nodes,
-            "edges": edges,
-            "outputs": {"last": f"{{{{ nodes.step_{size - 1}.output }}}}"},
+            "edges": [*({"from": "trigger", "to": each} for each in _starts(nodes, edges)), *edges],
+            "outputs": {"last": f"{{{{ nodes.{nodes[-1]['id']}.output }}}}"},
         },
     }
 
 
+def _graph(
+    draw: st.DrawFn, prefix: str, most: int, seen: str | None = None, *, depth: int = 0
+) -> tuple[list[Definition], list[Definition]]:
+    """Draw nodes and edges. `seen` is a node around them, for those that nothing leads to."""
+    nodes: list[Definition] = []
+    edges: list[Definition] = []
+    for number in range(draw(st.integers(3 if depth == 0 else 1, most))):
+        name = f"{prefix}_{number}"
+        before = (
+            draw(st.lists(st.integers(0, number - 1), min_size=1, max_size=2, unique=True)) if number else []
+        )
+        edges += [{"from": f"{prefix}_{each}", "to": name} for each in before]
+        reads = f"{prefix}_{before[0]}" if before else seen
+        nodes.append(_drawn(draw, name, reads, depth))
+    return nodes, edges
+
+
+def _drawn(draw: st.DrawFn, name: str, reads: str | None, depth: int) -> Definition:
+    """Draw a node, which may have bodies."""
+    if depth < 2 and draw(st.integers(0, 3)) == 0:
+        return _scope(draw, name, reads, depth)
+    kind = draw(st.sampled_from(sorted(CONFIGS)))
+    node: Definition = {"id": name, "type": kind, "config": CONFIGS[kind]}
+    if reads is not None and kind == "set":
+        node["config"] = {"values": {"seen": f"{{{{ nodes.{reads}.output }}}}", "text": "plain"}}
+    if draw(st.integers(0, 5)) == 0:
+        node |= _repetition(draw)
+        node["config"] = REPEATED if kind == "set" else node["config"]
+    if depth > 0 and draw(st.integers(0, 3)) == 0:
+        message = f"undo {{{{ nodes.{name}.output }}}} {{{{ nodes.{reads or name}.output }}}}"
+        node["compensate"] = {"type": "log", "config": {"message": message}, "retry": {"max_attempts": 3}}
+    return node
+
+
+def _scope(draw: st.DrawFn, name: str, reads: str | None, depth: int) -> Definition:
+    def body(role: str, seen: str | None) -> Definition:
+        nodes, edges = _graph(draw, f"{name}_{role}", 3, seen, depth=depth + 1)
+        output = {"output": {"last": f"{{{{ nodes.{nodes[-1]['id']}.output }}}}"}}
+        return {"nodes": nodes, "edges": edges, **(output if draw(st.booleans()) else {})}
+
+    node: Definition = {"id": name, "type": "scope", "body": body("body", reads)}
+    if draw(st.booleans()):
+        node |= _repetition(draw)
+    elif draw(st.booleans()):
+        first = node["body"]["nodes"][0]["id"]
+        told = {
+            "id": f"{name}_told",
+            "type": "log",
+            "config": {"message": f"{{{{ nodes.{name}.error.code }}}}"},
+        }
+        node["catch"] = [
+            {"on": ["http.*"], "except": ["http.client"], "body": {"nodes": [told]}},
+            {"body": body("caught", first)},
+        ]
+        node["finally"] = body("finally", first)
+    return node
+
+
+def _repetition(draw: st.DrawFn) -> Definition:
+    return draw(
+        st.sampled_from([*({"for_each": each} for each in FOR_EACH), *({"loop": each} for each in LOOP)])
+    )
+
+
+def _starts(nodes: list[Definition], edges: list[Definition]) -> list[str]:
+    followers = {each["to"] for each in edges}
+    return [each["id"] for each in nodes if each["id"] not in followers]
+
+
+def _places(nodes: list[Definition], where: str) -> list[tuple[Definition, str]]:
+    """Every node with its pointer, those in bodies included."""
+    found: list[tuple[Definition, str]] = []
+    for index, each in enumerate(nodes):
+        here = f"{where}/nodes/{index}"
+        found.append((each, here))
+        bodies = [(f"{here}/{key}", each[key]) for key in ("body", "finally") if key in each]
+        bodies += [
+            (f"{here}/catch/{number}/body", handler["body"])
+            for number, handler in enumerate(each.get("catch", ()))
+        ]
+        for inner, body in bodies:
+            found += _places(body["nodes"], inner)
+    return found
+
+
 def _node(document: Definition, draw: Draw) -> tuple[Definition, str]:
-    nodes = document["definition"]["nodes"]
-    index = draw(st.integers(0, len(nodes) - 1))
-    return nodes[index], f"/definition/nodes/{index}"
+    """Return a node, in whatever body, and its pointer."""
+    return draw(st.sampled_from(_places(document["definition"]["nodes"], "/definition")))  # type: ignore[no-any-return]
+
+
+def _outer(document: Definition, draw: Draw) -> str:
+    """Return the id of a node that stands in no body."""
+    found: str = draw(st.sampled_from([each["id"] for each in document["definition"]["nodes"]]))
+    return found
 
 
 def _more(document: Definition, node: Definition, *, edge: bool = True) -> str:
@@ -85,6 +173,20 @@ def _more(document: Definition, node: Definition, *, edge: bool = True) -> str:
 def _edge(document: Definition, edge: Definition) -> str:
     document["definition"]["edges"].append(edge)
     return f"/definition/edges/{len(document['definition']['edges']) - 1}"
+
+
+def _box(document: Definition, *nodes: Definition, edges: Any = (), **rest: Any) -> str:
+    """Add a scope; return its pointer."""
+    body = {"nodes": list(nodes), "edges": list(edges)}
+    return _more(document, {"id": "box", "type": "scope", "body": body, **rest})
+
+
+def _noop(name: str, **rest: Any) -> Definition:
+    return {"id": name, "type": "noop", **rest}
+
+
+def _log(name: str, expression: str, **rest: Any) -> Definition:
+    return {"id": name, "type": "log", "config": {"message": f"{{{{ {expression} }}}}"}, **rest}
 
 
 def _reading(document: Definition, expression: str) -> str:
@@ -337,8 +439,8 @@ def a_port_given_twice(document: Definition, draw: Draw) -> tuple[str, str]:
 
 @mistake
 def a_loop_of_one_node(document: Definition, draw: Draw) -> tuple[str, str]:
-    node, _ = _node(document, draw)
-    return "definition.self_loop", _edge(document, {"from": node["id"], "to": node["id"]})
+    name = _outer(document, draw)
+    return "definition.self_loop", _edge(document, {"from": name, "to": name})
 
 
 @mistake
@@ -393,6 +495,191 @@ def an_edge_for_failures_that_are_not_let_through(document: Definition, draw: Dr
     return "definition.on_error_unused", "/definition/nodes/0/on_error"
 
 
+# Scopes, maps and loops.
+
+
+@mistake
+def a_scope_without_a_body(document: Definition, _draw: Draw) -> tuple[str, str]:
+    return "definition.missing_key", _more(document, {"id": "box", "type": "scope"})
+
+
+@mistake
+def a_scope_with_a_config(document: Definition, _draw: Draw) -> tuple[str, str]:
+    return "definition.bad_config", f"{_box(document, _noop('a'), config={})}/config"
+
+
+@mistake
+def a_body_of_a_node_that_is_no_scope(document: Definition, draw: Draw) -> tuple[str, str]:
+    key = draw(st.sampled_from(["body", "finally"]))
+    where = _more(document, _noop("more", **{key: {"nodes": [_noop("a")]}}))
+    return "definition.bad_value", f"{where}/{key}"
+
+
+@mistake
+def a_body_in_a_misspelt_scope(document: Definition, _draw: Draw) -> tuple[str, str]:
+    body = {"nodes": [_noop("a")]}
+    return (
+        "definition.unknown_node_type",
+        f"{_more(document, {'id': 'b', 'type': 'scpoe', 'body': body})}/type",
+    )
+
+
+@mistake
+def a_body_with_nothing_in_it(document: Definition, _draw: Draw) -> tuple[str, str]:
+    return "definition.bad_value", f"{_box(document)}/body/nodes"
+
+
+@mistake
+def nodes_beside_a_body(document: Definition, _draw: Draw) -> tuple[str, str]:
+    return "definition.unknown_key", f"{_box(document, _noop('a'), nodes=[])}/nodes"
+
+
+@mistake
+def a_map_and_a_loop_in_one(document: Definition, draw: Draw) -> tuple[str, str]:
+    node = _noop("more", for_each=draw(st.sampled_from(FOR_EACH)), loop=draw(st.sampled_from(LOOP)))
+    return "definition.bad_value", f"{_more(document, node)}/loop"
+
+
+@mistake
+def a_repeated_scope_that_catches(document: Definition, draw: Draw) -> tuple[str, str]:
+    after = {"nodes": [_noop("b")]}
+    key, value = draw(st.sampled_from([("catch", [{"body": after}]), ("finally", after)]))
+    return "definition.bad_value", f"{_box(document, _noop('a'), **_repetition(draw), **{key: value})}/{key}"  # type: ignore[arg-type]
+
+
+@mistake
+def a_map_with_a_value_out_of_bounds(document: Definition, draw: Draw) -> tuple[str, str]:
+    key, value = draw(
+        st.sampled_from([("concurrency", 0), ("batch", -1), ("on_item_error", "skip"), ("until", "")])
+    )
+    where = _more(document, _noop("more", for_each={"items": "order.lines", key: value}))
+    return "definition.bad_value", f"{where}/for_each/{key}"
+
+
+@mistake
+def a_map_without_items(document: Definition, _draw: Draw) -> tuple[str, str]:
+    return "definition.missing_key", f"{_more(document, _noop('more', for_each={'as': 'line'}))}/for_each"
+
+
+@mistake
+def a_map_that_tolerates_in_two_ways(document: Definition, draw: Draw) -> tuple[str, str]:
+    tolerate = draw(st.sampled_from([{}, {"count": 1, "percent": 1}]))
+    where = _more(document, _noop("more", for_each={"items": "order.lines", "tolerate": tolerate}))
+    return "definition.bad_value", f"{where}/for_each/tolerate"
+
+
+@mistake
+def a_loop_with_two_ends_or_none(document: Definition, draw: Draw) -> tuple[str, str]:
+    loop = draw(st.sampled_from([{}, {"while": "index < 3", "until": "index > 3"}, {"collect": True}]))
+    return "definition.bad_value", f"{_more(document, _noop('more', loop=loop))}/loop"
+
+
+@mistake
+def a_loop_that_is_no_object(document: Definition, draw: Draw) -> tuple[str, str]:
+    where = _more(document, _noop("more", loop=draw(st.sampled_from([5, "index < 3", [], None]))))
+    return "definition.wrong_type", f"{where}/loop"
+
+
+@mistake
+def a_loop_that_takes_too_long(document: Definition, draw: Draw) -> tuple[str, str]:
+    loop = {"until": "index > 3", "max_iterations": draw(st.sampled_from([0, 10_001]))}
+    return "definition.bad_value", f"{_more(document, _noop('more', loop=loop))}/loop/max_iterations"
+
+
+@mistake
+def a_reserved_name_of_an_item(document: Definition, draw: Draw) -> tuple[str, str]:
+    name = draw(st.sampled_from(["nodes", "vars", "item", "index", "execution", "env", "trigger"]))
+    where = _more(document, _noop("more", for_each={"items": "order.lines", "as": name}))
+    return "definition.reserved_id", f"{where}/for_each/as"
+
+
+@mistake
+def a_bad_name_of_an_item(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, _noop("more", for_each={"items": "order.lines", "as": "a line"}))
+    return "definition.bad_id", f"{where}/for_each/as"
+
+
+@mistake
+def an_id_that_stands_in_a_body_already(document: Definition, draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("a"), _noop(draw(st.sampled_from(["a", "box", "step_0"]))))
+    return "definition.duplicate_id", f"{where}/body/nodes/1/id"
+
+
+@mistake
+def an_edge_that_does_not_stand_with_its_nodes(document: Definition, draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("a"), _noop("b"), edges=[{"from": "a", "to": "b"}])
+    inner = document["definition"]["nodes"][-1]["body"]["edges"]
+    source, target, key = draw(
+        st.sampled_from(
+            [
+                ("a", "step_1", "/from"),
+                ("step_1", "a", "/to"),
+                ("a", "b", ""),
+                ("in", "step_1", "/to"),
+                ("step_1", "in", "/from"),
+                ("step_0", "step_1", "in"),
+            ]
+        )
+    )
+    if "in" not in (source, target, key):
+        return "definition.edge_between_scopes", _edge(document, {"from": source, "to": target}) + key
+    inner.append({"from": source.replace("in", "b"), "to": target.replace("in", "b")})
+    return "definition.edge_between_scopes", f"{where}/body/edges/1{key.replace('in', '')}"
+
+
+@mistake
+def an_edge_from_the_trigger_into_a_body(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("a"), edges=[{"from": "trigger", "to": "a"}])
+    return "definition.unknown_edge_end", f"{where}/body/edges/0/from"
+
+
+@mistake
+def a_misspelt_end_in_a_body(document: Definition, _draw: Draw) -> tuple[str, str]:
+    edges = [{"from": "first", "to": "secnd"}]
+    where = _box(document, _noop("first"), _log("second", "nodes.first.output"), edges=edges)
+    return "definition.unknown_edge_end", f"{where}/body/edges/0/to"
+
+
+@mistake
+def a_cycle_in_a_body(document: Definition, _draw: Draw) -> tuple[str, str]:
+    edges = [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]
+    return "definition.cycle", f"{_box(document, _noop('a'), _noop('b'), edges=edges)}/body/edges/1"
+
+
+@mistake
+def a_port_of_what_is_repeated(document: Definition, draw: Draw) -> tuple[str, str]:
+    node = {"id": "more", "type": "if", "config": {"condition": "order.total > 1"}, **_repetition(draw)}  # type: ignore[arg-type]
+    _more(document, node)
+    edge = _edge(document, {"from": "more", "to": "step_0", "port": "true"})
+    return "definition.unknown_port", f"{edge}/port"
+
+
+@mistake
+def a_compensation_in_no_scope(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, _noop("more", compensate={"type": "noop"}))
+    return "definition.compensate_without_scope", f"{where}/compensate"
+
+
+@mistake
+def a_compensation_by_a_scope(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("a", compensate={"type": "scope"}))
+    return "definition.unknown_node_type", f"{where}/body/nodes/0/compensate/type"
+
+
+@mistake
+def a_compensation_whose_config_does_not_fit(document: Definition, draw: Draw) -> tuple[str, str]:
+    kind, config, key = draw(
+        st.sampled_from(
+            [
+                ("log", {"message": "x", "level": "loud"}, "level"),
+                ("wait", {"until": "2031-02-30T00:00:00Z"}, "until"),
+            ]
+        )
+    )
+    where = _box(document, _noop("a", compensate={"type": kind, "config": config}))
+    return "definition.bad_config", f"{where}/body/nodes/0/compensate/config/{key}"
+
+
 # Expressions.
 
 
@@ -426,8 +713,7 @@ def a_node_that_does_not_exist(document: Definition, _draw: Draw) -> tuple[str, 
 
 @mistake
 def a_node_that_cannot_have_run_before(document: Definition, draw: Draw) -> tuple[str, str]:
-    node, _ = _node(document, draw)
-    return "expression.not_before", _reading(document, f"nodes.{node['id']}.output")
+    return "expression.not_before", _reading(document, f"nodes.{_outer(document, draw)}.output")
 
 
 @mistake
@@ -490,3 +776,109 @@ def a_misspelt_root(document: Definition, draw: Draw) -> tuple[str, str]:
 def a_name_that_has_no_value_here(document: Definition, draw: Draw) -> tuple[str, str]:
     path = draw(st.sampled_from(["item.x", "index", "env.HOME"]))
     return "expression.unavailable_name", _reading(document, path)
+
+
+@mistake
+def a_node_in_a_body_that_is_read_from_outside(document: Definition, draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("a"))
+    place = draw(st.sampled_from(["config", "when", "outputs", "items", "until", "catch"]))
+    code, reads = "expression.inside_scope", "nodes.a.output"
+    box = document["definition"]["nodes"][-1]
+    if place == "config":
+        return code, _reading(document, reads)
+    if place == "when":
+        return code, f"{_edge(document, {'from': 'box', 'to': 'step_1', 'when': reads})}/when"
+    if place == "outputs":
+        document["definition"]["outputs"] = f"{{{{ {reads} }}}}"
+        return code, "/definition/outputs"
+    if place == "items":
+        box["for_each"] = {"items": reads}
+        return code, f"{where}/for_each/items"
+    if place == "until":
+        box["loop"] = {"until": reads}
+        return code, f"{where}/loop/until"
+    box["finally"] = {"nodes": [_log("b", "nodes.c.output")]}
+    box["catch"] = [{"body": {"nodes": [_noop("c")]}}]
+    return code, f"{where}/finally/nodes/0/config/message"
+
+
+@mistake
+def a_scope_that_is_read_from_inside(document: Definition, draw: Draw) -> tuple[str, str]:
+    reads, rest = draw(
+        st.sampled_from(
+            [
+                ("nodes.box.output", {}),
+                ("nodes.box.error.code", {}),
+                ("nodes.box.output", {"loop": {"until": "index > 3"}}),
+            ]
+        )
+    )
+    where = _box(document, _log("a", reads), **rest)
+    return "expression.not_before", f"{where}/body/nodes/0/config/message"
+
+
+@mistake
+def a_scope_whose_output_is_read_where_it_has_failed(document: Definition, _draw: Draw) -> tuple[str, str]:
+    caught = {"nodes": [_log("b", "nodes.box.output")]}
+    where = _box(document, _noop("a"), catch=[{"body": caught}])
+    return "expression.not_before", f"{where}/catch/0/body/nodes/0/config/message"
+
+
+@mistake
+def a_node_that_nothing_leads_from_to_the_scope(document: Definition, draw: Draw) -> tuple[str, str]:
+    where = _box(document, _log("a", f"nodes.{_outer(document, draw)}.output"))
+    return "expression.not_before", f"{where}/body/nodes/0/config/message"
+
+
+@mistake
+def a_node_of_the_same_body_that_does_not_come_before(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("a"), _log("b", "nodes.a.output"))
+    return "expression.not_before", f"{where}/body/nodes/1/config/message"
+
+
+@mistake
+def an_output_of_a_body_that_reads_no_node(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("first"))
+    document["definition"]["nodes"][-1]["body"]["output"] = ["{{ nodes.fisrt.output }}"]
+    return "expression.unknown_node", f"{where}/body/output/0"
+
+
+@mistake
+def a_compensation_that_reads_what_comes_later(document: Definition, _draw: Draw) -> tuple[str, str]:
+    undo = {"type": "log", "config": {"message": "{{ nodes.a.output }} {{ nodes.b.output }}"}}
+    where = _box(document, _noop("a", compensate=undo), _noop("b"), edges=[{"from": "a", "to": "b"}])
+    return "expression.not_before", f"{where}/body/nodes/0/compensate/config/message"
+
+
+@mistake
+def an_item_where_nothing_is_repeated(document: Definition, draw: Draw) -> tuple[str, str]:
+    key, repetition = draw(
+        st.sampled_from(
+            [
+                ("for_each/items", {"items": "item"}),
+                ("for_each/until", {"items": "order.lines", "until": "index > 3"}),
+                ("for_each/items", {"items": "line", "as": "line"}),
+                ("loop/initial", {"until": "index > 3", "initial": "{{ item }}"}),
+            ]
+        )
+    )
+    where = _box(document, _noop("a"), **{key.partition("/")[0]: repetition})
+    return "expression.unavailable_name", f"{where}/{key}"
+
+
+@mistake
+def a_name_of_an_item_outside_of_its_map(document: Definition, _draw: Draw) -> tuple[str, str]:
+    _box(document, _log("a", "line"), for_each={"items": "order.lines", "as": "line"})
+    return "expression.unavailable_name", _reading(document, "line.price")
+
+
+@mistake
+def a_misspelt_name_of_an_item(document: Definition, draw: Draw) -> tuple[str, str]:
+    key, name = draw(st.sampled_from([("a", "lien"), ("until", "resulst")]))
+    node = _log("a", "lien" if key == "a" else "line")
+    rest = {} if key == "a" else {"until": name}
+    where = _box(document, node, for_each={"items": "order.lines", "as": "line", **rest})
+    return (
+        "expression.unknown_name",
+        f"{where}/body/nodes/0/config/message" if key == "a" else f"{where}/for_each/until",
+    )

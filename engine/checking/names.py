@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
 from celeriac import Json
 from engine.checking.finding import Finding, Guesses, did_you_mean, listed
 from engine.checking.mentions import mentions
-from engine.checking.outline import BODY, Outline, Vertex
+from engine.checking.outline import BODY, REPEATED, Outline, Region, Vertex, Work
 from engine.checking.source import Path
 from engine.config import with_braces
 from engine.definition import TRIGGER
@@ -28,6 +27,13 @@ MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
 """The roots that are objects of a fixed shape."""
 
 NODE_MEMBERS: Final = ("output", "error")
+
+_NONE: Final = frozenset[str]()
+_REPETITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
+    "for_each": {"items": _NONE, "until": frozenset({"results", "done", "failed", "count"})},
+    "loop": {"initial": _NONE, "while": REPEATED, "until": REPEATED},
+}
+"""The expressions that repeat a node, with the names that have a value in each."""
 
 _ROOTS: Final = ("nodes", "vars", "trigger", "execution")
 """The roots a payload's key is mistaken for; `item`, `index` and `env` are ordinary enough names of keys."""
@@ -44,19 +50,50 @@ _Words = tuple[str, str, str | None]
 class _Where:
     """Where an expression stands. `words` name the place; the rest says which nodes may have run by then.
 
-    `reader` is the node that must not have started yet when it reads; with `done` it has just ended itself.
-    Without a reader either every node has run or, at the `start`, none.
+    `reader` is the node of the region that must not have started yet when it reads; with `done` it has just ended
+    itself, and when it has `failed`, its error is all there is of it. Without a reader either every node of the region
+    has run or, at the `start`, none at all. `names` are those that have a value there and nowhere around it.
     """
 
     words: str
+    region: Region
     reader: str | None = None
     done: bool = False
+    failed: bool = False
     start: bool = False
+    names: frozenset[str] = frozenset()
 
+    @property
+    def roots(self) -> frozenset[str]:
+        """The names that maps and loops give there."""
+        return self.names | self.region.names
 
-_OUTPUTS: Final = _Where("`outputs`")
-_VARIABLES: Final = _Where("a variable", start=True)
-_FIRST_EDGE: Final = _Where("an edge from trigger", start=True)
+    @property
+    def outside(self) -> _Where | None:
+        """The same place as the region around sees it: in the node that owns the region, and has not ended."""
+        around, owner = self.region.around, self.region.owner
+        if around is None:
+            return None
+        return _Where(self.words, around, owner.id if owner else None, failed=self.region.kind == "catch")
+
+    def beside(self, name: str) -> _Where | None:
+        """The same place as the region sees it in which a node stands; None when that is none of those around."""
+        here: _Where | None = self
+        while here is not None and name not in here.region.ids:
+            after = here.region.after
+            here = here.outside if after is None or name not in after.ids else _Where(self.words, after)
+        return here
+
+    def may_read(self, name: str) -> bool:
+        """Whether a node of the region may have run. An edge with a lost end may be the one that is missing."""
+        reader, region = self.reader, self.region
+        if reader not in region.ids:
+            return True
+        return (
+            (self.done if name == reader else region.graph.precedes(name, reader))
+            or name in region.leading_astray
+            or reader in region.coming_from_nowhere
+        )
 
 
 class Names:
@@ -67,33 +104,69 @@ class Names:
         self._guesses = guesses
         variables = outline.body.get("variables")
         self._variables: Mapping[str, Any] = variables if isinstance(variables, dict) else {}
+        self._in_variables = _Where("a variable", outline.whole, start=True)
         self._payload = _declared(outline.body.get("inputs"))
-        self._roots: dict[tuple[str, str | int | None], _Words | None] = {}
+        self._items = {
+            name: each.id for each in outline.vertices if each.is_container for name in each.names - REPEATED
+        }
+        """The names of the items of maps, each with the map."""
+        self._roots: dict[tuple[str, frozenset[str], str | int | None], _Words | None] = {}
 
     def around(self) -> Iterator[Finding]:
-        """Yield what is wrong with the expressions outside the nodes: variables, edges and outputs."""
-        for name, value in self._variables.items():
-            for path, text, _ in _live((*BODY, "variables", name), value, value):
-                yield from self._template(path, text, _VARIABLES)
+        """Yield what is wrong with the expressions outside the configs of nodes."""
+        whole = self._outline.whole
+        for name in self._variables:
+            yield from self._value((*BODY, "variables", name), self._variables[name], self._in_variables)
         outputs = self._outline.body.get("outputs")
-        for path, text, _ in _live((*BODY, "outputs"), outputs, outputs):
-            yield from self._template(path, text, _OUTPUTS)
-        for way in self._outline.ways:
-            if way.when is not None:
-                where = _Where(f"the edge {way.source} -> {way.target}", way.source, done=True)
-                where = _FIRST_EDGE if way.source == TRIGGER else where
-                yield from self._check((*way.path, "when"), way.when, _read_by_expression, where)
+        yield from self._value((*BODY, "outputs"), outputs, _Where("`outputs`", whole))
+        for region in self._outline.regions:
+            for way in region.ways:
+                if way.when is not None:
+                    where = _Where(f"the edge {way.source} -> {way.target}", region, way.source, done=True)
+                    if way.source == TRIGGER and region is whole:
+                        where = _Where("an edge from trigger", region, start=True)
+                    yield from self._expression((*way.path, "when"), way.when, where)
+            if region is not whole:
+                where = _Where(f"the output of {region}", region)
+                yield from self._value((*region.path, "output"), region.body.get("output"), where)
+            for vertex in region.vertices:
+                yield from self._repetition(vertex)
 
-    def of_config(self, vertex: Vertex) -> tuple[list[Finding], bool]:
-        """Return what is wrong with the expressions in a node's config, and whether there are any."""
+    def of_work(self, vertex: Vertex, work: Work) -> tuple[list[Finding], bool]:
+        """Return what is wrong with the expressions in the config of a node, or of what undoes it, and whether there are
+        any.
+        """
         found: list[Finding] = []
         live = False
-        braced: Json = vertex.config if vertex.type is None else with_braces(vertex.config, vertex.type)
-        where = _Where(vertex.id, vertex.id)
-        for path, text, shift in _live((*vertex.path, "config"), vertex.config, braced):
+        braced: Json = work.config if work.type is None else with_braces(work.config, work.type)
+        where = _Where(vertex.id, vertex.region, vertex.id, names=vertex.names)
+        if work is vertex.undoing:
+            where = _Where(work.words, vertex.region, vertex.id, done=True)
+        for path, text, shift in _live((*work.path, "config"), work.config, braced):
             live = True
             found.extend(self._template(path, text, where, shift))
         return found, live
+
+    def _repetition(self, vertex: Vertex) -> Iterator[Finding]:
+        """Yield what is wrong with the expressions that say how often a node is repeated, and with what."""
+        for holder, parts in _REPETITIONS.items():
+            said = vertex.written.get(holder)
+            if not isinstance(said, dict):
+                continue
+            for name, names in parts.items():
+                where = _Where(f"`{holder}.{name}` of {vertex.id}", vertex.region, vertex.id, names=names)
+                path, value = (*vertex.path, holder, name), said.get(name)
+                if name == "initial":
+                    yield from self._value(path, value, where)
+                elif isinstance(value, str) and value:
+                    yield from self._expression(path, value, where)
+
+    def _value(self, path: Path, value: Json, where: _Where) -> Iterator[Finding]:
+        for inner, text, _ in _live(path, value, value):
+            yield from self._template(inner, text, where)
+
+    def _expression(self, path: Path, text: str, where: _Where) -> Iterator[Finding]:
+        return self._check(path, text, _read_by_expression, where)
 
     def _template(self, path: Path, text: str, where: _Where, shift: int = 0) -> Iterator[Finding]:
         return self._check(path, text, mentions, where, shift)
@@ -124,6 +197,8 @@ class Names:
         one.
         """
         root, *rest = reference.path
+        if root in where.roots:
+            return None
         match root:
             case "nodes":
                 return self._wrong_node(rest, where)
@@ -132,7 +207,7 @@ class Names:
             case "trigger" | "execution":
                 return self._wrong_member(root, rest, MEMBERS[root])
             case "item" | "index":
-                message = f"`{root}` has a value only inside a map, and {where.words} is in none."
+                message = f"`{root}` has a value only inside a map or a loop, and {where.words} is in none."
                 return "expression.unavailable_name", message, _payload_hint(root)
             case "env":
                 message = "`env` is reserved: the environment of a worker is not for definitions to read."
@@ -142,7 +217,7 @@ class Names:
                     "Use `variables` for values, a connection for secrets.",
                 )
             case _:
-                return None if reference.guarded else self._wrong_root(str(root), *rest[:1])
+                return None if reference.guarded else self._wrong_root(str(root), where.roots, *rest[:1])
 
     def _wrong_node(self, rest: Sequence[str | int], where: _Where) -> _Words | None:
         if not rest:
@@ -155,16 +230,12 @@ class Names:
         if where.start:
             message = f"{where.words} is computed before any node runs, so it cannot read from {name}."
             return "expression.not_before", _begun(message), "Read it in a node that follows."
-        if where.reader is not None and not self._may_have_run(name, where):
-            if name == where.reader:
-                message = f"{name} cannot read its own output: it has none before it has run."
-                return "expression.not_before", message, "Read from a node before it."
-            message = f"{_begun(where.words)} reads from {name}, and no edges lead from {name} to it."
-            return (
-                "expression.not_before",
-                message,
-                f"Let {where.reader} follow {name}, or read it further on.",
-            )
+        here = where.beside(name)
+        if here is None:
+            return self._inside(name, where)
+        told = here.failed and name == here.reader and rest[1:2] == ["error"]
+        if not told and not here.may_read(name):
+            return _not_before(name, here, where)
         if len(rest) > 1 and rest[1] not in NODE_MEMBERS:
             hint = did_you_mean(
                 self._guesses.nearest(str(rest[1]), NODE_MEMBERS), f"Write nodes.{name}.output.{rest[1]}."
@@ -172,37 +243,24 @@ class Names:
             return "expression.unknown_key", f"A node has `output` and `error`, and no `{rest[1]}`.", hint
         return None
 
-    def _may_have_run(self, name: str, where: _Where) -> bool:
-        """Whether edges lead from a node to the reader. An edge with a lost end may be the one that is
-        missing.
-        """
-        reader = where.reader
-        graph = self._outline.graph
-        if reader not in graph.successors:
-            return True
-        return (
-            (where.done and name == reader)
-            or (name != reader and graph.precedes(name, reader))
-            or name in self._leading_astray
-            or reader in self._coming_from_nowhere
-        )
-
-    @cached_property
-    def _leading_astray(self) -> set[str]:
-        ids = self._outline.ids
-        return self._outline.graph.leading_to(
-            each.source for each in self._outline.ways if each.target not in ids
-        )
-
-    @cached_property
-    def _coming_from_nowhere(self) -> set[str]:
-        known = {*self._outline.ids, TRIGGER}
-        return self._outline.graph.reachable(
-            each.target for each in self._outline.ways if each.source not in known
-        )
+    def _inside(self, name: str, where: _Where) -> _Words:
+        """Return what is wrong with reading a node that stands in a body, from outside of that."""
+        region = self._outline.ids[name].region
+        message = f"{name} stands in {region}, and {where.words} is outside of it."
+        around = [*where.region.outwards]
+        owner = next(each.owner for each in region.outwards if each.around in around)
+        if owner is None or owner in [each.owner for each in around]:
+            hint = f"What stands in {region} is read there only."
+        elif owner.id != where.reader or where.done:
+            hint = f"Read nodes.{owner.id}.output: `output` of the body says what goes out."
+        elif where.names:
+            hint = f"What it came to so far is in {listed(sorted(where.names))}."
+        else:
+            hint = f"Read a node before {owner.id}."
+        return "expression.inside_scope", message, hint
 
     def _wrong_variable(self, rest: Sequence[str | int], where: _Where) -> _Words | None:
-        if where is _VARIABLES:
+        if where is self._in_variables:
             message = "A variable cannot be made from variables: all of them are computed at once."
             return "expression.unavailable_name", message, "Compute it in a `set` node."
         if not rest or rest[0] in self._variables:
@@ -221,18 +279,25 @@ class Names:
         hint = did_you_mean(self._guesses.nearest(str(rest[0]), members), otherwise)
         return "expression.unknown_key", f"`{root}` has no `{rest[0]}`.", hint
 
-    def _wrong_root(self, name: str, following: str | int | None = None) -> _Words | None:
+    def _wrong_root(
+        self, name: str, given: frozenset[str], following: str | int | None = None
+    ) -> _Words | None:
         """Return what is wrong with a name that has to be a key of the payload. Asked once for each use of it."""
-        use = (name, following)
+        use = (name, given, following)
         if use not in self._roots:
-            self._roots[use] = self._no_key_of_payload(name, following)
+            self._roots[use] = self._no_key_of_payload(name, given, following)
         return self._roots[use]
 
-    def _no_key_of_payload(self, name: str, following: str | int | None) -> _Words | None:
+    def _no_key_of_payload(
+        self, name: str, given: frozenset[str], following: str | int | None
+    ) -> _Words | None:
         if self._payload is not None:
             if name in self._payload:
                 return None
-            meant = self._guesses.nearest(name, {*self._payload, *_ROOTS})
+            if name in self._items:
+                message = f"`{name}` has a value only inside the map {self._items[name]}."
+                return "expression.unavailable_name", message, _payload_hint(name)
+            meant = self._guesses.nearest(name, {*self._payload, *_ROOTS, *given})
             hint = did_you_mean(
                 meant, f"Declare it in `inputs`, or use {listed(sorted(self._payload)) or 'a root name'}."
             )
@@ -253,6 +318,21 @@ class Names:
             "nodes": self._outline.ids,
             "vars": self._variables,
         }.get(root, MEMBERS.get(root, ()))
+
+
+def _not_before(name: str, here: _Where, where: _Where) -> _Words:
+    """Return what is wrong with reading a node that cannot have run, seen from `here`, beside that node."""
+    code = "expression.not_before"
+    if name == here.reader and here is where:
+        message = f"{name} cannot read its own output: it has none before it has run."
+        return code, message, "Read from a node before it."
+    if name == here.reader:
+        message = f"{_begun(where.words)} is inside {name}, which has no output before all in it has ended."
+        hint = f"Its error is nodes.{name}.error." if here.failed else f"Read the nodes in {where.region}."
+        return code, message, hint
+    follower = "it" if here is where else here.reader
+    message = f"{_begun(where.words)} reads from {name}, and no edges lead from {name} to {follower}."
+    return code, message, f"Let {here.reader} follow {name}, or read it further on."
 
 
 def _declared(inputs: Any) -> frozenset[str] | None:

@@ -6,32 +6,65 @@ without an id, or an edge that is a number, is left out, and all that can be ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, Literal
 
 from celeriac import Json, NodeType
 from engine.checking.source import Path
 from engine.definition import TRIGGER
 from engine.graph import Graph
 from engine.registry import Registry, UnknownNodeType
+from engine.schema import SCOPE
 
 BODY: Path = ("definition",)
 TRIGGERS: Path = (*BODY, "triggers")
 
+REPEATED: Final = frozenset({"item", "index"})
+"""The names that a map and a loop give to what they repeat."""
+
+Kind = Literal["definition", "body", "catch", "finally"]
+
 
 @dataclass(frozen=True, slots=True)
-class Vertex:
-    """A node that has an id. `type` is None when nothing of its name is installed; `config` is {} when it has
-    none.
+class Work:
+    """A node type with its config: of a node, or of what undoes one.
+
+    `type` is None when nothing of its name is installed; `config` is {} when it has none.
     """
 
     path: Path
-    id: str
+    words: str
     type: NodeType | None
     config: dict[str, Any]
-    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vertex:
+    """A node that has an id, as it is `written`, in the region where it stands."""
+
+    path: Path
+    id: str
+    region: Region
+    written: Mapping[str, Any]
+    work: Work
+    undoing: Work | None
+
+    @property
+    def works(self) -> tuple[Work, ...]:
+        """What it does, and what undoes that."""
+        return (self.work,) if self.undoing is None else (self.work, self.undoing)
+
+    @property
+    def is_container(self) -> bool:
+        """Whether it carries regions, written in it or implied, and so has one way out besides errors."""
+        return self.written.get("type") == SCOPE or "for_each" in self.written or "loop" in self.written
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that what it repeats can use."""
+        return _repeated(self.written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +84,82 @@ class Way:
         return self.port == "error" or self.on in ("error", "timeout")
 
 
-class Outline:
-    """What can be made out of a document."""
+class Region:
+    """A graph of its own: the definition's, or that of a body in a node, its `owner`.
 
-    def __init__(self, document: Json, registry: Registry) -> None:
-        whole = document if isinstance(document, dict) else {}
-        body = whole.get("definition")
-        self.body: Mapping[str, Any] = body if isinstance(body, dict) else {}
-        self._registry = registry
-        self._types: dict[str, NodeType | None] = {}
-        self.vertices = [
-            Vertex((*BODY, "nodes", index), each["id"], self._type(each), _object(each.get("config")), each)
-            for index, each in enumerate(_list(self.body.get("nodes")))
-            if isinstance(each, dict) and isinstance(each.get("id"), str)
-        ]
+    What stands in it sees the nodes before it here; then those before the owner, in the region around; and so on outwards.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        body: Mapping[str, Any],
+        around: Region | None = None,
+        owner: Vertex | None = None,
+        kind: Kind = "definition",
+        names: frozenset[str] = frozenset(),
+    ) -> None:
+        self.path = path
+        self.body = body
+        self.around = around
+        self.owner = owner
+        self.kind = kind
+        self.names = names
+        """The names that maps and loops around it give."""
+        self.depth: int = 0 if around is None else around.depth + 1
+        self.after: Region | None = None
+        """The body that a `catch` or `finally` comes after: its nodes may have run."""
+        self.vertices: list[Vertex] = []
+        self.ids: dict[str, Vertex] = {}
+        """The nodes by id; of two with the same id, the first. A node cannot be called trigger, so none is."""
         self.ways = [
             Way(
-                (*BODY, "edges", index),
+                (*path, "edges", index),
                 each["from"],
                 each["to"],
                 _text(each.get("port")),
                 _text(each.get("on")),
                 _text(each.get("when")) or None,
             )
-            for index, each in enumerate(_list(self.body.get("edges")))
+            for index, each in enumerate(self.edges)
             if isinstance(each, dict)
             and isinstance(each.get("from"), str)
             and isinstance(each.get("to"), str)
         ]
-        self.ids: dict[str, Vertex] = {}
-        """The nodes by id; of two with the same id, the first. A node cannot be called trigger, so none is."""
-        for each in self.vertices:
-            if each.id != TRIGGER:
-                self.ids.setdefault(each.id, each)
+
+    def __str__(self) -> str:
+        """Name it as a person would."""
+        if self.kind == "definition":
+            return "the definition"
+        article = "a" if self.kind == "catch" else "the"
+        return f"{article} {self.kind} of {self.owner.id if self.owner else 'a node without an id'}"
+
+    @property
+    def nodes(self) -> list[Any]:
+        """The nodes as they are written."""
+        return _list(self.body.get("nodes"))
+
+    @property
+    def edges(self) -> list[Any]:
+        """The edges as they are written."""
+        return _list(self.body.get("edges"))
+
+    @property
+    def outwards(self) -> Iterator[Region]:
+        """This region and those around it, the definition last."""
+        region: Region | None = self
+        while region is not None:
+            yield region
+            region = region.around
+
+    def inside(self, outer: Region) -> Vertex | None:
+        """Return the node of an outer region that holds this one; None when none does, or it has no id."""
+        return next((each.owner for each in self.outwards if each.around is outer), None)
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """What edges can start from."""
+        return [*self.ids] if self.around else [*self.ids, TRIGGER]
 
     @cached_property
     def graph(self) -> Graph:
@@ -96,6 +172,41 @@ class Outline:
         )
 
     @cached_property
+    def leading_astray(self) -> set[str]:
+        """The nodes from which edges lead on to an end that is lost."""
+        return self.graph.leading_to(each.source for each in self.ways if each.target not in self.ids)
+
+    @cached_property
+    def coming_from_nowhere(self) -> set[str]:
+        """The nodes to which edges lead from an end that is lost."""
+        sources = {*self.sources}
+        return self.graph.reachable(each.target for each in self.ways if each.source not in sources)
+
+
+class Outline:
+    """What can be made out of a document."""
+
+    def __init__(self, document: Json, registry: Registry) -> None:
+        whole = document if isinstance(document, dict) else {}
+        self.body: Mapping[str, Any] = _object(whole.get("definition"))
+        self._registry = registry
+        self._types: dict[str, NodeType | None] = {}
+        self.regions: list[Region] = []
+        """Every graph, each before those inside it."""
+        self._enter(Region(BODY, self.body))
+        self.vertices = [vertex for region in self.regions for vertex in region.vertices]
+        self.ids: dict[str, Vertex] = {}
+        """The nodes of all regions by id; of two with the same id, the first."""
+        for region in self.regions:
+            for name, vertex in region.ids.items():
+                self.ids.setdefault(name, vertex)
+
+    @property
+    def whole(self) -> Region:
+        """The definition's own graph."""
+        return self.regions[0]
+
+    @cached_property
     def triggers(self) -> list[tuple[Path, Mapping[str, Any]]]:
         """The ways in that are objects."""
         several = _list(self.body.get("triggers"))
@@ -103,6 +214,34 @@ class Outline:
         if "trigger" in self.body:
             found.insert(0, ((*BODY, TRIGGER), self.body[TRIGGER]))
         return [(path, each) for path, each in found if isinstance(each, dict)]
+
+    def _enter(self, region: Region) -> None:
+        """Take in a region, and those in its nodes. A document is 64 levels deep at most, so this ends early."""
+        self.regions.append(region)
+        for index, each in enumerate(region.nodes):
+            if isinstance(each, dict):
+                path = (*region.path, "nodes", index)
+                vertex = self._vertex(path, each, region) if isinstance(each.get("id"), str) else None
+                body: Region | None = None
+                for inner, kind, graph in _bodies(each):
+                    names = region.names | _repeated(each) if kind == "body" else region.names
+                    found = Region((*path, *inner), graph, region, vertex, kind, names)
+                    found.after = body
+                    body = found if kind == "body" else body
+                    self._enter(found)
+
+    def _vertex(self, path: Path, node: Mapping[str, Any], region: Region) -> Vertex:
+        name, undone = node["id"], node.get("compensate")
+        work = Work(path, f"the node {name}", self._type(node), _object(node.get("config")))
+        undoing = None
+        if isinstance(undone, dict):
+            words = f"the compensation of {name}"
+            undoing = Work((*path, "compensate"), words, self._type(undone), _object(undone.get("config")))
+        vertex = Vertex(path, name, region, node, work, undoing)
+        region.vertices.append(vertex)
+        if name != TRIGGER:
+            region.ids.setdefault(name, vertex)
+        return vertex
 
     def _type(self, node: Mapping[str, Any]) -> NodeType | None:
         reference = node.get("type")
@@ -114,6 +253,22 @@ class Outline:
             except UnknownNodeType:
                 self._types[reference] = None
         return self._types[reference]
+
+
+def _bodies(node: Mapping[str, Any]) -> Iterator[tuple[Path, Kind, Mapping[str, Any]]]:
+    """Yield the graphs written in a node, the one that the others come after first."""
+    found: list[tuple[Path, Kind, Any]] = [(("body",), "body", node.get("body"))]
+    for index, each in enumerate(_list(node.get("catch"))):
+        found.append((("catch", index, "body"), "catch", _object(each).get("body")))
+    found.append((("finally",), "finally", node.get("finally")))
+    yield from ((path, kind, graph) for path, kind, graph in found if isinstance(graph, dict))
+
+
+def _repeated(node: Mapping[str, Any]) -> frozenset[str]:
+    if "for_each" not in node and "loop" not in node:
+        return frozenset()
+    name = _object(node.get("for_each")).get("as")
+    return REPEATED | {name} if isinstance(name, str) else REPEATED
 
 
 def _list(value: Any) -> list[Any]:

@@ -6,7 +6,7 @@ so that an author comes back once and not once for every mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -18,7 +18,7 @@ from engine.checking import source
 from engine.checking.entrances import entrances
 from engine.checking.finding import Finding, Guesses, Severity
 from engine.checking.names import Names
-from engine.checking.outline import BODY, Outline, Vertex
+from engine.checking.outline import BODY, Outline, Work
 from engine.checking.shape import misfits
 from engine.checking.source import Path, Spot, pointer
 from engine.checking.wiring import wiring
@@ -103,46 +103,61 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
         yield from oversized
         return
     guesses = Guesses(len(outline.vertices))
-    unfit = misfits(document, registry, guesses, MOST + 1)
+    unfit = misfits(document, outline, registry, guesses, MOST + 1)
     yield from unfit
-    flawed = {each.path[:3] for each in unfit if each.path[:2] == (*BODY, "nodes")}
+    flawed = _around([each.path for each in unfit])
     yield from entrances(outline, guesses)
     yield from wiring(outline, flawed, guesses)
     names = Names(outline, guesses)
     yield from names.around()
     for vertex in outline.vertices:
-        findings, live = names.of_config(vertex)
-        yield from findings
-        if vertex.type is not None and not live and vertex.path not in flawed:
-            yield from _refused_by_model(vertex, vertex.type)
+        for work in vertex.works:
+            findings, live = names.of_work(vertex, work)
+            yield from findings
+            if work.type is not None and not live and work.path not in flawed:
+                yield from _refused_by_model(work, work.type)
+
+
+def _around(paths: Iterable[Path]) -> set[Path]:
+    """Return the places with everything that holds them."""
+    return {path[:length] for path in paths for length in range(1, len(path) + 1)}
 
 
 def _sizes(outline: Outline, limits: Limits) -> Iterator[Finding]:
-    for key, limit, code in (
-        ("nodes", limits.nodes, "definition.too_many_nodes"),
-        ("edges", limits.edges, "definition.too_many_edges"),
+    scopes = outline.regions[1:]
+    nodes = sum(len(each.nodes) for each in outline.regions)
+    edges = sum(len(each.edges) for each in outline.regions)
+    hint = "Repeat nodes with a map, or call other workflows."
+    for number, limit, name, code, key in (
+        (nodes, limits.nodes, "nodes", "definition.too_many_nodes", "nodes"),
+        (edges, limits.edges, "edges", "definition.too_many_edges", "edges"),
+        (len(scopes), limits.scopes, "bodies of scopes", "definition.too_many_scopes", "nodes"),
     ):
-        parts = outline.body.get(key)
-        if isinstance(parts, list) and len(parts) > limit:
-            message = f"The definition has {len(parts):,} {key}; at most {limit:,} are accepted."
-            hint = "Repeat nodes with a map, or call other workflows."
+        if number > limit:
+            message = f"The definition has {number:,} {name}; at most {limit:,} are accepted."
             yield Finding((*BODY, key), code, message, hint)
+    for each in scopes:
+        if each.depth == limits.scope_depth + 1:
+            message = f"Scopes are nested more than {limits.scope_depth} deep here."
+            yield Finding(
+                each.path, "definition.scopes_too_deep", message, "Flatten them, or call another workflow."
+            )
 
 
-def _refused_by_model(vertex: Vertex, node_type: NodeType) -> Iterator[Finding]:
+def _refused_by_model(work: Work, node_type: NodeType) -> Iterator[Finding]:
     """Ask the node type itself about a config that will not change any more, because it holds no expression.
 
     Its model knows what no schema can say, and would say it only when the node runs.
     """
     try:
-        node_type.config.model_validate(vertex.config)
+        node_type.config.model_validate(work.config)
     except ValidationError as error:
         fields = schema_of(node_type).get("properties", {})
-        for path, reason in _reasons(error, vertex.config).items():
+        for path, reason in _reasons(error, work.config).items():
             place = ".".join(map(str, ("config", *path)))
-            message = f"`{place}` of the node {vertex.id} does not fit: {reason}."
+            message = f"`{place}` of {work.words} does not fit: {reason}."
             about = fields.get(path[0], {}).get("description") if path else node_type.summary
-            yield Finding((*vertex.path, "config", *path), "definition.bad_config", message, about)
+            yield Finding((*work.path, "config", *path), "definition.bad_config", message, about)
 
 
 def _reasons(error: ValidationError, config: Json) -> dict[Path, str]:

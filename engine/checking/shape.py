@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from jsonschema_rs import Draft202012Validator, ValidationError, ValidationErrorKind
+from jsonschema_rs import ValidationError, ValidationErrorKind
 
 from celeriac import Json
 from engine import schema
 from engine.checking.finding import Finding, Guesses, did_you_mean, listed
+from engine.checking.outline import BODY, TRIGGERS, Outline
 from engine.checking.source import Path
+from engine.definition import TRIGGER
 from engine.registry import Registry
 
 _KINDS: Final = {
@@ -33,6 +35,7 @@ _CODES: Final[Mapping[tuple[str | int, ...], str]] = {
     ("$defs", "id", "pattern"): "definition.bad_id",
     ("$defs", "name", "pattern"): "definition.bad_id",
     ("$defs", "node_type", "enum"): "definition.unknown_node_type",
+    ("$defs", "work_type", "enum"): "definition.unknown_node_type",
     ("$defs", "trigger_type", "enum"): "definition.unknown_trigger_type",
 }
 _SHOWN: Final = 40
@@ -44,14 +47,16 @@ _EXPLAINED: Final = 20_000
 _Schema = Mapping[str, Any]
 
 
-def misfits(document: Json, registry: Registry, guesses: Guesses, most: int) -> list[Finding]:
+def misfits(
+    document: Json, outline: Outline, registry: Registry, guesses: Guesses, most: int
+) -> list[Finding]:
     """Return what in a document its schema does not allow, at most so many; nothing, when it fits."""
     if schema.validator(registry).is_valid(document):
         return []
     reads = (
         each
-        for part, value, path in _parts(document)
-        for each in _Reader(document, path, schema.part(registry, part), registry, guesses).reads(value)
+        for part, value, path in _parts(document, outline)
+        for each in _Reader(document, part, path, registry, guesses).reads(value)
     )
     found = list(islice(reads, most))
     if not found:
@@ -62,23 +67,44 @@ def misfits(document: Json, registry: Registry, guesses: Guesses, most: int) -> 
     return list(dict.fromkeys(kept))
 
 
-def _parts(document: Json) -> Iterator[tuple[schema.Part, Json, Path]]:
+def _parts(document: Json, outline: Outline) -> Iterator[tuple[schema.Part, Json, Path]]:
     """Yield the document without its nodes and edges, and then each of these, with its place.
 
     The validator finds all mistakes before it tells the first. Asked part by part, it need not look for a million.
     """
-    body = document.get("definition") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or not isinstance(body, dict):
-        yield "document", document, ()
-        return
-    nodes, edges = body.get("nodes"), body.get("edges")
-    lists = (("nodes", nodes), ("edges", edges))
-    filled: dict[str, Json] = {key: [None] for key, each in lists if isinstance(each, list) and each}
-    yield "document", {**document, "definition": {**body, **filled}}, ()
-    for index, each in enumerate(nodes if isinstance(nodes, list) else ()):
-        yield "node", each, ("definition", "nodes", index)
-    for index, each in enumerate(edges if isinstance(edges, list) else ()):
-        yield "edge", each, ("definition", "edges", index)
+    hollow = document
+    if isinstance(document, dict) and "definition" in document:
+        hollow = {**document, "definition": _hollow(document["definition"])}
+    yield "document", hollow, ()
+    for region in outline.regions:
+        for index, each in enumerate(region.nodes):
+            yield "node", _without_parts(each), (*region.path, "nodes", index)
+        for index, each in enumerate(region.edges):
+            yield "edge", each, (*region.path, "edges", index)
+
+
+def _without_parts(node: Json) -> Json:
+    """Return a node without the nodes and edges in its bodies."""
+    if not isinstance(node, dict) or node.keys().isdisjoint(("body", "catch", "finally")):
+        return node
+    found = {key: _hollow(each) if key in ("body", "finally") else each for key, each in node.items()}
+    handlers = node.get("catch")
+    if isinstance(handlers, list):
+        found["catch"] = [
+            {**each, "body": _hollow(each["body"])} if isinstance(each, dict) and "body" in each else each
+            for each in handlers
+        ]
+    return found
+
+
+def _hollow(graph: Json) -> Json:
+    """Return a graph with something empty in place of its nodes and its edges."""
+    if not isinstance(graph, dict):
+        return graph
+    filled: dict[str, Json] = {
+        key: [None] for key in ("nodes", "edges") if isinstance(graph.get(key), list) and graph[key]
+    }
+    return {**graph, **filled}
 
 
 def _clipped(value: Json, room: list[int]) -> Json:
@@ -125,16 +151,12 @@ class _Reader:
     """Reads the validator's errors on one part of a document."""
 
     def __init__(
-        self,
-        document: Json,
-        path: Path,
-        part: tuple[schema.Schema, Draft202012Validator],
-        registry: Registry,
-        guesses: Guesses,
+        self, document: Json, part: schema.Part, path: Path, registry: Registry, guesses: Guesses
     ) -> None:
         self._document = document
+        self._kind = part
         self._part = path
-        self._root, self._validator = part
+        self._root, self._validator = schema.part(registry, part)
         self._registry = registry
         self._guesses = guesses
 
@@ -160,7 +182,8 @@ class _Reader:
             case ValidationErrorKind.AnyOf(context=branches):
                 yield from self._alternatives(path, branches, place)
             case ValidationErrorKind.OneOfNotValid() | ValidationErrorKind.OneOfMultipleValid():
-                yield self._exactly_one(path, place)
+                if isinstance(self._at(path), dict) or "type" not in place.holder:
+                    yield self._exactly_one(path, place)
             case _:
                 yield self._bad_value(path, error, place)
 
@@ -172,7 +195,7 @@ class _Reader:
         message = f"{self._subject(path)} has no key {_quoted(name)}."
         finding = Finding(
             (*path, name),
-            _config_code(path) or "definition.unknown_key",
+            self._config_code(path) or "definition.unknown_key",
             message,
             elsewhere or did_you_mean(meant and _quoted(meant), otherwise),
             key=True,
@@ -186,8 +209,10 @@ class _Reader:
             return "Move it into `definition`."
         if path == ("definition",) and name in root["properties"]:
             return "Move it out of `definition`, to stand beside it."
-        if _is_item(path, "nodes"):
+        if self._kind == "node" and path == self._part:
             reference = self._at(path).get("type")
+            if reference == schema.SCOPE and name in root["$defs"]["body"]["properties"]:
+                return "Move it into `body`."
             names = self._registry.names()
             config = (
                 root["$defs"].get(f"node.{self._registry.get(reference).key}", {})
@@ -199,21 +224,21 @@ class _Reader:
         return None
 
     def _missing_key(self, path: Path, name: str, place: _Place) -> _Read:
-        wanted = self._resolved(place.holder.get("properties", {}).get(name, {}))
+        wanted = self._resolved(place.holder.get("properties", {}).get(name, {"description": place.about}))
         hint = (
             f"It has to hold {listed(wanted['required'])}."
             if wanted.get("required")
             else wanted.get("description")
         )
         message = f"{self._subject(path)} needs the key {_quoted(name)}."
-        finding = Finding(path, _config_code(path) or "definition.missing_key", message, hint)
+        finding = Finding(path, self._config_code(path) or "definition.missing_key", message, hint)
         return _Read(finding, missing=name)
 
     def _bad_key(self, path: Path, inner: ValidationError) -> _Read:
         name = str(inner.instance)
         about = self._place(tuple(inner.evaluation_path)).about
         message = f"{_quoted(name)} cannot be a key of {self._subject(path, start=False)}."
-        code = _config_code(path) or _CODES.get(tuple(inner.schema_path)[:3], "definition.bad_value")
+        code = self._config_code(path) or _CODES.get(tuple(inner.schema_path)[:3], "definition.bad_value")
         return _Read(Finding((*path, name), code, message, about, key=True))
 
     def _exactly_one(self, path: Path, place: _Place) -> _Read:
@@ -224,7 +249,9 @@ class _Reader:
         verb = "can have only one of" if both else "needs one of"
         message = f"{self._subject(path)} {verb} {' and '.join(names)}."
         return _Read(
-            Finding(path, _config_code(path) or "definition.bad_value", message, "Write exactly one of them.")
+            Finding(
+                path, self._config_code(path) or "definition.bad_value", message, "Write exactly one of them."
+            )
         )
 
     def _alternatives(
@@ -248,84 +275,94 @@ class _Reader:
             for name in _wanted(error)
         ]
         message = f"{self._subject(path)} has to be {listed(list(dict.fromkeys(wanted)))}, not {_kind(self._at(path))}."
-        yield _Read(Finding(path, _config_code(path) or "definition.wrong_type", message, place.about))
+        yield _Read(Finding(path, self._config_code(path) or "definition.wrong_type", message, place.about))
 
     def _bad_value(self, path: Path, error: ValidationError, place: _Place) -> _Read:
         value = self._at(path)
         subject = self._subject(path)
-        code = _config_code(path) or _CODES.get(tuple(error.schema_path)[:3], "definition.bad_value")
+        code = self._config_code(path) or _CODES.get(tuple(error.schema_path)[:3], "definition.bad_value")
         hint = place.about
         match error.kind:
             case ValidationErrorKind.Type():
-                code = _config_code(path) or "definition.wrong_type"
+                code = self._config_code(path) or "definition.wrong_type"
                 message = f"{subject} has to be {listed(_wanted(error))}, not {_kind(value)}."
                 hint = _without_quotes(value, error) or hint
             case ValidationErrorKind.Enum(options=options) if isinstance(value, str):
                 message, hint = self._no_option(subject, value, [str(each) for each in options], code, hint)
             case ValidationErrorKind.Enum(options=options):
-                code = _config_code(path) or "definition.wrong_type"
+                code = self._config_code(path) or "definition.wrong_type"
                 message = (
                     f"{subject} has to be {listed([_shown(each) for each in options])}, not {_kind(value)}."
                 )
             case ValidationErrorKind.Constant(expected_value=expected):
                 message = f"{subject} has to be {_shown(expected)}."
             case ValidationErrorKind.Not() if code == "definition.reserved_id":
-                message = f"{_shown(value)} is a name that expressions use; a node cannot have it."
+                message = f"{_shown(value)} is a name that expressions use; nothing else can have it."
                 hint = f"Call it {value}_1, or by what it does."
             case ValidationErrorKind.FalseSchema() if "dependentSchemas" in error.evaluation_path:
                 message = f"{subject} cannot stand beside {_quoted(str(error.evaluation_path[-3]))}."
-                hint = "Keep one of the two."
             case _:
-                message = f"{subject} {_complaint(error.kind, value, secret=_config_code(path) is not None)}."
+                message = (
+                    f"{subject} {_complaint(error.kind, value, secret=self._config_code(path) is not None)}."
+                )
         return _Read(Finding(path, code, message, hint))
 
     def _no_option(
         self, subject: str, value: str, options: list[str], code: str, about: str | None
     ) -> tuple[str, str | None]:
         if code == "definition.unknown_node_type":
-            return self._no_node_type(value)
+            return self._no_node_type(value, [each for each in options if "@" not in each])
         meant = self._guesses.nearest(value, options)
         hint = did_you_mean(meant and _shown(meant), about)
         return f"{subject} is {_shown(value)}; that is none of {listed(options, 20)}.", hint
 
-    def _no_node_type(self, reference: str) -> tuple[str, str | None]:
+    def _no_node_type(self, reference: str, names: list[str]) -> tuple[str, str | None]:
         name, _, version = reference.partition("@")
-        names = self._registry.names()
-        if name in names:
+        if reference == schema.SCOPE:
+            return "A scope cannot undo a node: one node does that.", f"Installed: {listed(names)}."
+        if name in self._registry.names():
             versions = [str(each.version) for each in self._registry.everything() if each.name == name]
             return (
                 f"The node type {name} has no version {version or 'of no name'}.",
                 f"Installed: {listed(versions)}. Write {name} for the newest.",
             )
-        hint = did_you_mean(self._guesses.nearest(name, names), f"Installed: {listed(names)}.")
+        meant = name if name in names else self._guesses.nearest(name, names)
+        hint = did_you_mean(meant, f"Installed: {listed(names)}.")
         return f"There is no node type {_shown(reference)} here.", hint
 
     def _subject(self, path: Path, *, start: bool = True) -> str:
         """Name a place as a person would: its keys from the node, edge or trigger on, and that one's name."""
         if not path:
             return "The document" if start else "the document"
-        owner = self._owner(path[:3])
-        if owner is None:
+        owner = self._part or (path[:3] if path[:2] == TRIGGERS and path[2:] else ())
+        if not owner:
             return _dotted(path[1:] or path) if path[0] == "definition" else _dotted(path)
-        if path[3:]:
-            return f"{_dotted(path[3:])} of {owner}"
-        return owner[0].upper() + owner[1:] if start else owner
+        name = self._name(owner)
+        if path != owner:
+            return f"{_dotted(path[len(owner) :])} of {name}"
+        return name[0].upper() + name[1:] if start else name
 
-    def _owner(self, path: Path) -> str | None:
-        for plural, word in (("nodes", "node"), ("triggers", "trigger")):
-            if _is_item(path, plural):
-                item = self._at(path)
-                name = item.get("id") if isinstance(item, dict) else None
-                return (
-                    f"the {word} {name[:_SHOWN]}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
-                )
-        if _is_item(path, "edges"):
-            item = self._at(path)
-            ends = (item.get("from"), item.get("to")) if isinstance(item, dict) else (None, None)
+    def _name(self, path: Path) -> str:
+        """Name a node, an edge or a trigger."""
+        item = self._at(path)
+        given = item if isinstance(item, dict) else {}
+        if self._kind == "edge":
+            ends = (given.get("from"), given.get("to"))
             if all(isinstance(each, str) for each in ends):
                 return f"the edge {ends[0]} -> {ends[1]}"
             return f"edge {int(path[-1]) + 1}"
-        return None
+        word = "node" if self._kind == "node" else "trigger"
+        name = given.get("id")
+        return f"the {word} {name[:_SHOWN]}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
+
+    def _config_code(self, path: Path) -> str | None:
+        """Return the code of a mistake in a config; None for a place elsewhere."""
+        inner = path[len(self._part) :]
+        if self._kind == "document":
+            inner = path[2:] if path[:2] == (*BODY, TRIGGER) else path[3:] if path[:2] == TRIGGERS else ()
+        if inner[:1] == ("compensate",):
+            inner = inner[1:]
+        return "definition.bad_config" if inner[:1] == ("config",) else None
 
     def _at(self, path: Path) -> Any:
         value: Any = self._document
@@ -348,22 +385,6 @@ class _Reader:
             return holder
         found: _Schema = self._root["$defs"][reference.removeprefix("#/$defs/")]
         return found
-
-
-def _config_code(path: Path) -> str | None:
-    """Return the code of a mistake in a node's or a trigger's config; None for a place elsewhere."""
-    inside = (
-        path[2:]
-        if path[1:2] == ("trigger",)
-        else path[3:]
-        if path[1:2] in (("nodes",), ("triggers",))
-        else ()
-    )
-    return "definition.bad_config" if path[:1] == ("definition",) and inside[:1] == ("config",) else None
-
-
-def _is_item(path: Path, plural: str) -> bool:
-    return len(path) == 3 and path[:2] == ("definition", plural)
 
 
 def _is_template(branch: Sequence[ValidationError]) -> bool:

@@ -9,37 +9,45 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from engine.checking.finding import Finding, Guesses, did_you_mean, listed
-from engine.checking.outline import BODY, Outline, Vertex, Way
+from engine.checking.outline import Outline, Region, Vertex, Way
 from engine.checking.source import Path
 from engine.definition import TRIGGER
 
 ERROR: Final = "error"
 """The exit every node has besides those of its type."""
 
+OUT: Final = ("out",)
+"""The exits of what carries regions, and of the trigger."""
+
 _PATH_SHOWN: Final = 12
 _CYCLES_SHOWN: Final = 100
 
 
+Ports = dict[Vertex, tuple[str, ...] | None]
+
+
 def wiring(outline: Outline, flawed: Collection[Path], guesses: Guesses) -> Iterator[Finding]:
-    """Yield what is wrong with ids, edges, ports, joins and the graph. The configs at `flawed` do not fit
+    """Yield what is wrong with ids, edges, ports, joins and the graphs. The configs at `flawed` do not fit
     their schema.
     """
-    ports = {each.id: _ports(each, flawed) for each in outline.ids.values()}
+    ports = {each: _ports(each, flawed) for each in outline.vertices}
     yield from _duplicate_ids(outline)
-    yield from _duplicate_ports(outline, ports)
-    yield from _edges(outline, ports, guesses)
-    yield from _joins(outline)
-    yield from _failures(outline)
-    yield from _cycles(outline)
-    yield from _unreachable(outline, guesses)
+    yield from _duplicate_ports(ports)
+    yield from _undone(outline)
+    for region in outline.regions:
+        yield from _edges(region, outline, ports, guesses)
+        yield from _joins(region)
+        yield from _failures(region)
+        yield from _cycles(region)
+        yield from _unreachable(region, guesses)
 
 
 def _ports(vertex: Vertex, flawed: Collection[Path]) -> tuple[str, ...] | None:
-    """Return a node's exits; None where its type is unknown, or its config too wrong to tell."""
-    if vertex.type is None:
+    """Return the exits of a node's type; None where that is unknown, or the config too wrong to tell."""
+    if vertex.work.type is None:
         return None
     try:
-        return vertex.type.ports_of(vertex.config)
+        return vertex.work.type.ports_of(vertex.work.config)
     except Exception:
         if vertex.path not in flawed:
             raise
@@ -50,15 +58,18 @@ def _duplicate_ids(outline: Outline) -> Iterator[Finding]:
     for vertex in outline.vertices:
         first = outline.ids.get(vertex.id, vertex)
         if first is not vertex:
-            message = f"The id {vertex.id} is taken: node {_number(first)} has it already."
+            place = "" if first.region is vertex.region else f" of {first.region}"
+            message = f"The id {vertex.id} is taken: node {_number(first)}{place} has it already."
             yield Finding(
                 (*vertex.path, "id"), "definition.duplicate_id", message, "Give one of them another id."
             )
 
 
-def _duplicate_ports(outline: Outline, ports: dict[str, tuple[str, ...] | None]) -> Iterator[Finding]:
-    for vertex in outline.ids.values():
-        for name, count in Counter((*(ports[vertex.id] or ()), ERROR)).items():
+def _duplicate_ports(ports: Ports) -> Iterator[Finding]:
+    for vertex, names in ports.items():
+        if vertex.region.ids.get(vertex.id) is not vertex:
+            continue
+        for name, count in Counter((*(names or ()), ERROR)).items():
             if count > 1:
                 reason = (
                     "every node has it for failures" if name == ERROR else "two ways out cannot share a name"
@@ -68,15 +79,29 @@ def _duplicate_ports(outline: Outline, ports: dict[str, tuple[str, ...] | None])
                 yield Finding(path, "definition.duplicate_port", message, "Give one of them another name.")
 
 
-def _edges(outline: Outline, ports: dict[str, tuple[str, ...] | None], guesses: Guesses) -> Iterator[Finding]:
-    sources = [*outline.ids, TRIGGER]
+def _undone(outline: Outline) -> Iterator[Finding]:
+    """Find what would be undone after the failure of a scope, and stands in none."""
+    for vertex in outline.whole.vertices:
+        if "compensate" in vertex.written:
+            message = (
+                f"The node {vertex.id} stands in no scope, so nothing would ever ask for its `compensate`."
+            )
+            hint = "Put it into the body of a scope: a failure of that scope undoes what it has done."
+            path = (*vertex.path, "compensate")
+            yield Finding(path, "definition.compensate_without_scope", message, hint, key=True)
+
+
+def _edges(region: Region, outline: Outline, ports: Ports, guesses: Guesses) -> Iterator[Finding]:
     seen: dict[tuple[str | None, ...], Way] = {}
-    for way in outline.ways:
-        yield from _ends(way, outline, sources, guesses)
-        if way.source == way.target and way.source in outline.ids:
+    for way in region.ways:
+        yield from _ends(way, region, outline, guesses)
+        if way.source == way.target and way.source in region.ids:
             message = f"The edge leads from {way.source} back to itself."
             yield Finding(
-                way.path, "definition.self_loop", message, "Remove it; `retry` repeats a node that fails."
+                way.path,
+                "definition.self_loop",
+                message,
+                "Remove it; `retry` repeats a node that fails, `loop` one that succeeds.",
             )
         port = ERROR if way.on == ERROR else None if way.port == "out" else way.port
         on = None if way.on in ("success", ERROR) else way.on
@@ -84,23 +109,76 @@ def _edges(outline: Outline, ports: dict[str, tuple[str, ...] | None], guesses: 
         if first is not way:
             message = f"The edge {way.source} -> {way.target} stands there already, as edge {_number(first)}."
             yield Finding(way.path, "definition.duplicate_edge", message, "Remove one of the two.")
-        yield from _exit(way, ("out",) if way.source == TRIGGER else ports.get(way.source), guesses)
+        yield from _exit(way, _exits(way, region, ports), guesses)
 
 
-def _ends(way: Way, outline: Outline, sources: list[str], guesses: Guesses) -> Iterator[Finding]:
-    if way.source != TRIGGER and way.source not in outline.ids:
-        message = f"The edge starts from {way.source}, and there is no such node."
-        hint = did_you_mean(guesses.nearest(way.source, sources), f"An edge starts from {listed(sources)}.")
-        yield Finding((*way.path, "from"), "definition.unknown_edge_end", message, hint)
-    if way.target == TRIGGER:
+def _exits(way: Way, region: Region, ports: Ports) -> tuple[str, ...] | None:
+    vertex = region.ids.get(way.source)
+    if vertex is None:
+        return OUT if way.source == TRIGGER else None
+    return OUT if vertex.is_container else ports[vertex]
+
+
+def _ends(way: Way, region: Region, outline: Outline, guesses: Guesses) -> Iterator[Finding]:
+    """Check that both ends are there, and in the region where the edge stands."""
+    elsewhere = {
+        each: outline.ids[each].region
+        for each in (way.source, way.target)
+        if each not in region.ids and each in outline.ids
+    }
+    if way.source in elsewhere and elsewhere[way.source] is elsewhere.get(way.target):
+        message = f"The edge {way.source} -> {way.target} stands in {region}, and its nodes in {elsewhere[way.source]}."
+        hint = "Move it to the edges beside its nodes."
+        yield Finding(way.path, "definition.edge_between_scopes", message, hint)
+        return
+    for key, name in (("from", way.source), ("to", way.target)):
+        path = (*way.path, key)
+        if name in elsewhere:
+            verb = "start from" if key == "from" else "lead to"
+            message = f"An edge in {region} cannot {verb} {name}, which stands in {elsewhere[name]}."
+            yield Finding(
+                path, "definition.edge_between_scopes", message, _detour(key, elsewhere[name], region)
+            )
+        elif name == TRIGGER:
+            yield from _at_trigger(path, region)
+        elif name not in region.ids:
+            yield _lost(path, name, region, guesses)
+
+
+def _at_trigger(path: Path, region: Region) -> Iterator[Finding]:
+    if path[-1] == "to":
         message = "No edge leads to trigger: it is where executions start."
-        yield Finding((*way.path, "to"), "definition.edge_to_trigger", message, "Let the edge end at a node.")
-    elif way.target not in outline.ids:
-        message = f"The edge leads to {way.target}, and there is no such node."
-        hint = did_you_mean(
-            guesses.nearest(way.target, outline.ids), f"There are {listed(list(outline.ids))}."
-        )
-        yield Finding((*way.path, "to"), "definition.unknown_edge_end", message, hint)
+        yield Finding(path, "definition.edge_to_trigger", message, "Let the edge end at a node.")
+    elif region.around is not None:
+        message = f"No edge leads from trigger into {region}."
+        hint = "Remove it: in a body, the nodes that no edge leads to start at once."
+        yield Finding(path, "definition.unknown_edge_end", message, hint)
+
+
+def _lost(path: Path, name: str, region: Region, guesses: Guesses) -> Finding:
+    if path[-1] == "from":
+        message = f"The edge starts from {name}, and there is no such node."
+        known = region.sources
+        otherwise = f"An edge starts from {listed(known)}."
+    else:
+        message = f"The edge leads to {name}, and there is no such node."
+        known = [*region.ids]
+        otherwise = f"There are {listed(known)}."
+    hint = did_you_mean(guesses.nearest(name, known), otherwise)
+    return Finding(path, "definition.unknown_edge_end", message, hint)
+
+
+def _detour(key: str, there: Region, here: Region) -> str:
+    """Say which nodes to connect instead of those that stand in two regions."""
+    within = there.inside(here)
+    if within is not None and key == "from":
+        return f"Let it start from {within.id}, which ends when all inside has."
+    if within is not None:
+        return f"Let it lead to {within.id}: inside, the nodes that no edge leads to start first."
+    beyond = here.inside(there)
+    if beyond is not None:
+        return f"Nothing leaves a body: connect {beyond.id}, which holds it."
+    return "Connect the nodes that hold the two bodies."
 
 
 def _exit(way: Way, ports: tuple[str, ...] | None, guesses: Guesses) -> Iterator[Finding]:
@@ -124,10 +202,10 @@ def _exit(way: Way, ports: tuple[str, ...] | None, guesses: Guesses) -> Iterator
         yield Finding((*way.path, "on"), "definition.edge_contradiction", message, hint)
 
 
-def _joins(outline: Outline) -> Iterator[Finding]:
-    entries = Counter(each.target for each in outline.ways)
-    for vertex in outline.vertices:
-        join = vertex.body.get("join")
+def _joins(region: Region) -> Iterator[Finding]:
+    entries = Counter(each.target for each in region.ways)
+    for vertex in region.vertices:
+        join = vertex.written.get("join")
         if not isinstance(join, dict):
             continue
         mode, count = join.get("mode"), join.get("count")
@@ -148,11 +226,11 @@ def _joins(outline: Outline) -> Iterator[Finding]:
             yield Finding((*path, "count"), "definition.bad_join", message, hint)
 
 
-def _failures(outline: Outline) -> Iterator[Finding]:
+def _failures(region: Region) -> Iterator[Finding]:
     """Compare what nodes say of their failures with the edges that are there for them."""
-    caught = {each.source for each in outline.ways if each.fails}
-    for vertex in outline.vertices:
-        said = vertex.body.get("on_error")
+    caught = {each.source for each in region.ways if each.fails}
+    for vertex in region.vertices:
+        said = vertex.written.get("on_error")
         path = (*vertex.path, "on_error")
         if said == "branch" and vertex.id not in caught:
             message = f"A failure of {vertex.id} is to take a branch, and no edge leaves its port error."
@@ -164,34 +242,34 @@ def _failures(outline: Outline) -> Iterator[Finding]:
             yield Finding(path, "definition.on_error_unused", message, hint, severity="warning")
 
 
-def _cycles(outline: Outline) -> Iterator[Finding]:
-    if not outline.graph.cyclic:
+def _cycles(region: Region) -> Iterator[Finding]:
+    if not region.graph.cyclic:
         return
     edges: dict[tuple[str, str], Way] = {}
-    for way in outline.ways:
+    for way in region.ways:
         edges.setdefault((way.source, way.target), way)
-    for cycle in outline.graph.cycles(_CYCLES_SHOWN):
+    for cycle in region.graph.cycles(_CYCLES_SHOWN):
         shown = cycle if len(cycle) <= _PATH_SHOWN else [*cycle[: _PATH_SHOWN - 3], "...", *cycle[-2:]]
         message = f"The edges lead in a circle: {' -> '.join(shown)}."
-        hint = "Remove an edge of it, most likely this one: an execution runs each node once."
+        hint = "Remove an edge of it, most likely this one; what is to be repeated goes into a `loop`."
         yield Finding(edges[cycle[-2], cycle[-1]].path, "definition.cycle", message, hint)
 
 
-def _unreachable(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
+def _unreachable(region: Region, guesses: Guesses) -> Iterator[Finding]:
     """Find what no way from the trigger leads to.
 
-    Without an edge from the trigger, every node that no edge leads to starts by itself, so nothing is out of
+    Without an edge from the trigger, and in a body, every node that no edge leads to starts by itself, so nothing is out of
     reach but what a circle hides; and of that, the circle is the mistake. An edge with a misspelt end counts
     where it was meant.
     """
-    starts = {each.target for each in outline.ways if each.source == TRIGGER}
-    if not starts:
+    starts = {each.target for each in region.ways if each.source == TRIGGER}
+    if region.around is not None or not starts:
         return
-    graph = outline.graph
-    astray = [each for each in outline.ways if each.source not in outline.ids and each.source != TRIGGER]
-    meant = {guesses.nearest(each, outline.ids) for each in _lost_targets(outline)}
+    graph = region.graph
+    astray = [each for each in region.ways if each.source not in region.ids and each.source != TRIGGER]
+    meant = {guesses.nearest(each, region.ids) for each in _lost_targets(region)}
     reached = graph.reachable({*starts, *graph.cyclic, *(each.target for each in astray), *(meant - {None})})  # type: ignore[arg-type]
-    for vertex in outline.ids.values():
+    for vertex in region.ids.values():
         if vertex.id in reached or any(each not in reached for each in graph.predecessors[vertex.id]):
             continue
         message = f"No edge leads to {vertex.id}, so it never runs: executions start where the edges from trigger lead."
@@ -199,8 +277,8 @@ def _unreachable(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
         yield Finding(vertex.path, "definition.unreachable_node", message, hint)
 
 
-def _lost_targets(outline: Outline) -> list[str]:
-    return [each.target for each in outline.ways if each.target not in outline.ids and each.target != TRIGGER]
+def _lost_targets(region: Region) -> list[str]:
+    return [each.target for each in region.ways if each.target not in region.ids and each.target != TRIGGER]
 
 
 def _many(number: int, word: str) -> str:
@@ -208,4 +286,4 @@ def _many(number: int, word: str) -> str:
 
 
 def _number(part: Vertex | Way) -> int:
-    return int(part.path[len(BODY) + 1]) + 1
+    return int(part.path[-1]) + 1

@@ -84,7 +84,7 @@ def test_the_skeleton_says_the_same_as_the_code() -> None:
     definitions = schema.document(REGISTRY)["$defs"]
     assert set(definitions["id"]["not"]["enum"]) == definition.RESERVED
     assert definitions["duration"]["anyOf"][1]["pattern"] == PATTERN
-    assert definitions["node"]["properties"]["effect"]["enum"] == list(Effect)
+    assert definitions["effect"]["enum"] == list(Effect)
     retry = definitions["retry"]["properties"]
     assert set(retry) == {*definition.RetryPolicy.__slots__, "except"} - {"excluding"}
 

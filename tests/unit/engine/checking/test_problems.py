@@ -28,10 +28,12 @@ FOUND_IN_TEXT_ONLY = {
     "definition.too_large",
 }
 FOUND_BY_LIMITS = {
+    "definition.scopes_too_deep",
     "definition.too_deep",
     "definition.too_many_edges",
     "definition.too_many_mistakes",
     "definition.too_many_nodes",
+    "definition.too_many_scopes",
 }
 """Their tests stand below and in test_source.py."""
 
@@ -48,6 +50,19 @@ def reading(expression: str, **body: Any) -> Json:
 
 def noop(name: str, **rest: Json) -> dict[str, Json]:
     return {"id": name, "type": "noop", **rest}
+
+
+def log(name: str, *expressions: str, **rest: Json) -> dict[str, Json]:
+    message = " ".join(f"{{{{ {each} }}}}" for each in expressions)
+    return {"id": name, "type": "log", "config": {"message": message}, **rest}
+
+
+def body(*nodes: Any, edges: Any = (), **rest: Any) -> dict[str, Any]:
+    return {"nodes": list(nodes), "edges": list(edges), **rest}
+
+
+def scope(name: str, *nodes: Any, edges: Any = (), **rest: Any) -> dict[str, Any]:
+    return {"id": name, "type": "scope", "body": body(*nodes, edges=edges), **rest}
 
 
 def codes(document: Json, registry: Registry = BUILT_IN, **limits: int) -> list[tuple[str, str]]:
@@ -219,6 +234,96 @@ def test_every_word_of_the_language_is_accepted() -> None:
     )
 
 
+def test_every_word_of_scopes_maps_and_loops_is_accepted() -> None:
+    undo: Any = {
+        "type": "log",
+        "config": {"message": "{{ nodes.charge.output }} {{ line }} {{ nodes.before.output }}"},
+    }
+    policies: dict[str, Any] = {
+        "retry": {"max_attempts": 3},
+        "timeout": {"attempt": 5},
+        "queue": "cpu",
+        "effect": "keyed",
+        "on_uncertain": "ask",
+    }
+    caught = log("caught", "nodes.booked.error.code", "nodes.charge.output", "nodes.first.output", "line")
+    booked = scope(
+        "booked",
+        noop("charge", compensate={**undo, **policies}),
+        log(
+            "ship",
+            "nodes.charge.output",
+            "nodes.first.output",
+            "nodes.before.output",
+            "line",
+            "item",
+            "index",
+        ),
+        edges=[
+            {"from": "charge", "to": "ship", "when": "nodes.charge.output and nodes.first.output and line"}
+        ],
+        catch=[
+            {"on": ["http.*"], "except": ["http.client"], "body": body(caught)},
+            {"body": body(noop("all"))},
+        ],
+        **{"finally": body(log("closed", "nodes.charge.output", "nodes.ship.error", "nodes.first.output"))},
+        join="any",
+        on_error="branch",
+    )
+    asked = noop(
+        "asked",
+        loop={
+            "while": "index < 3 and item != nodes.booked.output and line",
+            "max_iterations": 10_000,
+            "initial": {"at": "{{ nodes.booked.output }}", "of": "{{ item }}"},
+            "collect": True,
+        },
+    )
+    told = log("told", "nodes.booked.error", "item", "pair", for_each={"items": "[line]", "as": "pair"})
+    lines = {
+        "id": "lines",
+        "type": "scope",
+        "for_each": {
+            "items": "nodes.before.output.lines",
+            "as": "line",
+            "concurrency": 1,
+            "batch": 1,
+            "on_item_error": "null",
+            "tolerate": {"count": 0},
+            "until": "done + failed == count and results[0] == nodes.before.output",
+        },
+        "body": body(
+            noop("first"),
+            booked,
+            asked,
+            told,
+            edges=[
+                {"from": "first", "to": "booked"},
+                {"from": "booked", "to": "asked"},
+                {"from": "booked", "to": "told", "on": "error"},
+            ],
+            output=["{{ nodes.asked.output }}", {"line": "{{ line }}"}],
+        ),
+    }
+    last = scope(
+        "last", log("deep", "item", "nodes.lines.output"), loop={"until": "item == nodes.lines.output"}
+    )
+    edges = [
+        {"from": "trigger", "to": "before"},
+        {"from": "before", "to": "lines"},
+        {"from": "lines", "to": "last"},
+    ]
+    document = workflow(
+        noop("before"),
+        lines,
+        last,
+        edges=edges,
+        outputs="{{ nodes.lines.output }}",
+        inputs={"properties": {}},
+    )
+    assert codes(document) == []
+
+
 def test_without_edges_from_the_trigger_every_node_nothing_leads_to_is_a_start() -> None:
     assert codes(workflow(noop("a"), noop("b"), noop("c"), edges=[{"from": "a", "to": "b"}])) == []
 
@@ -365,6 +470,19 @@ def test_the_limits_are_counted_to_the_last_node_edge_byte_and_level() -> None:
         ("definition.too_many_nodes", "/definition/nodes"),
         ("definition.too_many_edges", "/definition/edges"),
     ]
+    bodies = workflow(scope("x", *nodes, edges=edges), noop("y"), edges=[{"from": "x", "to": "y"}])
+    assert codes(bodies, nodes=5, edges=3, scopes=1) == []
+    assert codes(bodies, nodes=4, edges=2, scopes=0) == [
+        ("definition.too_many_nodes", "/definition/nodes"),
+        ("definition.too_many_scopes", "/definition/nodes"),
+        ("definition.too_many_edges", "/definition/edges"),
+    ]
+    nested = scope("inner", noop("z"), **{"finally": body(noop("end"))})
+    assert codes(workflow(scope("outer", nested)), scopes=3, scope_depth=2) == []
+    assert codes(workflow(scope("outer", nested)), scopes=3, scope_depth=1) == [
+        ("definition.scopes_too_deep", "/definition/nodes/0/body/nodes/0/body"),
+        ("definition.scopes_too_deep", "/definition/nodes/0/body/nodes/0/finally"),
+    ]
     text = json.dumps(document)
     limits = replace(Limits(), definition_bytes=len(text))
     assert problems.check_text(text, BUILT_IN, limits) == (document, [])
@@ -422,6 +540,16 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "Installed: 1.",
         ),
         (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: fail,"),
+        (
+            workflow({"id": "a", "type": "scpoe", "body": body(noop("b"))}),
+            "no node type",
+            "Did you mean scope?",
+        ),
+        (
+            workflow({"id": "a", "type": "scope@2", "body": body(noop("b"))}),
+            "no node type",
+            "Did you mean scope?",
+        ),
         (
             workflow({"id": "a", "type": "log", "message": "x", "config": {"message": 1}}),
             "no key",
@@ -518,6 +646,167 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (reading("ordr.id", inputs={"properties": {"order": {}}}), "no `ordr`", "order?"),
         (reading("item.id"), "only inside a map", "trigger.payload.item"),
         (reading("env.HOME"), "reserved", "connection"),
+        (workflow({"id": "a", "type": "scope"}), "The node a needs the key `body`", "stands in its `body`"),
+        (workflow(scope("a", noop("b"), config={})), "`config` of the node a cannot stand here", "no config"),
+        (
+            workflow(noop("a", body=body(noop("b")))),
+            "`body` of the node a cannot stand here",
+            "the type scope",
+        ),
+        (workflow(scope("a", noop("b"), nodes=[])), "no key `nodes`", "Move it into `body`."),
+        (workflow(noop("a", for_each={"item": "x"})), "no key `item`", "`items`"),
+        (
+            workflow(noop("a", for_each={"items": "x"}, loop={"until": "x"})),
+            "`loop` of the node a cannot stand beside `for_each`",
+            "Nest them",
+        ),
+        (
+            workflow(scope("a", noop("b"), loop={"until": "x"}, catch=[{"body": body(noop("c"))}])),
+            "`catch` of the node a cannot stand beside `loop`",
+            "Nest them",
+        ),
+        (
+            workflow(noop("a", loop={})),
+            "`loop` of the node a needs one of `while` and `until`",
+            "exactly one",
+        ),
+        (
+            workflow(noop("a", loop="x < 3")),
+            "`loop` of the node a has to be an object, not text",
+            "one time after",
+        ),
+        (
+            workflow(noop("a", for_each={"items": "x", "as": "item"})),
+            '"item" is a name that expressions use; nothing else can have it',
+            "Call it item_1",
+        ),
+        (
+            workflow(scope("a", noop("b"), catch=[{}])),
+            "`catch[0]` of the node a needs the key `body`",
+            "It has to hold",
+        ),
+        (workflow(scope("a", noop("b", retry=3))), "`retry` of the node b has to be an object", "attempt"),
+        (workflow(scope("a", noop("b"), edges=[{"from": "b"}])), "Edge 1 needs the key `to`", "id of a node"),
+        (
+            workflow(
+                scope("a", noop("b", compensate={"type": "log", "config": {"message": "x", "level": 1}}))
+            ),
+            "`compensate.config.level` of the node b has to be",
+            "How much",
+        ),
+        (
+            workflow(scope("a", noop("b", compensate={"type": "wait", "config": {"for": "800d"}}))),
+            "`config.for` of the compensation of b does not fit",
+            "",
+        ),
+        (
+            workflow(scope("a", noop("b", compensate={"type": "scope"}))),
+            "cannot undo a node",
+            "Installed: fail,",
+        ),
+        (workflow(noop("a", compensate={"type": "noop"})), "stands in no scope", "the body of a scope"),
+        (
+            workflow(scope("a", noop("b")), scope("c", noop("b"))),
+            "The id b is taken: node 1 of the body of a has it already.",
+            "another id",
+        ),
+        (
+            workflow(scope("a", noop("b")), noop("c"), edges=[{"from": "b", "to": "c"}]),
+            "An edge in the definition cannot start from b, which stands in the body of a.",
+            "Let it start from a",
+        ),
+        (
+            workflow(scope("a", noop("b")), noop("c"), edges=[{"from": "c", "to": "b"}]),
+            "cannot lead to b",
+            "Let it lead to a",
+        ),
+        (
+            workflow(scope("a", noop("b"), edges=[{"from": "b", "to": "c"}]), noop("c")),
+            "An edge in the body of a cannot lead to c, which stands in the definition.",
+            "connect a, which holds it",
+        ),
+        (
+            workflow(scope("a", noop("b"), edges=[{"from": "b", "to": "d"}]), scope("c", noop("d"))),
+            "stands in the body of c",
+            "Connect the nodes that hold",
+        ),
+        (
+            workflow(scope("a", noop("b"), noop("c")), edges=[{"from": "b", "to": "c"}]),
+            "stands in the definition, and its nodes in the body of a",
+            "Move it",
+        ),
+        (
+            workflow(scope("a", noop("b"), edges=[{"from": "trigger", "to": "b"}])),
+            "No edge leads from trigger into the body of a.",
+            "start at once",
+        ),
+        (
+            workflow(scope("a", noop("b"), edges=[{"from": "bb", "to": "b"}])),
+            "no such node",
+            "Did you mean b?",
+        ),
+        (
+            workflow(scope("a", noop("b")), log("c", "nodes.b.output"), edges=[{"from": "a", "to": "c"}]),
+            "b stands in the body of a, and c is outside of it.",
+            "Read nodes.a.output",
+        ),
+        (
+            workflow(scope("a", noop("b"), for_each={"items": "nodes.b.output"})),
+            "`for_each.items` of a is outside of it",
+            "Read a node before a.",
+        ),
+        (
+            workflow(scope("a", noop("b"), for_each={"items": "x", "until": "nodes.b.output"})),
+            "`for_each.until` of a is outside of it",
+            "is in count, done, failed or results.",
+        ),
+        (
+            workflow(scope("a", noop("b"), loop={"until": "nodes.b.output"})),
+            "`loop.until` of a is outside of it",
+            "is in index or item.",
+        ),
+        (
+            workflow(scope("a", log("b", "nodes.c.output"), catch=[{"body": body(noop("c"))}])),
+            "c stands in a catch of a",
+            "is read there only",
+        ),
+        (
+            workflow(scope("a", log("b", "nodes.a.output"))),
+            "b is inside a, which has no output before",
+            "Read the nodes in the body of a.",
+        ),
+        (
+            workflow(scope("a", noop("b"), **{"finally": body(log("c", "nodes.a.error"))})),
+            "c is inside a",
+            "Read the nodes in the finally of a.",
+        ),
+        (
+            workflow(scope("a", noop("b"), catch=[{"body": body(log("c", "nodes.a.output"))}])),
+            "c is inside a",
+            "Its error is nodes.a.error.",
+        ),
+        (
+            workflow(scope("a", log("b", "nodes.c.output")), noop("c")),
+            "b reads from c, and no edges lead from c to a.",
+            "Let a follow c",
+        ),
+        (
+            workflow(
+                scope("a", noop("b"), for_each={"items": "order.lines", "as": "line"}),
+                log("c", "line.price"),
+                inputs={"properties": {"order": {}}},
+            ),
+            "`line` has a value only inside the map a",
+            "trigger.payload.line",
+        ),
+        (
+            workflow(
+                scope("a", log("b", "lien"), for_each={"items": "order", "as": "line"}),
+                inputs={"properties": {"order": {}}},
+            ),
+            "no `lien`",
+            "Did you mean line?",
+        ),
     ],
 )
 def test_the_words_are_for_the_author(document: Json, message: str, hint: str) -> None:
@@ -553,6 +842,34 @@ def test_a_cycle_is_not_reported_again_by_what_follows_it() -> None:
     edges: list[Json] = [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}, {"from": "b", "to": "c"}]
     assert codes(workflow(noop("a"), noop("b"), reader, edges=edges)) == [
         ("definition.cycle", "/definition/edges/1")
+    ]
+
+
+def test_what_stands_in_a_body_is_asked_although_its_scope_has_no_id() -> None:
+    inner = scope("in", log("b", "nodes.a.output", "line", "item"), edges=[{"from": "b", "to": "zz"}])
+    nameless = {
+        "type": "scope",
+        "for_each": {"items": "x", "as": "line"},
+        "body": body(inner, noop("c", retry=3)),
+    }
+    assert codes(workflow(noop("a"), nameless, log("d", "nodes.c.output"))) == [
+        ("definition.missing_key", "/definition/nodes/1"),
+        ("definition.unknown_edge_end", "/definition/nodes/1/body/nodes/0/body/edges/0/to"),
+        ("definition.wrong_type", "/definition/nodes/1/body/nodes/1/retry"),
+        ("expression.inside_scope", "/definition/nodes/2/config/message"),
+    ]
+    bodies = [{"type": "scope", "body": body(noop("e"))}, {"type": "scope", "body": body(noop("e"))}]
+    found = problems.check(workflow(*bodies), BUILT_IN)
+    assert [each.message for each in found if each.code == "definition.duplicate_id"] == [
+        "The id e is taken: node 1 of the body of a node without an id has it already."
+    ]
+
+
+def test_an_id_that_stands_twice_is_not_reported_again_by_who_reads_it() -> None:
+    edges: Json = [{"from": "a", "to": "b"}]
+    inner = scope("s", noop("a"), log("b", "nodes.a.output"), edges=edges)
+    assert codes(workflow(noop("a"), inner)) == [
+        ("definition.duplicate_id", "/definition/nodes/1/body/nodes/0/id")
     ]
 
 
