@@ -11,9 +11,12 @@ from typing import Any
 import jsonschema
 import pytest
 import referencing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine import schema
 from engine.registry import Registry
+from tests.mistakes import Definition, definitions
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [
@@ -49,4 +52,16 @@ def test_both_validators_agree_on_examples_and_on_spoiled_ones(path: Path) -> No
     first = schema.validator(REGISTRY)
     rng = random.Random(path.stem)
     for each in [document, *(spoiled(document, rng) for _ in range(40))]:
+        assert SECOND.is_valid(each) == first.is_valid(each), each
+
+
+@settings(max_examples=60, deadline=None)
+@given(document=definitions(), seed=st.integers(0, 2**32))
+def test_both_validators_agree_on_drawn_definitions_and_on_spoiled_ones(
+    document: Definition, seed: int
+) -> None:
+    rng = random.Random(seed)
+    first = schema.validator(REGISTRY)
+    assert first.is_valid(document)
+    for each in [document, *(spoiled(document, rng) for _ in range(4))]:
         assert SECOND.is_valid(each) == first.is_valid(each), each
