@@ -257,6 +257,8 @@ class Outline:
 
 def _bodies(node: Mapping[str, Any]) -> Iterator[tuple[Path, Kind, Mapping[str, Any]]]:
     """Yield the graphs written in a node, the one that the others come after first."""
+    if node.keys().isdisjoint(("body", "catch", "finally")):
+        return
     found: list[tuple[Path, Kind, Any]] = [(("body",), "body", node.get("body"))]
     for index, each in enumerate(_list(node.get("catch"))):
         found.append((("catch", index, "body"), "catch", _object(each).get("body")))

@@ -109,14 +109,7 @@ def _edges(region: Region, outline: Outline, ports: Ports, guesses: Guesses) -> 
         if first is not way:
             message = f"The edge {way.source} -> {way.target} stands there already, as edge {_number(first)}."
             yield Finding(way.path, "definition.duplicate_edge", message, "Remove one of the two.")
-        yield from _exit(way, _exits(way, region, ports), guesses)
-
-
-def _exits(way: Way, region: Region, ports: Ports) -> tuple[str, ...] | None:
-    vertex = region.ids.get(way.source)
-    if vertex is None:
-        return OUT if way.source == TRIGGER else None
-    return OUT if vertex.is_container else ports[vertex]
+        yield from _exit(way, region, ports, guesses)
 
 
 def _ends(way: Way, region: Region, outline: Outline, guesses: Guesses) -> Iterator[Finding]:
@@ -181,16 +174,22 @@ def _detour(key: str, there: Region, here: Region) -> str:
     return "Connect the nodes that hold the two bodies."
 
 
-def _exit(way: Way, ports: tuple[str, ...] | None, guesses: Guesses) -> Iterator[Finding]:
+def _exit(way: Way, region: Region, ports: Ports, guesses: Guesses) -> Iterator[Finding]:
     """Check the exit an edge starts from, and that `port` and `on` say the same."""
+    vertex = region.ids.get(way.source)
+    own = ports[vertex] if vertex is not None else OUT if way.source == TRIGGER else None
+    exits = OUT if vertex is not None and vertex.is_container else own
     if way.source == TRIGGER and way.fails:
         key = "port" if way.port == ERROR else "on"
         message = "The trigger has no port error: what fails before the start starts nothing."
         yield Finding((*way.path, key), "definition.unknown_port", message, f"Remove `{key}`.")
-    elif way.port is not None and ports is not None and way.port not in (*ports, ERROR):
+    elif way.port is not None and exits is not None and way.port not in (*exits, ERROR):
         message = f"{way.source} has no port {way.port}."
-        exits = [*ports, ERROR]
-        hint = did_you_mean(guesses.nearest(way.port, exits), f"Its ports are {listed(exits)}.")
+        known = [*exits, ERROR]
+        hint = did_you_mean(guesses.nearest(way.port, known), f"Its ports are {listed(known)}.")
+        if way.port in (own or ()):
+            message = f"{way.source} is repeated as a whole, and has no port {way.port}."
+            hint = "Put it into a scope with what follows its exits, and let the scope be repeated."
         yield Finding((*way.path, "port"), "definition.unknown_port", message, hint)
     if (
         way.port is not None

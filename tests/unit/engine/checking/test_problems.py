@@ -746,6 +746,25 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "Did you mean b?",
         ),
         (
+            workflow(
+                {
+                    "id": "a",
+                    "type": "if",
+                    "config": {"condition": "item > 1"},
+                    "for_each": {"items": "order"},
+                },
+                noop("b"),
+                edges=[{"from": "a", "to": "b", "port": "true"}],
+            ),
+            "a is repeated as a whole, and has no port true.",
+            "into a scope",
+        ),
+        (
+            workflow(scope("a", noop("b")), noop("c"), edges=[{"from": "a", "to": "c", "port": "done"}]),
+            "a has no port done",
+            "Its ports are out or error.",
+        ),
+        (
             workflow(scope("a", noop("b")), log("c", "nodes.b.output"), edges=[{"from": "a", "to": "c"}]),
             "b stands in the body of a, and c is outside of it.",
             "Read nodes.a.output",
