@@ -16,6 +16,7 @@ import jsonschema_rs
 
 from celeriac import NodeType
 from celeriac.contract import EXPRESSION, LITERAL
+from engine.definition import SCOPE
 from engine.registry import Registry
 
 FOLDER: Final = Path(__file__).parent / "schemas"
@@ -27,9 +28,6 @@ TEMPLATE: Final = {
     "type": "string",
     "pattern": r"\{[{%#]",
 }
-SCOPE: Final = "scope"
-"""The node type that is of no package: the engine itself carries the body of such a node."""
-
 _TEMPLATE_REFERENCE: Final = {"$ref": "#/$defs/template"}
 _ANNOTATIONS: Final = ("description", "default", "examples", "deprecated")
 _SILENT: Final = frozenset({*_ANNOTATIONS, "title", "type", "$comment"})

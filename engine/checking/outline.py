@@ -13,10 +13,9 @@ from typing import Any, Final, Literal
 
 from celeriac import Json, NodeType
 from engine.checking.source import Path
-from engine.definition import TRIGGER
+from engine.definition import SCOPE, TRIGGER
 from engine.graph import Graph
 from engine.registry import Registry, UnknownNodeType
-from engine.schema import SCOPE
 
 BODY: Path = ("definition",)
 TRIGGERS: Path = (*BODY, "triggers")

@@ -18,7 +18,7 @@ from engine import schema
 from engine.checking.finding import Finding, Guesses, did_you_mean, listed
 from engine.checking.outline import BODY, TRIGGERS, Outline
 from engine.checking.source import Path
-from engine.definition import TRIGGER
+from engine.definition import SCOPE, TRIGGER
 from engine.registry import Registry
 
 _KINDS: Final = {
@@ -211,7 +211,7 @@ class _Reader:
             return "Move it out of `definition`, to stand beside it."
         if self._kind == "node" and path == self._part:
             reference = self._at(path).get("type")
-            if reference == schema.SCOPE and name in root["$defs"]["body"]["properties"]:
+            if reference == SCOPE and name in root["$defs"]["body"]["properties"]:
                 return "Move it into `body`."
             names = self._registry.names()
             config = (
@@ -318,7 +318,7 @@ class _Reader:
 
     def _no_node_type(self, reference: str, names: list[str]) -> tuple[str, str | None]:
         name, _, version = reference.partition("@")
-        if reference == schema.SCOPE:
+        if reference == SCOPE:
             return "A scope cannot undo a node: one node does that.", f"Installed: {listed(names)}."
         if name in self._registry.names():
             versions = [str(each.version) for each in self._registry.everything() if each.name == name]
