@@ -33,6 +33,7 @@ broker_transport_options = (
     {}
     if _amqp
     else {
+        "priority_steps": [0],  # one list a queue instead of four to ask for: order is a matter of rows
         "ack_emulation": False,  # no visibility timeout, so no message that comes back after an hour
         "socket_timeout": 30,  # a dead connection is noticed
         "socket_connect_timeout": 5,
