@@ -21,7 +21,7 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 def encode(value: object, limit: int) -> str:
     """Return the JSON text of a value. Raises `Fail` (`node.output_invalid`, `node.output_too_large`)."""
     try:
-        text = _ENCODER.encode(value)
+        text = _text_of(value)
         size = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         message = f"The output is not JSON: {_reason(error)}."
@@ -33,6 +33,27 @@ def encode(value: object, limit: int) -> str:
         message = f"The output has {size:,} bytes; the limit is {limit:,}."
         raise Fail("node.output_too_large", message, {"size": size, "limit": limit})
     return text
+
+
+_KEPT = json.encoder.c_make_encoder(  # type: ignore[attr-defined]  # not in its stubs
+    None,
+    _ENCODER.default,
+    json.encoder.encode_basestring,
+    None,
+    ":",
+    ",",
+    False,
+    False,
+    False,
+)
+"""What `_ENCODER.encode` makes anew for every value, at twice the cost of encoding a small one. It looks for no circles."""
+
+
+def _text_of(value: object) -> str:
+    try:
+        return "".join(_KEPT(value, 0))
+    except RecursionError:
+        return _ENCODER.encode(value)  # which tells a circle from what is nested too deep
 
 
 def _reason(error: Exception) -> str:

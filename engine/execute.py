@@ -418,15 +418,12 @@ class Executor:
         if node.effect is not Effect.NONE:
             await self._before_effect(run, step, context.attempt)
         seconds = _seconds_left(step, run, at.clock)
-
-        def began() -> None:
-            if run.hold is not None:
-                run.hold.attempt_until = at.clock.monotonic() + seconds + 2
-
         if node.process or (run.work.deliveries >= 2 and node.effect is Effect.NONE):
             config = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            return await at.children.call(step, config, context, seconds, began)
-        began()
+            return await at.children.call(
+                step, config, context, seconds, lambda: self._watch_over(run.hold, seconds)
+            )
+        self._watch_over(run.hold, seconds)
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
@@ -443,6 +440,11 @@ class Executor:
         if run.hold is not None and run.hold.stop is Stop.LOST:
             raise _Lost
         return _clean(result, context.secrets) if context.secrets else result
+
+    def _watch_over(self, hold: Hold | None, seconds: float) -> None:
+        """Let the heartbeat renew a claim as long as the attempt that begins now may take."""
+        if hold is not None:
+            hold.attempt_until = self._services.clock.monotonic() + seconds + 2
 
     @staticmethod
     def _render_output(run: Run, step: Step, scope: Scope) -> Json:

@@ -90,6 +90,14 @@ def test_a_short_text_stays_in_its_row_and_a_long_one_is_named_by_its_content() 
     assert place("x" * 10, 10) == (Payload(blob=digest), Blob(digest, "x" * 10))
 
 
+def test_a_value_that_holds_itself_is_refused_and_disturbs_no_later_one() -> None:
+    value: list[Any] = []
+    value.append(value)
+    assert "Circular reference" in refusal(value).message
+    value.clear()
+    assert encode(value, 10) == "[]"
+
+
 def test_what_accompanies_an_outcome_is_itself_or_the_beginning_of_how_python_shows_it() -> None:
     assert storable({"a": [1, "ü"]}) == {"a": [1, "ü"]}
     assert storable({1}) == "{1}"
