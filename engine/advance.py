@@ -65,6 +65,7 @@ def joins_touched(plan: Plan, completed: Completed) -> set[Address]:
         segment = plan.segments[target]
         if is_join(segment):
             found.add((target, completed.item))
+        found.update((each, completed.item) for each in plan.losing.get(target, ()))
         if target not in seen and (not taken or segment.join.mode == "n"):
             seen.add(target)
             edges.extend((exit_.target, False) for exit_ in segment.exits)
@@ -76,25 +77,38 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
     decision = Decision()
     for completed in completions:
         edges = deque(
-            (exit_.target, taken)
+            (exit_.target, taken, True)
             for exit_, taken in zip(plan.segments[completed.segment].exits, completed.taken, strict=True)
         )
         while edges:
-            target, taken = edges.popleft()
+            target, taken, performed = edges.popleft()
             segment = plan.segments[target]
             address = (target, completed.item)
+            counts = taken or (performed and segment.join.done)
             runs = (
-                _arrive(segment, address, joins, decision.joins, taken=taken)
+                _arrive(segment, address, joins, decision.joins, taken=counts)
                 if is_join(segment)
                 else taken or segment.ends
             )
+            if runs and _has_lost(plan, address, joins, decision):
+                runs = False
             if runs:
                 decision.ready.append(address)
             elif runs is False:
                 if is_join(segment):
                     decision.skipped.append(address)
-                edges.extend((exit_.target, False) for exit_ in segment.exits)
+                edges.extend((exit_.target, False, False) for exit_ in segment.exits)
     return decision
+
+
+def _has_lost(plan: Plan, address: Address, joins: Mapping[Address, Arrivals], decision: Decision) -> bool:
+    """Whether a join has started that was to stop whatever only leads to it."""
+    number, item = address
+    for each in plan.losing.get(number, ()):
+        arrivals = decision.joins.get((each, item)) or joins.get((each, item))
+        if arrivals is not None and arrivals.decided:
+            return True
+    return False
 
 
 def is_join(segment: Segment) -> bool:

@@ -132,6 +132,7 @@ class _Cut:
             self.segments.append(
                 self._segment(number, run, vertices, outgoing[run[-1]], entering[run[0]], numbers)
             )
+        self._find_losers(first)
         containers = [
             (index, place, source)
             for index, run in enumerate(runs, first)
@@ -277,6 +278,26 @@ class _Cut:
             reads=tuple(sorted(self._items_read(read))),
         )
 
+    def _find_losers(self, first: int) -> None:
+        """Give the joins of the region that has just been cut what stops when they start: all whose every way leads there."""
+        own = range(first, len(self.segments))
+        joins = [each for each in own if self.segments[each].join.cancel_rest]
+        entering: dict[int, list[int]] = {}
+        for each in own if joins else ():
+            for exit_ in self.segments[each].exits:
+                entering.setdefault(exit_.target, []).append(each)
+        for number in joins:
+            others = {each: len(self.segments[each].exits) for each in own}
+            doomed: set[int] = set()
+            heads = [number]
+            while heads:
+                for source in entering.get(heads.pop(), ()):
+                    others[source] -= 1
+                    if others[source] == 0:
+                        doomed.add(source)
+                        heads.append(source)
+            self.segments[number] = replace(self.segments[number], losers=tuple(sorted(doomed)))
+
     def _items_read(self, compiled: Iterable[expressions.Template | expressions.Compiled]) -> Iterator[int]:
         """Yield the regions around whose item is read, under its own name or as the innermost."""
         roots = {reference.path[0] for each in compiled for reference in each.references}
@@ -343,7 +364,11 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     entered = {each.target for each in body.edges}
     left = {each.source for each in body.edges if _is_regular(each)}
     implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
-    hasty = {node.id for node in body.nodes if node.join is not None and node.join.mode != "all"}
+    hasty = {
+        node.id
+        for node in body.nodes
+        if node.join is not None and node.join.mode != "all" and not node.join.cancel_rest
+    }
     awaited = {each.source for each in body.edges if each.target not in hasty}
     final = [
         Edge(node.id, end, None, "any", None)

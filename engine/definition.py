@@ -98,16 +98,27 @@ class OnError:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """When a node with several incoming edges starts: after all of them are decided, or as soon as `count` are taken."""
+    """When a node with several incoming edges starts: after all of them are decided, or as soon as `count` are taken.
+
+    With `done` an edge counts as soon as the node it comes from has ended, taken or not. With `cancel_rest` what could only have
+    led here is stopped when the node starts.
+    """
 
     mode: JoinMode = "all"
     count: int = 0
+    done: bool = False
+    cancel_rest: bool = False
 
     @classmethod
     def parse(cls, value: Any) -> Join:
         """Read a mode, or `{mode, count}`."""
         if isinstance(value, Mapping):
-            return cls(value.get("mode", "all"), value.get("count", 0))
+            return cls(
+                value.get("mode", "all"),
+                value.get("count", 0),
+                done=value.get("when", "success") == "done",
+                cancel_rest=value.get("cancel_rest", False),
+            )
         return cls(value)
 
 

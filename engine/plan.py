@@ -127,7 +127,7 @@ class Exit:
 class Segment:
     """One unit of dispatch. `entries` counts the edges that lead in; `needs` are the nodes outside that it reads.
 
-    `reads` are the regions whose item it reads.
+    `reads` are the regions whose item it reads, `losers` the segments that could only have led here and stop when it starts.
     """
 
     id: int
@@ -139,6 +139,7 @@ class Segment:
     needs: tuple[str, ...]
     region: int = 0
     reads: tuple[int, ...] = ()
+    losers: tuple[int, ...] = ()
 
     @cached_property
     def pure(self) -> bool:
@@ -181,6 +182,15 @@ class Plan:
     def nodes(self) -> dict[str, PlanNode]:
         """Every node by its id."""
         return {node.id: node for segment in self.segments for node in segment.nodes}
+
+    @cached_property
+    def losing(self) -> dict[int, tuple[int, ...]]:
+        """For each segment that a join may stop, these joins."""
+        found: dict[int, tuple[int, ...]] = {}
+        for segment in self.segments:
+            for loser in segment.losers:
+                found[loser] = (*found.get(loser, ()), segment.id)
+        return found
 
     @cached_property
     def inside(self) -> dict[str, tuple[int, int]]:
@@ -252,6 +262,7 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
         needs=tuple(body["needs"]),
         region=body.get("region", 0),
         reads=tuple(body.get("reads", ())),
+        losers=tuple(body.get("losers", ())),
     )
 
 

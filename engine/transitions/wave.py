@@ -195,6 +195,7 @@ class Wave:
         started = _Started()
         for address in decision.ready:
             self._start(row, plan, each, address, started, decision.joins.get(address, Arrivals(0, 1)))
+            self._stop_losers(row, plan, each, address)
         for address, arrivals in decision.joins.items():
             if address not in decision.ready:
                 self._count(row, plan, each, address, arrivals, skipped=address in decision.skipped)
@@ -317,6 +318,16 @@ class Wave:
                 count += 1
         row.count(count - 1, each.now)
         return started.settled()
+
+    def _stop_losers(self, row: Row, plan: Plan, each: op.Settle, address: Address) -> None:
+        """Stop what could only have led to a join that starts without it."""
+        number, item = address
+        inside = f"{item}." if item else ""
+        for loser in plan.segments[number].losers:
+            self._close(each.now, _Closing(row.id, loser, loser + 1, item, f"{item}."))
+            for node in plan.segments[loser].nodes:
+                if node.id in plan.inside:
+                    self._close(each.now, _Closing(row.id, *plan.inside[node.id], item, inside))
 
     def _close_all(self, row: Row, plan: Plan, region: int, parent: str, now: int) -> None:
         found = plan.regions[region]
