@@ -32,6 +32,18 @@ class Wait:
     value: Json = None
 
 
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Succeed with `value` and end what is around the node.
+
+    `scope` is `branch` (nothing follows the node), `iteration` (the item or the round it is in, which comes to `value`), `loop`
+    (the whole map or loop, which comes to `value`), `workflow` (the execution), or the id of a container around it.
+    """
+
+    scope: str
+    value: Json = None
+
+
 class Fail(Exception):
     """The node failed, and knows why. `code` is stable (`area.reason`); retries and error edges select on it."""
 

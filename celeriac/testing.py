@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from celeriac.contract import Effect, NodeType
-from celeriac.outcomes import Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 
 if TYPE_CHECKING:
     import httpx2
 
 __all__ = ["Line", "Outcome", "run_node"]
 
-Kind = Literal["output", "route", "wait", "failed", "try_again", "uncertain", "crashed"]
+Kind = Literal["output", "route", "wait", "exit", "failed", "try_again", "uncertain", "crashed"]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -47,7 +47,7 @@ class Line:
 class Outcome:
     """What one call came to.
 
-    - `output`, `route`, `wait` succeeded: `value`, and `ports` or `until` (milliseconds since the epoch).
+    - `output`, `route`, `wait`, `exit` succeeded: `value`, and `ports`, `until` (milliseconds since the epoch) or `scope`.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
     `steps` are the results of the sub-steps that were done, by name.
@@ -60,6 +60,7 @@ class Outcome:
     error: NodeError | None = None
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
+    scope: str | None = None
 
     @property
     def code(self) -> str | None:
@@ -100,6 +101,7 @@ async def run_node(
         outcome.error,
         tuple(context.lines),
         context.steps,
+        outcome.scope,
     )
 
 
@@ -191,6 +193,10 @@ def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Wait; declare it with waits=True.")
         return Outcome("wait", _json(result.value), until=result.until)
+    if isinstance(result, Exit):
+        if not node_type.waits:
+            raise Fail("node.wait_undeclared", "The node returns Exit; declare it with waits=True.")
+        return Outcome("exit", _json(result.value), scope=result.scope)
     return Outcome("output", _json(result))
 
 

@@ -14,7 +14,7 @@ from engine import retry
 from engine.definition import ForEach, Loop
 from engine.failure import TIMED_OUT
 from engine.fans import Fan
-from engine.plan import Catch, Container
+from engine.plan import Catch, Container, Plan
 
 WINDOW = 1_000
 """Rows of a map under way at once, when its author does not say."""
@@ -31,11 +31,12 @@ SLICE = 64
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one instance came to."""
+    """What one instance came to. It has `left` when with it the whole container came to an end."""
 
     index: int
     value: Json
     error: dict[str, Json] | None = None
+    left: bool = False
 
 
 Outcomes = Mapping[int, Sequence[Outcome]]
@@ -148,6 +149,9 @@ class _Map:
 
     def go_on(self, fan: Fan, outcomes: Sequence[Outcome]) -> Action:
         """Look at what has ended."""
+        left = next((each for each in outcomes if each.left), None)
+        if left is not None:
+            return Done(left.value)
         failed = [each for each in outcomes if each.error is not None]
         if fan.failed > fan.tolerate and failed:
             first = failed[0]
@@ -216,6 +220,8 @@ class _Loop:
                 details,
             )
         finished = last.index + 1
+        if last.left:
+            return Done(last.value)
         if not self._goes_on(last.value, finished):
             return Gather() if self.loop.collect else Done(last.value)
         if finished >= self.loop.max_iterations:
@@ -263,6 +269,34 @@ def catches(handler: Catch, error: Mapping[str, Json]) -> bool:
     """Whether a handler is for an error."""
     known = NodeError(str(error.get("code")), str(error.get("message")))
     return not retry.names(handler.excluding, known) and (not handler.on or retry.names(handler.on, known))
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The region whose instance ends early, and whether its container ends with it. Region 0 is the execution."""
+
+    region: int
+    closes: bool
+
+
+def leaving(plan: Plan, region: int, scope: str) -> Leaving:
+    """Return what an exit out of a region ends. Raises `Fail` when there is no such thing around it, or not without ado."""
+    here = plan.regions[region]
+    while here.id:
+        container = plan.nodes[here.owner].container
+        repeats = container is not None and (container.each is not None or container.loop is not None)
+        if scope == here.owner and here.kind == "body":
+            return Leaving(here.id, closes=True)
+        if scope in ("iteration", "loop") and repeats:
+            return Leaving(here.id, closes=scope == "loop")
+        if container is not None and (container.last is not None or container.undo):
+            message = f"The exit would pass by what {here.owner} does in the end."
+            raise Fail("exit.past_finally", message)
+        here = plan.regions[here.parent]
+    if scope == "workflow":
+        return Leaving(0, closes=True)
+    message = f"There is no {scope} around the node to be ended."
+    raise Fail("exit.nothing_to_end", message)
 
 
 def _single(region: int, deadline: int | None) -> Fan:

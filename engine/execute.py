@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
-from celeriac import Effect, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac import Effect, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine import operations as op
 from engine import retry
 from engine.clock import Clock
-from engine.containers import SLICE, Done, Open, Outcome, Stay, decide
+from engine.containers import SLICE, Done, Leaving, Open, Outcome, Stay, decide, leaving
 from engine.context import NodeContext, Surroundings
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
@@ -31,7 +31,8 @@ from engine.fans import Fan
 from engine.leases import Hold, Leases, Stop
 from engine.ledger import LedgerThread
 from engine.outside.scrub import scrub
-from engine.plan import BEGIN, OUTPUT, Container, Exit, Plan, item_in, item_of, split_item
+from engine.plan import BEGIN, OUTPUT, Container, Plan, item_in, item_of, split_item
+from engine.plan import Exit as Way
 from engine.programs import Programs, Step
 from engine.reader import Reader
 from engine.registry import UnknownNodeType
@@ -120,6 +121,7 @@ class Run:
     failed: NodeError | None = None
     unready: ExpressionError | None = None
     failures: int = 0
+    leaving: Leaving | None = None
     inline: int = 0
 
 
@@ -333,7 +335,9 @@ class Executor:
             past = run.work.past.get((step.node.id, ""))
             if past is None or not self._take_over(run, step, past):
                 await self._attempt(run, step, past)
-            if run.failed is not None and not self._failure_is_data(run, step, run.failed):
+            if run.leaving is not None or (
+                run.failed is not None and not self._failure_is_data(run, step, run.failed)
+            ):
                 return
             if index < len(steps) - 1 and "out" not in run.ports:
                 run.ports = ()
@@ -705,10 +709,18 @@ class Executor:
             if unknown:
                 message = f"The node left by {sorted(unknown)}, and has the ports {sorted(step.ports)}."
                 raise Fail("node.unknown_port", message)
+        if isinstance(result, (Wait, Exit)) and not step.node.waits:
+            message = (
+                f"The node waits or exits, which its type {step.node.type} does not declare (waits=True)."
+            )
+            raise Fail("node.wait_undeclared", message)
+        if isinstance(result, Exit):
+            if result.scope == "branch":
+                ports = ()
+            else:
+                run.leaving = leaving(run.work.facts.program.plan, run.work.segment.region, result.scope)
+            result = result.value
         if isinstance(result, Wait):
-            if not step.node.waits:
-                message = f"The node waits, which its type {step.node.type} does not declare (waits=True)."
-                raise Fail("node.wait_undeclared", message)
             now = self._services.clock.now()
             if result.until > now:
                 await self._rest(run, step, result, started_at)
@@ -868,7 +880,7 @@ class Executor:
             run.failed if run.failed is not None and not run.work.segment.nodes[run.head].branches else None
         )
         taken: tuple[bool, ...] = ()
-        if failed is None:
+        if failed is None and run.leaving is None:
             try:
                 taken = self._exits(run)
             except (ExpressionError, Fail) as error:
@@ -880,8 +892,13 @@ class Executor:
                 end = work.facts.program.plan.regions[work.segment.region].end
                 now = at.clock.now()
                 run.entries.append(op.Entry(end, "failed", error=error_text, started_at=now, ended_at=now))
+        if run.leaving is not None:
+            self._leave(run, run.leaving)
+            taken = (False,) * len(work.segment.exits)
         settle = op.Settle(
             **self._held(run),
+            leave=None if run.leaving is None else run.leaving.region,
+            closes=run.leaving is not None and run.leaving.closes,
             taken=taken,
             error=error_text,
             output=run.output,
@@ -919,6 +936,28 @@ class Executor:
             else:
                 following.append((successor, self._handed_over(successor, horizon)))
         return following
+
+    def _leave(self, run: Run, leaving: Leaving) -> None:
+        """Journal what an instance comes to that ends before its last node, or the whole execution."""
+        plan, limits = run.work.facts.program.plan, self._services.settings.limits
+        node = run.nodes.get(run.work.segment.nodes[run.head].id)
+        value = node.get("output") if isinstance(node, dict) else None
+        payload, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend([blob] if blob else [])
+        if leaving.region == 0:
+            run.output = payload
+            return
+        region, now = plan.regions[leaving.region], self._services.clock.now()
+        run.entries.append(
+            op.Entry(
+                region.end,
+                "left" if leaving.closes else "succeeded",
+                output=payload,
+                started_at=now,
+                ended_at=now,
+                item=item_in(run.work.item, region.depth),
+            )
+        )
 
     def _budget(self, family: Family) -> int:
         """Return how many more segments the carriers of one message may go on with, before others get their turn."""
@@ -1126,7 +1165,7 @@ class NodeTimeout(CeleriacError):
 
 def _clean(result: object, secrets: frozenset[str]) -> object:
     """Return a node's result without the credentials it was given."""
-    if isinstance(result, (Route, Wait)):
+    if isinstance(result, (Route, Wait, Exit)):
         return dataclasses.replace(result, value=scrub(result.value, secrets))
     return scrub(result, secrets)  # type: ignore[arg-type]  # what is no JSON is refused when it is encoded
 
@@ -1148,7 +1187,7 @@ def _seconds_left(step: Step, run: Run, clock: Clock) -> float:
     return max(0.0, min(step.node.attempt_timeout, step.node.total_timeout - (now - (first or now)) / 1000))
 
 
-def _leaves_by(exit_: Exit, ports: tuple[str, ...], exits: Sequence[Exit], *, failed: bool) -> bool:
+def _leaves_by(exit_: Way, ports: tuple[str, ...], exits: Sequence[Way], *, failed: bool) -> bool:
     """Whether an edge is taken, before its condition is looked at."""
     if not failed:
         return (

@@ -168,13 +168,16 @@ class Follows(Held):
 class Settle(Follows):
     """End a segment: with the exits taken, or with the error that ends its region's instance, or the execution.
 
-    Of a segment that ends an instance, `failures` says how many of its items failed.
+    Of a segment that ends an instance, `failures` says how many of its items failed. `leave` is a region around it whose
+    instance ends with it, and with `closes` all that its container waits for; the whole is left with the execution's output.
     """
 
     taken: tuple[bool, ...] = ()
     error: str | None = None
     output: Payload = Payload()
     failures: int = 0
+    leave: int | None = None
+    closes: bool = False
 
 
 @value

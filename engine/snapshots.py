@@ -202,7 +202,7 @@ def _outcomes(row: Sequence[Any], text: str | None) -> Iterator[Outcome]:
     value: Any = None if text is None else json.loads(text)
     errors = None if error is None else json.loads(error)
     if status != "chunk":
-        yield Outcome(index, value, errors if status == "failed" else None)
+        yield Outcome(index, value, errors if status == "failed" else None, left=status == "left")
         return
     failed = errors or {}
     for at, each in enumerate(value, index):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-from celeriac import Fail, Route, TryAgain, Uncertain, Wait
+from celeriac import Exit, Fail, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
@@ -56,6 +56,8 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         return {"lines": context.lines, "ports": list(result.ports), "value": result.value}
     if isinstance(result, Wait):
         return {"lines": context.lines, "until": result.until, "value": result.value}
+    if isinstance(result, Exit):
+        return {"lines": context.lines, "scope": result.scope, "value": result.value}
     return {"lines": context.lines, "value": result}
 
 

@@ -10,7 +10,7 @@ from engine.advance import Address, Arrivals, Completed, joins_touched
 from engine.failpoints import failpoint
 from engine.fans import Fan
 from engine.fans import Row as Opened
-from engine.plan import split_item
+from engine.plan import item_in, split_item
 from engine.store import statements as sql
 from engine.transitions.batch import (
     Batch,
@@ -105,9 +105,11 @@ def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
     for each in winners:
         plan = batch.rules.plan_of(batch.rows[each.execution].version, batch.connection)
         segment = plan.segments[each.segment]
-        if segment.region and (segment.ends or each.error is not None):
-            owner = plan.owner_of(plan.regions[segment.region])
-            found[(each.execution, owner, split_item(each.item)[0])] = None
+        number = segment.region if each.leave is None else each.leave
+        if number and (segment.ends or each.error is not None or each.leave is not None):
+            region = plan.regions[number]
+            parent = split_item(item_in(each.item, region.depth))[0]
+            found[(each.execution, plan.owner_of(region), parent)] = None
     return list(found)
 
 

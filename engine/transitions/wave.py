@@ -11,7 +11,7 @@ from engine import operations as op
 from engine.advance import Address, Arrivals, Completed, advance
 from engine.fans import Fan
 from engine.fans import Row as Opened
-from engine.plan import Plan, item_of, split_item
+from engine.plan import Plan, Region, item_in, item_of, split_item
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, key_of, on_item
@@ -95,8 +95,10 @@ class Wave:
             return op.Settled()
         plan = batch.rules.plan_of(row.version, batch.connection)
         segment = plan.segments[each.segment]
-        if segment.region and (each.error is not None or segment.ends):
-            return self._arrive(row, plan, each)
+        if each.leave:
+            return self._arrive(row, plan, each, plan.regions[each.leave])
+        if each.leave is None and segment.region and (each.error is not None or segment.ends):
+            return self._arrive(row, plan, each, plan.regions[segment.region])
         if each.error is not None:
             row.open -= 1
             row.error = each.error
@@ -106,10 +108,12 @@ class Wave:
             )
             self.ended.append(row.id)
             return op.Settled(finished=str(row.status), reply_to=row.reply_to)
-        if segment.ends:
+        if segment.ends or each.leave == 0:
             row.open -= 1
             row.output = each.output
             row.move(ExecutionStatus.SUCCEEDED, each.now)
+            if not segment.ends:
+                self.ended.append(row.id)
             batch.emit(row, each.epoch, each.now, ("execution.succeeded", None, each.now, {}))
             return op.Settled(finished=str(row.status), reply_to=row.reply_to)
         return self._follow(row, plan, each)
@@ -293,19 +297,21 @@ class Wave:
         else:
             self.counts[key] = (*key, arrivals.pending, arrivals.taken)
 
-    def _arrive(self, row: Row, plan: Plan, each: op.Settle) -> op.Settled:
+    def _arrive(self, row: Row, plan: Plan, each: op.Settle, region: Region) -> op.Settled:
         """Count the end of an instance, or of a chunk of them, at the container that waits for it."""
-        region = plan.regions[plan.segments[each.segment].region]
-        parent, _ = split_item(each.item)
+        item = item_in(each.item, region.depth)
+        parent, _ = split_item(item)
         started = _Started()
-        if each.error is not None and region.beyond - region.first > 1:
-            self._close(each.now, _Closing(row.id, region.first, region.beyond, each.item, f"{each.item}."))
+        early = each.error is not None or each.leave is not None
+        if early and region.beyond - region.first > 1:
+            self._close(each.now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
         key = (row.id, plan.owner_of(region), parent)
         waiting = self.fans.get(key)
         count = 0
         if waiting is not None and waiting.fan.region == region.id and not waiting.fan.closed:
             fan = waiting.fan
             fan.arrive(each.failures if each.error is None else 1)
+            fan.closed = fan.closed or each.closes
             waiting.changed = True
             if fan.closed and fan.pending:
                 self._close_all(row, plan, region.id, parent, each.now)

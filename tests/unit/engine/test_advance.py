@@ -152,3 +152,30 @@ def test_a_taken_edge_may_skip_a_join_that_counts_and_what_is_behind_it() -> Non
 
 def test_a_segment_with_one_edge_into_it_is_no_join() -> None:
     assert [is_join(each) for each in DIAMOND.segments] == [False, False, False, True]
+
+
+def test_an_edge_counts_as_done_when_its_node_has_ended_and_not_when_it_was_skipped() -> None:
+    plan = with_join({"mode": "n", "count": 2, "when": "done"})
+    first = advance(plan, {}, [completed(plan, "b")])
+    assert names(plan, first.ready) == []
+    assert names(plan, advance(plan, first.joins, [completed(plan, "c")]).ready) == ["z"]
+    skipped = advance(plan, {}, [completed(plan, "a", "b"), completed(plan, "b")])
+    assert "z" not in names(plan, skipped.ready)
+
+
+def test_what_only_leads_to_a_join_that_has_started_is_skipped() -> None:
+    nodes = [*(node(each) for each in "abcd"), node("z", join={"mode": "any", "cancel_rest": True})]
+    plan = planned(nodes, [*edges("a->b", "a->c->d"), edge("b", "z"), edge("d", "z", when="trigger")])
+    losers = {plan.segments[each].nodes[0].id for each in plan.segments[number(plan, "z")].losers}
+    assert losers == {"trigger", "b", "c"}
+    won = advance(plan, {}, [completed(plan, "b", "z")])
+    assert names(plan, won.ready) == ["z"]
+    late = advance(plan, won.joins, [completed(plan, "a", "c")])
+    assert names(plan, late.ready) == []
+
+
+def test_what_also_leads_elsewhere_is_no_loser() -> None:
+    nodes = [*(node(each) for each in "abcde"), node("z", join={"mode": "any", "cancel_rest": True})]
+    plan = planned(nodes, [*edges("a->b->z", "a->c->z", "c->d", "a->e")])
+    losers = {plan.segments[each].nodes[0].id for each in plan.segments[number(plan, "z")].losers}
+    assert losers == {"b"}

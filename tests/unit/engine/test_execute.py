@@ -1350,3 +1350,80 @@ async def test_a_hold_of_another_process_is_not_touched(at: Theatre, stage: Stag
     await at.run(chain("read"))
     assert at.leases.held() == [hold]
     at.leases.drop(hold)
+
+
+# What ends early
+
+
+def body(
+    nodes: list[dict[str, Any]], ways: list[dict[str, Any]] | None = None, **more: Any
+) -> dict[str, Any]:
+    return {"nodes": nodes, "edges": ways or [], **more}
+
+
+def waiting(name: str, seconds: int) -> dict[str, Any]:
+    return vertex(name, "wait", {"for": seconds})
+
+
+@pytest.mark.parametrize(
+    ("join", "left"), [("any", "waiting"), ({"mode": "any", "cancel_rest": True}, "succeeded")]
+)
+async def test_the_first_to_arrive_at_a_join_stops_the_rest_when_its_author_says_so(
+    bench: Workbench, join: Any, left: str
+) -> None:
+    nodes = [waiting("a", 1), waiting("b", 60), vertex("c"), vertex("z", "merge", join=join)]
+    name = bench.start(bench.push(document(nodes, edges("a->z", "b->c->z"))))
+    await bench.carry()
+    bench.clock.move(1)
+    bench.poller().tick()
+    await bench.carry()
+    assert bench.status(name) == left
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [("loop", {"n": "at 3"}), ("l", {"n": "at 3"}), ("iteration", {"n": 5}), ("workflow", "at 3")],
+)
+async def test_an_exit_ends_what_it_names(bench: Workbench, scope: str, expected: Any) -> None:
+    round_ = body(
+        [
+            vertex("i", "if", {"condition": "index == 3"}),
+            vertex("x", "exit", {"scope": scope, "value": "at {{ index }}"}),
+            vertex("y"),
+        ],
+        [edge("i", "x", port="true"), edge("i", "y", port="false")],
+        output="{{ index }}",
+    )
+    loop = vertex("l", "scope", loop={"until": "index > 5"}, body=round_)
+    last = vertex("n", "transform", {"expression": "nodes.l.output"})
+    name = bench.start(bench.push(document([loop, last], edges("l->n"))))
+    await bench.carry()
+    assert (bench.status(name), bench.output(name)) == ("succeeded", expected)
+
+
+async def test_an_exit_ends_a_branch_and_the_others_go_on(bench: Workbench) -> None:
+    nodes = [vertex("x", "exit", {"scope": "branch"}), vertex("b", "fail", {"message": "no"}), vertex("c")]
+    name = bench.start(bench.push(document(nodes, edges("x->b"))))
+    await bench.carry()
+    assert (bench.status(name), bench.output(name)) == ("succeeded", {"c": None})
+
+
+async def test_an_exit_of_the_workflow_stops_what_waits(bench: Workbench) -> None:
+    nodes = [waiting("w", 60), vertex("x", "exit", {"value": 7})]
+    name = bench.start(bench.push(document(nodes)))
+    await bench.carry()
+    assert (bench.status(name), bench.output(name)) == ("succeeded", 7)
+    assert "waiting" not in bench.segments(name).values()
+
+
+@pytest.mark.parametrize(
+    ("scope", "code"), [("elsewhere", "exit.nothing_to_end"), ("workflow", "exit.past_finally")]
+)
+async def test_an_exit_that_cannot_be_made_fails_its_node(bench: Workbench, scope: str, code: str) -> None:
+    inner = body([vertex("x", "exit", {"scope": scope})])
+    scopes = vertex(
+        "s", "scope", body=inner, **{"finally": body([vertex("z")])} if scope == "workflow" else {}
+    )
+    name = bench.start(bench.push(document([scopes])))
+    await bench.carry()
+    assert (bench.status(name), bench.error(name)["code"]) == ("failed", code)

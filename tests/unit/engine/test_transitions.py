@@ -450,6 +450,19 @@ def test_a_blob_that_is_there_already_is_kept_once(bench: Workbench) -> None:
     assert bench.query("SELECT count(*) FROM blob") == [(1,)]
 
 
+def test_a_loser_that_runs_is_told_to_stop_and_starts_nothing_any_more(bench: Workbench) -> None:
+    join = {"mode": "any", "cancel_rest": True}
+    nodes = [node("a"), {**EFFECT, "id": "b"}, node("c"), node("z", "merge", join=join)]
+    name = bench.start(bench.push(document(nodes, [*edges("a->z", "b->c"), edge("c", "z", when="true")])))
+    bench.ask(settle(name, taken="11"))
+    claimed = bench.ask(claim(name, 2))
+    assert [each[0] for each in bench.ask(settle(name, 1)).ready] == [3]
+    assert bench.segment(name, 2, "status", "stop") == ("running", 1)
+    assert bench.ask(op.Renew(name, ((2, "", claimed.epoch),), NOW, NOW)).stopping == {(2, "")}
+    assert bench.ask(settle(name, 2, claimed.epoch)) == op.Settled()
+    assert bench.segments(name)[2] == "cancelled"
+
+
 # suspend and doubt
 
 
