@@ -539,7 +539,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "has no version 7",
             "Installed: 1.",
         ),
-        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: fail,"),
+        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: exit, fail,"),
         (
             workflow({"id": "a", "type": "scpoe", "body": body(noop("b"))}),
             "no node type",
@@ -702,7 +702,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (
             workflow(scope("a", noop("b", compensate={"type": "scope"}))),
             "cannot undo a node",
-            "Installed: fail,",
+            "Installed: exit, fail,",
         ),
         (workflow(noop("a", compensate={"type": "noop"})), "stands in no scope", "the body of a scope"),
         (
