@@ -74,7 +74,9 @@ class _Where:
         around, owner = self.region.around, self.region.owner
         if around is None:
             return None
-        return _Where(self.words, around, owner.id if owner else None, failed=self.region.kind == "catch")
+        return _Where(
+            self.words, around, owner.id if owner else None, failed=self.region.kind in ("catch", "finally")
+        )
 
     def beside(self, name: str) -> _Where | None:
         """The same place as the region sees it in which a node stands; None when that is none of those around."""

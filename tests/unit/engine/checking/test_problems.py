@@ -266,7 +266,17 @@ def test_every_word_of_scopes_maps_and_loops_is_accepted() -> None:
             {"on": ["http.*"], "except": ["http.client"], "body": body(caught)},
             {"body": body(noop("all"))},
         ],
-        **{"finally": body(log("closed", "nodes.charge.output", "nodes.ship.error", "nodes.first.output"))},
+        **{
+            "finally": body(
+                log(
+                    "closed",
+                    "nodes.charge.output",
+                    "nodes.ship.error",
+                    "nodes.first.output",
+                    "nodes.booked.error | default(none)",
+                )
+            )
+        },
         join="any",
         on_error="branch",
     )
@@ -795,9 +805,9 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "Read the nodes in the body of a.",
         ),
         (
-            workflow(scope("a", noop("b"), **{"finally": body(log("c", "nodes.a.error"))})),
+            workflow(scope("a", noop("b"), **{"finally": body(log("c", "nodes.a.output"))})),
             "c is inside a",
-            "Read the nodes in the finally of a.",
+            "Its error is nodes.a.error.",
         ),
         (
             workflow(scope("a", noop("b"), catch=[{"body": body(log("c", "nodes.a.output"))}])),
