@@ -96,7 +96,8 @@ def decide(
     `fan` is nothing when the container has just been reached. `most` limits the items of a map; `undone` are the regions
     that undo what has succeeded in the body, in their order.
     """
-    if fan is not None and not fan.over and fan.deadline is not None and now >= fan.deadline:
+    late = fan is not None and fan.deadline is not None and now >= fan.deadline
+    if fan is not None and late and (fan.cut or not fan.over):
         message = f"The scope took longer than {container.timeout:g} s."
         raise Fail(TIMED_OUT, message)
     deadline = None if container.timeout is None else now + round(container.timeout * 1000)
@@ -159,14 +160,12 @@ class _Map:
             details: dict[str, Json] = {"item": first.index, "failed": len(failed), "count": fan.count}
             message = f"Item {first.index} failed: {error.get('message')}"
             raise Fail(str(error.get("code")), message, details)
-        if fan.over:
-            return Done(self._collected(outcomes, fan.count))
-        if self.each.until is not None and outcomes:
+        if self.each.until is not None and outcomes and (fan.cut or not fan.over):
             results: list[Json] = [each.value for each in outcomes if each.error is None]
             names = {"results": results, "done": len(results), "failed": len(failed), "count": fan.count}
             if _is_true("until", self.ask("until", **names)):
                 return Done(self._collected(outcomes, fan.count))
-        return Stay(fan.ended)
+        return Done(self._collected(outcomes, fan.count)) if fan.over else Stay(fan.ended)
 
     def _tolerated(self, count: int) -> int:
         each = self.each

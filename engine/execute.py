@@ -31,7 +31,7 @@ from engine.fans import Fan
 from engine.leases import Hold, Leases, Stop
 from engine.ledger import LedgerThread
 from engine.outside.scrub import scrub
-from engine.plan import BEGIN, OUTPUT, Container, Plan, item_in, item_of, split_item
+from engine.plan import BEGIN, ITEM, OUTPUT, Container, Plan, item_in, item_of, split_item
 from engine.plan import Exit as Way
 from engine.programs import Programs, Step
 from engine.reader import Reader
@@ -290,6 +290,7 @@ class Executor:
         work.epoch, work.deliveries = claimed.epoch, claimed.deliveries
         work.head, work.tries = claimed.head, claimed.tries
         work.ready_at, work.first_try_at = claimed.ready_at, claimed.first_try_at
+        work.fan = None if claimed.fan is None else Fan.from_text(claimed.fan)
         if claimed.epoch > 1 or claimed.deliveries or claimed.head:
             try:
                 await at.reader.read(lambda connection: read_outputs(connection, [work]))
@@ -301,7 +302,8 @@ class Executor:
     def _begin(self, work: Work, hold: Hold | None, *, pure: bool) -> Run:
         facts = work.facts
         payload = facts.payload
-        nodes: dict[str, Json] = dict(work.outputs)
+        nodes: dict[str, Json] = {name.removesuffix(ITEM): each for name, each in work.outputs.items()}
+        nodes |= work.outputs
         values: dict[str, Json] = dict(payload) if isinstance(payload, dict) else {}
         values["trigger"] = {**facts.trigger, "payload": payload}
         values["nodes"] = nodes
@@ -564,7 +566,7 @@ class Executor:
     async def _until_stopped(self, run: Run, step: Step) -> None:
         """Rest a moment while something inside a container, told to stop, still runs: what it does may have to be undone."""
         at, work = self._services, run.work
-        if work.fan is None or not work.fan.failed:
+        if work.fan is None or not work.fan.closed:
             return
         first, beyond = work.facts.program.plan.inside[step.node.id]
         name, item = work.facts.execution, work.item
@@ -592,7 +594,8 @@ class Executor:
                 values.append(None)
                 errors[str(index)] = error_of(error).to_json()
         limits = at.settings.limits
-        payload, blob = place(encode(values, limits.output_bytes), limits.blob_from_bytes)
+        # Each fits by itself; whether all of them fit in one output is the map's question.
+        payload, blob = place(encode(values, limits.output_bytes * len(values)), limits.blob_from_bytes)
         run.blobs.extend([blob] if blob else [])
         text = json.dumps(errors) if errors else None
         run.entries.append(
@@ -888,12 +891,8 @@ class Executor:
         error_text = None
         if failed is not None:
             error_text = json.dumps({"node": work.segment.nodes[run.head].id, **failed.to_json()})
-            if work.segment.region:
-                end = work.facts.program.plan.regions[work.segment.region].end
-                now = at.clock.now()
-                run.entries.append(op.Entry(end, "failed", error=error_text, started_at=now, ended_at=now))
         if run.leaving is not None:
-            self._leave(run, run.leaving)
+            self._leave(run)
             taken = (False,) * len(work.segment.exits)
         settle = op.Settle(
             **self._held(run),
@@ -937,27 +936,13 @@ class Executor:
                 following.append((successor, self._handed_over(successor, horizon)))
         return following
 
-    def _leave(self, run: Run, leaving: Leaving) -> None:
-        """Journal what an instance comes to that ends before its last node, or the whole execution."""
-        plan, limits = run.work.facts.program.plan, self._services.settings.limits
+    def _leave(self, run: Run) -> None:
+        """Keep what an instance comes to that ends before its last node, or the whole execution."""
+        limits = self._services.settings.limits
         node = run.nodes.get(run.work.segment.nodes[run.head].id)
         value = node.get("output") if isinstance(node, dict) else None
-        payload, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
+        run.output, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
         run.blobs.extend([blob] if blob else [])
-        if leaving.region == 0:
-            run.output = payload
-            return
-        region, now = plan.regions[leaving.region], self._services.clock.now()
-        run.entries.append(
-            op.Entry(
-                region.end,
-                "left" if leaving.closes else "succeeded",
-                output=payload,
-                started_at=now,
-                ended_at=now,
-                item=item_in(run.work.item, region.depth),
-            )
-        )
 
     def _budget(self, family: Family) -> int:
         """Return how many more segments the carriers of one message may go on with, before others get their turn."""

@@ -24,6 +24,9 @@ OUTPUT = "@output"
 BEGIN, END = "@begin", "@end"
 """What the root and the last node of an inner region are called, behind the region's own name."""
 
+ITEM = "@item"
+"""What a repeated node is called where it is performed for one item, behind its own name."""
+
 DEFAULT_QUEUE = "default"
 
 RegionKind = Literal["whole", "body", "undo", "catch", "finally"]

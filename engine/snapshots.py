@@ -173,18 +173,21 @@ def read_outcomes(
 def read_undone(
     connection: Connection, plan: Plan, execution: str, item: str, undo: Sequence[tuple[str, int]]
 ) -> list[int]:
-    """Return the regions that undo what has succeeded in a scope's body, the last one that succeeded first."""
+    """Return the regions that undo what has succeeded in a scope's body, the last one that succeeded first.
+
+    Of two that ended in the same moment the one that came before the other in the graph did so here too.
+    """
     inside = item_of(item, 0)
     nodes = {node.id for name, _ in undo for node in plan.segments[plan.segment_of[name]].nodes}
     rows = connection.batch(COMPLETED, sorted((execution, node, inside) for node in nodes))
     blobs = _blobs(connection, (row[3] for row in rows if row[3]))
-    ended: dict[str, tuple[int, int]] = {}
+    ended: dict[str, int] = {}
     for node, status, output, blob, at in rows:
         if status == "pack":
             packed = json.loads(blobs[blob] if blob else output)
-            ended |= {name: (at, place) for place, (name, _) in enumerate(packed)}
-        elif status in ("succeeded", "continued"):
-            ended[node] = (at, len(plan.nodes))
+            ended |= {name: at for name, _ in packed}
+        elif status == "succeeded":
+            ended[node] = at
     order = sorted((each for each in undo if each[0] in ended), key=lambda each: ended[each[0]])
     return [region for _, region in reversed(order)]
 

@@ -95,7 +95,7 @@ CLAIM = Batched(
     "AND segment.status = 'ready'"
     + _RETURN
     + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
-    "segment.ready_at, segment.first_try_at",
+    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan",
     columns("execution_id segment item owner due", segment="bigint", due="bigint"),
 )
 FENCE = Batched(
@@ -195,7 +195,7 @@ COUNT_FANS = Batched(
     columns("execution_id segment item fan", segment="bigint"),
 )
 SPREAD = Batched(
-    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = 0, "
+    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = 0, deliveries = 0, "
     "owner = NULL, fan = r.fan FROM {rows} WHERE " + _MINE + _RETURN + ", segment.stop",
     columns(
         "execution_id segment item epoch held due head fan",

@@ -14,7 +14,7 @@ from engine.fans import Row as Opened
 from engine.plan import Plan, Region, item_in, item_of, split_item
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
-from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, key_of, on_item
+from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, journal_row, key_of, on_item
 
 
 @dataclass(slots=True)
@@ -77,6 +77,7 @@ class Wave:
     fans: dict[Key, _Waiting]
     segments: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     counts: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    outcomes: list[tuple[Any, ...]] = field(default_factory=list)
     closings: list[_Closing] = field(default_factory=list)
     closed_at: int = 0
     ended: list[str] = field(default_factory=list)
@@ -165,6 +166,8 @@ class Wave:
     def write(self) -> None:
         """Write everything: rows that are born or changed, then what is stopped."""
         connection = self.batch.connection
+        if self.outcomes:
+            connection.insert(sql.WRITE_JOURNAL, self.outcomes)
         if self.segments:
             rows = [
                 (*fields[:3], "cancelled", *fields[4:9], None, None, fields[11])
@@ -226,6 +229,7 @@ class Wave:
         pending, taken = (arrivals.pending, arrivals.taken) if arrivals else (0, 1)
         if container is not None:
             epoch, pending, taken = container.epoch + 1, container.pending, container.taken
+            self.batch.emit(row, epoch, each.now, ("segment.ready", segment, each.now, on_item(item)))
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
         if near and len(started.successors) < each.inline and (pure or not started.claims):
             due: int | None = each.now + self.batch.rules.grace
@@ -298,13 +302,27 @@ class Wave:
             self.counts[key] = (*key, arrivals.pending, arrivals.taken)
 
     def _arrive(self, row: Row, plan: Plan, each: op.Settle, region: Region) -> op.Settled:
-        """Count the end of an instance, or of a chunk of them, at the container that waits for it."""
+        """Count the end of an instance, or of a chunk of them, at the container that waits for it.
+
+        What an instance comes to that ends before its last node is written only here, where it is counted: another end that
+        comes later is nobody's.
+        """
         item = item_in(each.item, region.depth)
         parent, _ = split_item(item)
         started = _Started()
-        early = each.error is not None or each.leave is not None
-        if early and region.beyond - region.first > 1:
-            self._close(each.now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
+        if each.error is not None or each.leave is not None:
+            status = "failed" if each.error is not None else "left" if each.closes else "succeeded"
+            end = op.Entry(
+                region.end,
+                status,
+                output=each.output,
+                error=each.error,
+                started_at=each.now,
+                ended_at=each.now,
+            )
+            self.outcomes.append(journal_row(row.id, item, each.epoch, end))
+            if region.beyond - region.first > 1:
+                self._close(each.now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
         key = (row.id, plan.owner_of(region), parent)
         waiting = self.fans.get(key)
         count = 0

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from engine import operations as op
 from engine import transitions
 from engine.catalog import Active
+from engine.fans import Fan
+from engine.plan import item_in
 from engine.states import (
     ACTIVE,
     EXECUTION_FINAL,
@@ -54,6 +56,42 @@ CHOICE = document(
     name="choice",
 )
 QUEUES = document([node("a", queue="one"), node("b", queue="other")], edges("a->b"), name="queues")
+EACH = {"items": "xs", "on_item_error": "null", "concurrency": 2}
+MAP = document(
+    [
+        {
+            "id": "m",
+            "type": "scope",
+            "for_each": EACH,
+            "body": {"nodes": [node("a"), {**EFFECT, "id": "b"}, node("c")], "edges": edges("a->b", "a->c")},
+        },
+        node("after"),
+    ],
+    edges("m->after"),
+    name="map",
+)
+"""Segments: 0 trigger and m, 1 after; of an item 2 begin and a, 3 b, 4 c, 5 the end."""
+
+CHUNKS = document([node("m", for_each={"items": "xs"})], name="chunks")
+"""Segments: 0 trigger and m, 1 the output, 2 all of an item, many of which are performed in one go."""
+
+NESTED = document(
+    [
+        {
+            "id": "s",
+            "type": "scope",
+            "body": {
+                "nodes": [
+                    {**EFFECT, "id": "b", "for_each": {"items": "xs"}},
+                    {**EFFECT, "id": "c", "compensate": {"type": "noop"}},
+                ],
+                "edges": [],
+            },
+            "catch": [{"body": {"nodes": [node("rescue")], "edges": []}}],
+        }
+    ],
+    name="nested",
+)
 
 
 def held(execution: str, segment: int = 0, epoch: int = 0, **more: Any) -> dict[str, Any]:
@@ -839,7 +877,7 @@ def test_a_word_on_what_is_certain_is_refused(bench: Workbench, running: str) ->
 # The whole, by chance
 
 
-ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES]
+ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES, MAP, CHUNKS, NESTED]
 
 
 class Chance:
@@ -859,35 +897,64 @@ class Chance:
         self._compare("start", before)
 
     def step(self) -> None:
-        kind = self._rng.choice(sorted(_MAKERS))
+        kind = self._rng.choice([*sorted(_MAKERS), *_OFTEN])
         self._bench.clock.move(self._rng.choice([0.0, 0.001, 1.0]))
         count = self._rng.randint(1, 3)
-        work = [self._operation(kind) for _ in range(count)]
+        drawn = [self._operation(kind) for _ in range(count)]
+        kind = drawn[0][0]
+        work = [operation for asked, operation in drawn if asked == kind]
         before = self._rows()
         for answer in self._bench.step(*work):
             assert not isinstance(answer, BaseException), (work, answer)
         self._compare(kind, before)
 
-    def _operation(self, kind: str) -> op.Operation:
+    def _operation(self, kind: str) -> tuple[str, op.Operation]:
+        """Draw a request about some segment, of another kind if it cannot be asked of that one."""
         rows = self._bench.query(
-            "SELECT s.execution_id, s.segment, s.epoch, s.due, e.version_id FROM segment s "
-            "JOIN execution e ON e.id = s.execution_id ORDER BY 1, 2"
+            "SELECT s.execution_id, s.segment, s.item, s.epoch, s.due, s.fan, e.version_id FROM segment s "
+            "JOIN execution e ON e.id = s.execution_id ORDER BY 1, 2, 3"
         )
-        execution, segment, epoch, due, version = self._rng.choice(rows)
+        execution, segment, item, epoch, due, text, version = self._rng.choice(rows)
         plan = self._bench.programs.plan(version, self._bench.connection)
         here = plan.segments[segment]
+        container = here.nodes[-1].container
+        fan = None if text is None else Fan.from_text(text)
+        if kind in ("spread", "close") and container is None:
+            kind = "claim"
+        elif kind == "settle" and container is not None and (fan is None or not fan.over):
+            kind = "spread" if fan is None else "close"
         stale = self._rng.random() < 0.1
         pure = here.pure and self._rng.random() < 0.8
         at = held(execution, segment, max(0, epoch - 1) if stale else epoch, now=self._bench.clock.now())
         at["pure"] = pure
+        at["item"] = item
+        if kind == "spread" and container is not None:
+            opens = fan is None or (fan.over and len(plan.regions) > fan.region + 1)
+            number = container.body if fan is None else fan.region + 1
+            opens = opens and plan.regions[min(number, len(plan.regions) - 1)].owner == here.nodes[-1].id
+            return kind, op.Spread(
+                **at,
+                owner=OWNER,
+                lease=LEASE,
+                inline=self._rng.randint(0, 3),
+                fan=self._fan(number, single=container.each is None) if opens else None,
+                ended=0 if fan is None else fan.ended - stale,
+                due=self._rng.choice([None, at["now"] + 1]),
+            )
         taken = tuple(self._rng.random() < 0.6 for _ in here.exits)
-        return _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
+        return kind, _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
+
+    def _fan(self, region: int, *, single: bool) -> str:
+        """What a container may open."""
+        count, size = (1, 1) if single else (self._rng.randint(1, 4), self._rng.randint(1, 2))
+        watch = self._rng.random() < 0.3
+        return Fan(region, 0, count, size, 2, self._rng.randint(0, 1), watch=watch).to_text()
 
     def _rows(self) -> tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]:
-        segments = self._bench.query("SELECT execution_id, segment, status FROM segment")
+        segments = self._bench.query("SELECT execution_id, segment, item, status FROM segment")
         executions = self._bench.query("SELECT id, status, open, seq FROM execution")
         return (
-            {(execution, number): status for execution, number, status in segments},
+            {(execution, number, item): status for execution, number, item, status in segments},
             {name: (status, open_, seq) for name, status, open_, seq in executions},
         )
 
@@ -907,7 +974,7 @@ class Chance:
         """What holds after every commit, whoever asked for what."""
         segments, executions = rows
         for name, (status, open_, seq) in executions.items():
-            own = [SegmentStatus(each) for (execution, _), each in segments.items() if execution == name]
+            own = [SegmentStatus(each) for (execution, *_), each in segments.items() if execution == name]
             events = self._bench.query(
                 "SELECT seq, count FROM event WHERE execution_id = ? ORDER BY seq", name
             )
@@ -927,6 +994,33 @@ class Chance:
                 assert (status == "waiting") == (open_ == 0)
                 assert cancelling is None or open_ > 0
                 assert open_ > 0 or set(own) - SEGMENT_FINAL, f"{name} would never end"
+                if cancelling is None:
+                    self._count_instances(name)
+
+    def _count_instances(self, name: str) -> None:
+        """A container waits for as many instances as there are, and what was told to stop runs or is over."""
+        rows = self._bench.query(
+            "SELECT s.segment, s.item, s.status, s.fan, s.stop, e.version_id FROM segment s JOIN execution e "
+            "ON e.id = s.execution_id WHERE e.id = ?",
+            name,
+        )
+        living = [
+            (number, item, stop)
+            for number, item, status, _, stop, _ in rows
+            if SegmentStatus(status) not in SEGMENT_FINAL
+        ]
+        for _, item, status, text, _, version in rows:
+            if text is None or SegmentStatus(status) in SEGMENT_FINAL:
+                continue
+            fan, plan = Fan.from_text(text), self._bench.programs.plan(version, self._bench.connection)
+            region = plan.regions[fan.region]
+            inside = f"{item}." if item else ""
+            going = {
+                item_in(at, region.depth)
+                for number, at, stop in living
+                if region.first <= number < region.beyond and at.startswith(inside) and not stop
+            }
+            assert len(going) == (0 if fan.closed else fan.pending)
 
 
 def _starts(counts: list[int]) -> list[int]:
@@ -935,7 +1029,7 @@ def _starts(counts: list[int]) -> list[int]:
 
 _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], op.Operation]] = {
     "claim": lambda at, _due, _taken, _chance, _n: op.Claim(
-        at["execution"], at["segment"], "", OWNER, at["now"], at["now"] + LEASE
+        at["execution"], at["segment"], at["item"], OWNER, at["now"], at["now"] + LEASE
     ),
     "record": lambda at, _due, _taken, _chance, _n: op.Record(
         **at, entries=(entry("call"),), events=(("node.log", "call", at["now"], {}),)
@@ -954,22 +1048,35 @@ _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], 
     "doubt": lambda at, _due, _taken, _chance, n: op.Doubt(**{**at, "pure": False}, head=n, reason="{}"),
     "release": lambda at, _due, _taken, _chance, _n: op.Release(**{**at, "pure": False}),
     "renew": lambda at, _due, _taken, _chance, _n: op.Renew(
-        at["execution"], ((at["segment"], "", at["epoch"]),), at["now"], at["now"] + LEASE
+        at["execution"], ((at["segment"], at["item"], at["epoch"]),), at["now"], at["now"] + LEASE
     ),
-    "wake": lambda at, _due, _taken, _chance, _n: op.Wake(at["execution"], ((at["segment"], ""),), at["now"]),
+    "wake": lambda at, _due, _taken, _chance, _n: op.Wake(
+        at["execution"], ((at["segment"], at["item"]),), at["now"]
+    ),
     "resend": lambda at, due, _taken, chance, _n: op.Resend(
-        at["execution"], ((at["segment"], "", due),), at["now"] + GRACE, lost=chance
+        at["execution"], ((at["segment"], at["item"], due),), at["now"] + GRACE, lost=chance
     ),
     "lose": lambda at, _due, _taken, _chance, n: op.Lose(
-        at["execution"], ((at["segment"], "", at["epoch"]),), at["now"], "dead", n
+        at["execution"], ((at["segment"], at["item"], at["epoch"]),), at["now"], "dead", n
     ),
     "cancel": lambda at, _due, _taken, chance, _n: op.Cancel(at["execution"], at["now"], timed_out=chance),
     "pause": lambda at, _due, _taken, chance, _n: op.Pause(at["execution"], at["now"], resume=chance),
     "resolve": lambda at, _due, _taken, _chance, n: op.Resolve(
-        at["execution"], at["segment"], "", ("retry", "done", "fail")[n % 3], at["now"], "ann", node="call"
+        at["execution"],
+        at["segment"],
+        at["item"],
+        ("retry", "done", "fail")[n % 3],
+        at["now"],
+        "ann",
+        node="call",
     ),
+    "close": lambda at, _due, _taken, _chance, _n: op.Close(**at),
+    "spread": lambda at, _due, _taken, _chance, _n: op.Spread(**at, owner=OWNER, lease=LEASE),
 }
 """A request of each kind about one segment, in the moment it is asked."""
+
+_OFTEN = ["claim", "settle", "spread"] * 6
+"""What has to be asked often, so that an execution comes far."""
 
 
 @pytest.fixture
@@ -1001,8 +1108,8 @@ def lifecycle() -> dict[tuple[str, str, str], set[str]]:
 
 BORN = {
     ("execution", "created"): {"start"},
-    ("segment", "ready"): {"start", "settle"},
-    ("segment", "running"): {"settle"},
+    ("segment", "ready"): {"start", "settle", "spread"},
+    ("segment", "running"): {"settle", "spread"},
     ("segment", "blocked"): {"settle"},
     ("segment", "skipped"): {"settle"},
     ("segment", "cancelled"): {"settle"},
