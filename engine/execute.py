@@ -433,15 +433,7 @@ class Executor:
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                result = await returned
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            message = f"The attempt took longer than {seconds:g} s."
-            raise NodeTimeout(message) from error
+        result = await _in_time(returned, seconds)
         failpoint("effect.after")
         if run.hold is not None and run.hold.stop is Stop.LOST:
             raise _Lost
@@ -667,7 +659,11 @@ class Executor:
             seconds = step.node.attempt_timeout
             return await self._services.children.call(step, config, context, seconds, lambda: None)
         returned = step.type.run(model, context)
-        return await returned if isinstance(returned, Awaitable) else returned
+        return (
+            await _in_time(returned, step.node.attempt_timeout)
+            if isinstance(returned, Awaitable)
+            else returned
+        )
 
     @staticmethod
     def _name_items(values: dict[str, Json], work: Work, item: str | None = None, value: Json = None) -> None:
@@ -1146,6 +1142,19 @@ class NodeTimeout(CeleriacError):
     """The attempt took longer than its limit."""
 
     code = TIMED_OUT
+
+
+async def _in_time(returned: Awaitable[Any], seconds: float) -> Any:
+    """Wait for what a node returns, no longer than its attempt may take. Raises `NodeTimeout`."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await returned
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        message = f"The attempt took longer than {seconds:g} s."
+        raise NodeTimeout(message) from error
 
 
 def _clean(result: object, secrets: frozenset[str]) -> object:

@@ -267,7 +267,7 @@ def test_a_scope_performs_its_body_and_comes_to_what_that_does() -> None:
 
 
 def test_a_scopes_failure_is_that_of_its_body() -> None:
-    error = {**ERROR, "details": {"k": 1}}
+    error: dict[str, Json] = {**ERROR, "details": {"k": 1}}
     with pytest.raises(Fail) as raised:
         decided(Container(BODY), over(1, 1), {BODY: [Outcome(0, None, error)]})
     assert (raised.value.code, raised.value.message, raised.value.details) == (

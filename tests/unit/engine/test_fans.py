@@ -30,12 +30,12 @@ def test_an_iteration_begins_where_the_one_before_it_ended() -> None:
 
 def test_it_is_over_when_everything_that_there_is_has_arrived() -> None:
     made = fan(2)
-    assert not made.over
+    seen = [made.over]
     list(made.open())
-    made.arrive(0)
-    assert not made.over
-    made.arrive(0)
-    assert made.over
+    for _ in range(2):
+        made.arrive(0)
+        seen.append(made.over)
+    assert seen == [False, False, True]
     assert not made.closed
 
 
