@@ -9,120 +9,62 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from celeriac import Effect, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine import operations as op
 from engine import retry
+from engine.chunk import run_chunk
 from engine.clock import Clock
-from engine.containers import SLICE, Done, Leaving, Open, Outcome, Stay, decide, leaving
-from engine.context import NodeContext, Surroundings
+from engine.conduct import Conductor
+from engine.containers import leaving
+from engine.context import NodeContext
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
 from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
 from engine.failure import TIMED_OUT, error_of, knows_outcome
 from engine.fans import Fan
-from engine.leases import Hold, Leases, Stop
-from engine.ledger import LedgerThread
+from engine.leases import Hold, Stop
 from engine.outside.scrub import scrub
-from engine.plan import BEGIN, ITEM, OUTPUT, Container, Plan, item_in, item_of, split_item
+from engine.performance import (
+    ChildDied,
+    Draws,
+    Ended,
+    Lost,
+    NoChild,
+    Run,
+    Services,
+    Spread,
+    Stopped,
+    in_time,
+    keep_lines,
+    name_items,
+    result_of,
+    scope_of,
+)
+from engine.plan import BEGIN, ITEM, OUTPUT
 from engine.plan import Exit as Way
-from engine.programs import Programs, Step
-from engine.reader import Reader
+from engine.programs import Step
 from engine.registry import UnknownNodeType
-from engine.settings import Settings
 from engine.snapshots import (
     Past,
     Reference,
     Work,
     context_of,
-    items_of,
     load,
-    read_outcomes,
     read_outputs,
-    read_undone,
-    still_running,
 )
-from engine.store.database import Connection
 
 log = logging.getLogger(__name__)
 
 UNCERTAIN = "effect.uncertain"
 TRIGGER = "trigger"
 _PUT_OFF = 10_000
-_MOMENT = 100
-"""Milliseconds until it is looked again whether what was told to stop has stopped."""
-
-
-class Children(Protocol):
-    """Processes that can be killed, for nodes that compute."""
-
-    async def call(
-        self, step: Step, config: Json, context: NodeContext, timeout: float, began: Callable[[], None]
-    ) -> Any:
-        """Return what the node returns; raise what it raises. The child is killed `timeout` seconds after `began()`."""
-
-
-class Outlet(Protocol):
-    """Where what follows a commit goes."""
-
-    def send(self, execution: str, ready: Sequence[op.Sendable]) -> None:
-        """Send segments that became ready."""
-
-    def finished(self, execution: str, reply_to: str | None) -> None:
-        """Tell whoever waits for the end of an execution."""
-
-
-class _Lost(BaseException):
-    """The fence did not hold: someone else has the segment."""
-
-
-class _Ended(BaseException):
-    """The segment rests or is in doubt; nothing more is to be done now."""
-
-
-class _Spread(BaseException):
-    """A container rests while what it has opened runs."""
-
-    def __init__(self, settled: op.Settled, horizon: float) -> None:
-        self.settled = settled
-        self.horizon = horizon
-
-
-class _Stopped(asyncio.CancelledError):
-    """The execution is to stop, which the ledger said before the heartbeat did."""
-
-
-@dataclass(slots=True)
-class Run:
-    """One performance of a segment, with what is not written yet."""
-
-    work: Work
-    pure: bool
-    epoch: int
-    hold: Hold | None
-    values: dict[str, Json]
-    nodes: dict[str, Json]
-    entries: list[op.Entry] = field(default_factory=list)
-    pack: list[str] = field(default_factory=list)
-    pack_node: str = ""
-    pack_from: int = 0
-    events: list[op.EventBody] = field(default_factory=list)
-    blobs: list[op.Blob] = field(default_factory=list)
-    output: op.Payload = op.Payload()
-    head: int = 0
-    ports: tuple[str, ...] = ("out",)
-    failed: NodeError | None = None
-    unready: ExpressionError | None = None
-    failures: int = 0
-    leaving: Leaving | None = None
-    inline: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -134,28 +76,12 @@ class Family:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What a performance needs from its process."""
-
-    ledger: LedgerThread
-    reader: Reader
-    programs: Programs
-    leases: Leases
-    clock: Clock
-    settings: Settings
-    outlet: Outlet
-    children: Children
-    around: Surroundings
-    owner: str
-    secret: bytes
-
-
 class Executor:
     """Carries segments."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._conductor = Conductor(services)
         self._stopping = False
 
     async def perform(self, references: Sequence[Reference]) -> None:
@@ -220,7 +146,7 @@ class Executor:
                 self._branch(family, *other)
             try:
                 following = await self._perform(family, work, hold)
-            except (_Lost, _Ended):
+            except (Lost, Ended):
                 return
             except Unavailable as error:
                 log.warning("A segment was left, to be taken up again: %s", str(error))
@@ -248,16 +174,16 @@ class Executor:
                 if work.hi is None:
                     await self._run_nodes(run)
                 else:
-                    await self._run_chunk(run, work.hi)
+                    await run_chunk(self._services, run, work.hi)
             except (UnknownNodeType, NoChild) as error:
                 await self._put_off(run, error)
-            except _Spread as opened:
+            except Spread as opened:
                 return await self._follow(run, opened.settled, family, opened.horizon)
             return await self._settle(run, family)
         except asyncio.CancelledError:
             if run is not None:
                 await self._withdraw(run)
-            raise _Ended from None
+            raise Ended from None
         finally:
             if hold is not None:
                 self._services.leases.drop(hold)
@@ -271,7 +197,7 @@ class Executor:
         )
         claimed: op.Claimed | None = await at.ledger.submit(claim)
         if claimed is None:
-            raise _Lost
+            raise Lost
         return await self._take(work, claimed, horizon)
 
     async def _take(self, work: Work, claimed: op.Claimed, horizon: float) -> Hold:
@@ -315,7 +241,7 @@ class Executor:
         }
         run = Run(work, pure, work.epoch, hold, values, nodes)
         if work.segment.region and work.hi is None:
-            self._name_items(values, work)
+            name_items(values, work)
         values["vars"] = {}
         if facts.program.plan.variables:
             try:
@@ -375,19 +301,19 @@ class Executor:
         context = self._context(run, step, tries)
         try:
             result = await self._call(run, step, context)
-        except (_Lost, _Ended, asyncio.CancelledError, NoChild):
+        except (Lost, Ended, asyncio.CancelledError, NoChild):
             raise
         except ChildDied as error:
             await self._give_up(run, error)
         except Exception as error:  # anything a node may raise is that node's failure  # noqa: BLE001
-            self._keep_lines(run, context, now)
+            keep_lines(run, context, now)
             known = _without_secrets(error_of(error), context)
             if node.effect is Effect.ONCE and not knows_outcome(error):
                 await self._doubtful(run, step, known, tries, now)
             else:
                 await self._fail(run, step, known, tries, now)
             return
-        self._keep_lines(run, context, now)
+        keep_lines(run, context, now)
         try:
             await self._accept(run, step, result, tries, now)
         except Fail as error:
@@ -413,9 +339,9 @@ class Executor:
         if run.unready is not None:
             raise run.unready
         if node.ends:
-            return self._render_output(run, step, self._scope(run, node.id))
+            return result_of(run, step, self._scope(run, node.id))
         if node.container is not None:
-            return await self._conduct(run, step, node.container)
+            return await self._conductor.conduct(run, step, node.container)
         scope = self._scope(run, node.id)
         if step.type is None:
             message = f"The plan names {node.type}, which has no node type."
@@ -433,10 +359,10 @@ class Executor:
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
-        result = await _in_time(returned, seconds)
+        result = await in_time(returned, seconds)
         failpoint("effect.after")
         if run.hold is not None and run.hold.stop is Stop.LOST:
-            raise _Lost
+            raise Lost
         return _clean(result, context.secrets) if context.secrets else result
 
     def _watch_over(self, hold: Hold | None, seconds: float) -> None:
@@ -444,251 +370,11 @@ class Executor:
         if hold is not None:
             hold.attempt_until = self._services.clock.monotonic() + seconds + 2
 
-    @staticmethod
-    def _render_output(run: Run, step: Step, scope: Scope) -> Json:
-        """Return the result of an execution or of an instance: as the author says, or what the leaves that ran came to."""
-        node, program = step.node, run.work.facts.program
-        template = program.outputs if node.type == OUTPUT else step.parts.get("output")
-        if template is not None:
-            return template.render(scope)
-        found = {
-            name: context.get("output")
-            for name in node.needs
-            if isinstance(context := run.nodes.get(name), dict) and name != TRIGGER
-        }
-        return found if node.type == OUTPUT or len(node.needs) != 1 else found.get(node.needs[0])
-
-    async def _conduct(self, run: Run, step: Step, container: Container) -> Json:
-        """Ask a container what comes next: open instances and rest, or go on with what they came to."""
-        at, work = self._services, run.work
-        facts, plan, node = work.facts, work.facts.program.plan, step.node
-        fan = work.fan if run.head == work.head else None
-        outcomes: dict[int, list[Outcome]] = {}
-        undone: list[int] = []
-        if fan is not None:
-            await self._until_stopped(run, step)
-
-            def look(connection: Connection) -> None:
-                latest = fan.opened - 1 if container.loop is not None else None
-                outcomes.update(
-                    read_outcomes(connection, plan, facts.execution, work.item, container, latest)
-                )
-                undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
-
-            await at.reader.read(look)
-        scope = self._scope(run, node.id)
-
-        def ask(name: str, **more: Json) -> Json:
-            return step.parts[name].render(scope.with_names(more) if more else scope)
-
-        try:
-            action = decide(
-                container,
-                ask,
-                fan,
-                outcomes,
-                now=at.clock.now(),
-                chunked=plan.regions[container.body].chunked,
-                most=at.settings.limits.map_items,
-                undone=undone,
-            )
-        except (Fail, ExpressionError):
-            await self._close(run, fan)
-            raise
-        if isinstance(action, Open):
-            await self._open(run, plan, action)
-        if isinstance(action, Stay):
-            await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
-        await self._close(run, fan)
-        if isinstance(action, Done):
-            return action.value
-        found = await at.reader.read(
-            lambda connection: read_outcomes(connection, plan, facts.execution, work.item, container)
-        )
-        return [each.value for each in found.get(container.body, ())]
-
-    async def _open(self, run: Run, plan: Plan, action: Open) -> NoReturn:
-        """Journal the items, by slices as they will be read, and open the first instances."""
-        fan, limits = action.fan, self._services.settings.limits
-        region = plan.regions[fan.region]
-        size = fan.size if region.chunked else SLICE
-        now = self._services.clock.now()
-        for first in range(0, len(action.values or ()), size):
-            text = encode((action.values or [])[first : first + size], limits.output_bytes)
-            payload, blob = place(text, limits.blob_from_bytes)
-            run.blobs.extend([blob] if blob else [])
-            name, item = items_of(region), item_of(run.work.item, fan.first + first)
-            run.entries.append(op.Entry(name, "items", output=payload, started_at=now, item=item))
-        if action.error is not None:
-            error = json.dumps(action.error)
-            run.entries.append(op.Entry(region.owner, "caught", error=error, started_at=now))
-        run.events.append(
-            ("node.opened", region.owner, now, {"region": region.name, "from": fan.first, "count": fan.count})
-        )
-        await self._spread(run, fan=fan.to_text(), due=fan.deadline)
-
-    async def _spread(
-        self, run: Run, *, fan: str | None = None, ended: int = 0, due: int | None = None
-    ) -> NoReturn:
-        at = self._services
-        horizon = at.leases.horizon()
-        if run.hold is not None:
-            run.hold.task = None
-        spread = op.Spread(
-            **self._held(run),
-            owner=at.owner,
-            lease=at.settings.timing.lease,
-            inline=run.inline,
-            head=run.head,
-            fan=fan,
-            ended=ended,
-            due=due,
-        )
-        settled: op.Settled | None = await at.ledger.submit(spread)
-        if settled is None:
-            raise _Lost
-        raise _Spread(settled, horizon)
-
-    async def _close(self, run: Run, fan: Fan | None) -> None:
-        """Stop the instances that a container goes on without."""
-        if fan is not None and not fan.over:
-            await self._hand_in(op.Close(**self._held(run)))
-            run.entries, run.events, run.blobs, run.pack = [], [], [], []
-
-    async def _until_stopped(self, run: Run, step: Step) -> None:
-        """Rest a moment while something inside a container, told to stop, still runs: what it does may have to be undone."""
-        at, work = self._services, run.work
-        if work.fan is None or not work.fan.closed:
-            return
-        first, beyond = work.facts.program.plan.inside[step.node.id]
-        name, item = work.facts.execution, work.item
-        if await at.reader.read(lambda connection: still_running(connection, name, item, first, beyond)):
-            due = at.clock.now() + _MOMENT
-            await self._hand_in(op.Suspend(**self._held(run), due=due, head=run.head))
-            raise _Ended
-
-    async def _run_chunk(self, run: Run, hi: int) -> None:
-        """Perform the only segment of a region for many items. What each came to is kept together."""
-        work, at = run.work, self._services
-        region = work.facts.program.plan.regions[work.segment.region]
-        parent, first = split_item(work.item)
-        items = work.items.get(region.id)
-        values: list[Json] = []
-        errors: dict[str, Json] = {}
-        began = at.clock.now()
-        for index in range(first, hi + 1):
-            if index % 64 == 63:
-                await asyncio.sleep(0)
-            item = items[index - first] if isinstance(items, list) else None
-            try:
-                values.append(await self._perform_item(run, item_of(parent, index), item))
-            except (ExpressionError, Fail, NodeFailed) as error:
-                values.append(None)
-                errors[str(index)] = error_of(error).to_json()
-        limits = at.settings.limits
-        # Each fits by itself; whether all of them fit in one output is the map's question.
-        payload, blob = place(encode(values, limits.output_bytes * len(values)), limits.blob_from_bytes)
-        run.blobs.extend([blob] if blob else [])
-        text = json.dumps(errors) if errors else None
-        run.entries.append(
-            op.Entry(
-                region.end,
-                "chunk",
-                output=payload,
-                error=text,
-                started_at=began,
-                ended_at=at.clock.now(),
-            )
-        )
-        run.failures = len(errors)
-
-    async def _perform_item(self, run: Run, item: str, value: Json) -> Json:
-        """Perform the nodes of a chunk for one item. Raises what makes the item fail."""
-        work, at = run.work, self._services
-        run.nodes = dict(work.outputs)
-        run.values = {**run.values, "nodes": run.nodes}
-        self._name_items(run.values, work, item, value)
-        failed = False
-        steps = work.facts.program.steps(work.segment.id)
-        for step in steps:
-            node = step.node
-            if node.type == BEGIN or (failed and not node.ends):
-                continue
-            name = f"{work.facts.execution}\x1f{node.id}\x1f{item}"
-            scope = Scope(run.values, Draws(at.secret, name, work.ready_at))
-            if node.ends:
-                return self._render_output(run, step, scope)
-            context = NodeContext(
-                work.facts.execution,
-                node.id,
-                item,
-                1,
-                work.ready_at,
-                work.facts.project,
-                None,
-                None,
-                at.settings.limits.log_lines,
-            )
-            try:
-                result = await self._compute(run, step, context, scope)
-                result, ports = (
-                    (result.value, result.ports) if isinstance(result, Route) else (result, ("out",))
-                )
-                encode(result, at.settings.limits.output_bytes)
-            except Exception as error:
-                if node.on_error.action != "continue":
-                    raise NodeFailed(error_of(error)) from error
-                run.nodes[node.id] = {"output": node.on_error.default, "error": error_of(error).to_json()}
-            else:
-                run.nodes[node.id] = {"output": result}
-                failed = "out" not in ports
-            self._keep_lines(run, context, at.clock.now())
-        message = f"The segment {work.segment.id} has no end."
-        raise AssertionError(message)
-
-    async def _compute(self, run: Run, step: Step, context: NodeContext, scope: Scope) -> Any:
-        """Call a node without an effect for one item, in a child when it may be what kills processes."""
-        if run.unready is not None:
-            raise run.unready
-        if step.type is None:
-            message = f"The plan names {step.node.type}, which has no node type."
-            raise Fail("node.unknown_type", message)
-        model = step.bind(scope)
-        if run.work.deliveries >= 2:
-            config = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            seconds = step.node.attempt_timeout
-            return await self._services.children.call(step, config, context, seconds, lambda: None)
-        returned = step.type.run(model, context)
-        return (
-            await _in_time(returned, step.node.attempt_timeout)
-            if isinstance(returned, Awaitable)
-            else returned
-        )
-
-    @staticmethod
-    def _name_items(values: dict[str, Json], work: Work, item: str | None = None, value: Json = None) -> None:
-        """Give the items of the regions around their names: the innermost is `item`, and each has its own."""
-        plan = work.facts.program.plan
-        item = work.item if item is None else item
-        region = plan.regions[work.segment.region]
-        innermost = True
-        while region.id:
-            container = plan.nodes[region.owner].container
-            if container is not None and container.body == region.id and (container.each or container.loop):
-                here = value if work.hi is not None and innermost else work.items.get(region.id)
-                if innermost:
-                    values["index"] = split_item(item_in(item, region.depth))[1]
-                    values["item"] = here
-                if container.each is not None and container.each.name is not None:
-                    values[container.each.name] = here
-                innermost = False
-            region = plan.regions[region.parent]
-
     async def _before_effect(self, run: Run, step: Step, tries: int) -> None:
         """Make durable what must be before this effect starts, and make sure that we may still start it."""
         effect = step.node.effect
         if run.hold is None or not self._services.leases.safe(run.hold):
-            raise _Lost
+            raise Lost
         if effect is Effect.ONCE:
             now = self._services.clock.now()
             run.entries.append(op.Entry(step.node.id, "intent", str(effect), tries=tries, started_at=now))
@@ -696,7 +382,7 @@ class Executor:
         if effect is Effect.ONCE or any(entry.effect != "none" for entry in run.entries):
             await self._record(run)
             if not self._services.leases.safe(run.hold):
-                raise _Lost
+                raise Lost
         failpoint("effect.before")
 
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
@@ -826,7 +512,7 @@ class Executor:
         reason = json.dumps({"node": node.id, "code": UNCERTAIN, "message": error.message})
         run.events.append(("node.uncertain", node.id, now, {"message": error.message}))
         await self._hand_in(op.Doubt(**self._held(run), head=run.head, reason=reason))
-        raise _Ended
+        raise Ended
 
     async def _put_off(self, run: Run, error: Exception) -> NoReturn:
         """This process lacks what another has or it may have again (a node type, a child): later, at no cost to the node."""
@@ -842,7 +528,7 @@ class Executor:
                 first_try_at=run.work.first_try_at,
             )
         )
-        raise _Ended
+        raise Ended
 
     async def _give_up(self, run: Run, error: ChildDied) -> NoReturn:
         """The machine failed and not the node: another delivery, until there were too many."""
@@ -853,14 +539,14 @@ class Executor:
             work.facts.execution, (claim,), at.clock.now(), error.message, at.settings.limits.deliveries
         )
         at.outlet.send(work.facts.execution, await at.ledger.submit(lose))
-        raise _Ended
+        raise Ended
 
     async def _back_off(self, run: Run, due: int, tries: int, first: int) -> None:
         suspend = op.Suspend(
             **self._held(run), due=due, head=run.head, tries=tries, backing_off=True, first_try_at=first
         )
         await self._hand_in(suspend)
-        raise _Ended
+        raise Ended
 
     async def _rest(self, run: Run, step: Step, wait: Wait, started_at: int) -> None:
         """Put the segment to rest; its outcome is written already and counts when the time has come."""
@@ -870,7 +556,7 @@ class Executor:
         run.entries.append(op.Entry(step.node.id, "waiting", output=payload, started_at=started_at))
         run.events.append(("node.waiting", step.node.id, self._services.clock.now(), {"until": wait.until}))
         await self._hand_in(op.Suspend(**self._held(run), due=wait.until, head=run.head))
-        raise _Ended
+        raise Ended
 
     async def _settle(self, run: Run, family: Family) -> list[tuple[Work, Hold | None]]:
         """Commit the segment's end and what follows from it; pass on what became ready."""
@@ -908,7 +594,7 @@ class Executor:
         failpoint("settle.before")
         settled: op.Settled | None = await at.ledger.submit(settle)
         if settled is None:
-            raise _Lost
+            raise Lost
         if settled.finished is not None:
             at.outlet.finished(work.facts.execution, settled.reply_to)
         return await self._follow(run, settled, family, horizon)
@@ -1014,58 +700,27 @@ class Executor:
             await self._services.ledger.submit(op.Release(**self._held(run)))
 
     async def _record(self, run: Run) -> None:
-        """Write what is unwritten. Raises `_Lost`, or `_Stopped`: then nothing was written, and what was to begin has not."""
+        """Write what is unwritten. Raises `Lost`, or `Stopped`: then nothing was written, and what was to begin has not."""
         answer = await self._services.ledger.submit(op.Record(**self._held(run)))
         if answer is op.Recorded.LOST:
-            raise _Lost
+            raise Lost
         if answer is op.Recorded.STOPPING:
             if run.hold is not None:
                 run.hold.stop = Stop.CANCELLED
             run.entries = [each for each in run.entries if each.status != "intent"]
             run.events = [each for each in run.events if each[0] != "node.started"]
-            raise _Stopped
+            raise Stopped
         run.entries, run.events, run.blobs, run.pack = [], [], [], []
 
     async def _hand_in(self, operation: op.Operation) -> None:
         if not await self._services.ledger.submit(operation):
-            raise _Lost
+            raise Lost
 
     def _held(self, run: Run) -> dict[str, Any]:
-        """Return the fields every request of a holder has, with all that is unwritten."""
-        entries = run.entries
-        if run.pack:
-            text = f"[{','.join(run.pack)}]"
-            packed = op.Entry(
-                run.pack_node,
-                "pack",
-                output=op.Payload(text=text),
-                started_at=run.pack_from,
-                ended_at=self._services.clock.now(),
-            )
-            entries = [packed, *entries]
-        return {
-            "execution": run.work.facts.execution,
-            "segment": run.work.segment.id,
-            "item": run.work.item,
-            "epoch": run.epoch,
-            "pure": run.pure,
-            "now": self._services.clock.now(),
-            "entries": tuple(entries),
-            "events": tuple(run.events) if not run.work.item else tuple(_at_item(run.events, run.work.item)),
-            "blobs": tuple(run.blobs),
-        }
+        return run.held(self._services.clock.now())
 
     def _scope(self, run: Run, node: str) -> Scope:
-        work = run.work
-        name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
-        return Scope(run.values, Draws(self._services.secret, name, work.ready_at))
-
-    @staticmethod
-    def _keep_lines(run: Run, context: NodeContext, now: int) -> None:
-        for level, message, fields in context.lines:
-            line: dict[str, Json] = {"level": level, "message": message, **fields}
-            kept = scrub(line, context.secrets) if context.secrets else line
-            run.events.append(("node.log", context.node_id, now, kept))
+        return scope_of(self._services, run, node)
 
     def _journal_of_steps(self, run: Run, step: Step) -> Callable[..., Awaitable[Json]]:
         """Return the memory of a node's own sub-steps."""
@@ -1082,7 +737,7 @@ class Executor:
                 run.entries.append(op.Entry(step.node.id, "intent", str(effect), name, started_at=now))
             await self._record(run)
             if run.hold is None or not self._services.leases.safe(run.hold):
-                raise _Lost
+                raise Lost
             try:
                 value = await call(key)
             except Exception as error:
@@ -1103,58 +758,6 @@ class Executor:
             return value
 
         return do
-
-
-@dataclass(slots=True)
-class Draws:
-    """The time and the randomness of one node run: the same on every replay, and foreseen by nobody without the secret."""
-
-    secret: bytes
-    name: str
-    now_ms: int
-
-    def draw(self, n: int) -> bytes:
-        """Return the 16 bytes of the n-th draw."""
-        return hmac.digest(self.secret, f"{self.name}\x1f{n}".encode(), "sha256")[:16]
-
-
-class NodeFailed(Exception):
-    """A node of a chunk failed for one item."""
-
-    def __init__(self, error: NodeError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-class ChildDied(CeleriacError):
-    """The process a node ran in died."""
-
-    code = "node.child_died"
-
-
-class NoChild(CeleriacError):
-    """No child process could be started: the machine is short of processes or memory."""
-
-    code = "node.no_child"
-
-
-class NodeTimeout(CeleriacError):
-    """The attempt took longer than its limit."""
-
-    code = TIMED_OUT
-
-
-async def _in_time(returned: Awaitable[Any], seconds: float) -> Any:
-    """Wait for what a node returns, no longer than its attempt may take. Raises `NodeTimeout`."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await returned
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        message = f"The attempt took longer than {seconds:g} s."
-        raise NodeTimeout(message) from error
 
 
 def _clean(result: object, secrets: frozenset[str]) -> object:
@@ -1203,12 +806,6 @@ def _shares_a_row(run: Run, step: Step) -> bool:
     """Whether a node's outcome goes into the pack: it has no effect, no journal row of its own from before, and ends nothing."""
     node = step.node
     return node.effect is Effect.NONE and not node.ends and (node.id, "") not in run.work.past
-
-
-def _at_item(events: Iterable[op.EventBody], item: str) -> Iterator[op.EventBody]:
-    """Yield events with the item they happened at."""
-    for kind, node, at, more in events:
-        yield kind, node, at, {"item": item, **more}  # type: ignore[dict-item]  # every event's last part is an object
 
 
 def _in_flight(run: Run) -> bool:

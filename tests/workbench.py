@@ -18,11 +18,12 @@ from typing import Any, TypeVar, cast
 from celeriac import Json
 from engine import admission, catalog
 from engine.dispatch import Room
-from engine.execute import Executor, Services
+from engine.execute import Executor
 from engine.ids import encode
 from engine.leases import Leases
 from engine.ledger import Ledger, _resolve
 from engine.operations import Sendable
+from engine.performance import Services
 from engine.poller import Poller
 from engine.programs import Programs
 from engine.registry import Registry

@@ -21,7 +21,7 @@ from typing import Any
 
 from celeriac import Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
-from engine.execute import ChildDied, NoChild, NodeTimeout
+from engine.performance import ChildDied, NoChild, NodeTimeout
 from engine.programs import Step
 from engine.settings import Settings
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine import runtime
-from engine.execute import Executor, Services
+from engine.execute import Executor
 from engine.leases import Leases
 from engine.outside import secret_key
 from engine.outside.surroundings import Outside
+from engine.performance import Services
 from engine.snapshots import Reference
 from worker.application import settings
 from worker.children import Children

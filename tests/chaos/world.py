@@ -24,13 +24,14 @@ from unittest import mock
 from pydantic import BaseModel, JsonValue
 
 from celeriac import Context, Fail, Json, Retry, TryAgain, Uncertain, node
-from engine import admission, catalog, execute, identity, leases, ledger, transitions
+from engine import admission, catalog, execute, identity, leases, ledger, performance, transitions
 from engine import operations as op
 from engine.dispatch import Room
-from engine.execute import Executor, Services
+from engine.execute import Executor
 from engine.leases import Leases
 from engine.ledger import Ledger
 from engine.operations import Sendable
+from engine.performance import Services
 from engine.poller import Poller
 from engine.programs import Programs
 from engine.registry import Registry
@@ -142,7 +143,7 @@ class Children:
     ) -> Any:
         began()
         if self._rng.random() < 0.02:
-            raise execute.ChildDied("It was killed.")
+            raise performance.ChildDied("It was killed.")
         result = step.type.run(step.type.config.model_validate(config), context)
         return await result if isinstance(result, Awaitable) else result
 

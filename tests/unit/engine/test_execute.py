@@ -17,9 +17,10 @@ from pydantic import BaseModel
 from celeriac import Context, Effect, Fail, Json, NodeType, Retry, Route, TryAgain, Uncertain, Wait, node
 from engine import operations as op
 from engine.errors import Unavailable
-from engine.execute import ChildDied, Executor, NoChild
+from engine.execute import Executor
 from engine.failpoints import FailpointError
 from engine.leases import Hold, Stop, _Loop
+from engine.performance import ChildDied, NoChild
 from engine.registry import Registry
 from engine.settings import Limits
 from tests.builders import document, edge, edges
@@ -1345,7 +1346,7 @@ async def test_a_long_segment_lets_the_loop_go_round(at: Theatre, stage: Stage) 
 
 
 def test_what_is_drawn_is_the_same_on_every_replay_and_different_everywhere_else() -> None:
-    from engine.execute import Draws
+    from engine.performance import Draws
 
     one = Draws(b"k", "name", NOW)
     assert one.draw(1) == Draws(b"k", "name", NOW + 5).draw(1)
