@@ -21,8 +21,9 @@ from engine.programs import Step
 class NodeFailed(Exception):
     """A node of a chunk failed for one item."""
 
-    def __init__(self, error: NodeError) -> None:
+    def __init__(self, node: str, error: NodeError) -> None:
         super().__init__(error.message)
+        self.node = node
         self.error = error
 
 
@@ -41,9 +42,9 @@ async def run_chunk(services: Services, run: Run, hi: int) -> None:
         item = items[index - first] if isinstance(items, list) else None
         try:
             values.append(await _perform_item(services, run, item_of(parent, index), item))
-        except (ExpressionError, Fail, NodeFailed) as error:
+        except NodeFailed as failed:
             values.append(None)
-            errors[str(index)] = error_of(error).to_json()
+            errors[str(index)] = {"node": failed.node, **failed.error.to_json()}
     limits = at.settings.limits
     # Each fits by itself; whether all of them fit in one output is the map's question.
     payload, blob = place(encode(values, limits.output_bytes * len(values)), limits.blob_from_bytes)
@@ -77,7 +78,7 @@ async def _perform_item(services: Services, run: Run, item: str, value: Json) ->
         name = f"{work.facts.execution}\x1f{node.id}\x1f{item}"
         scope = Scope(run.values, Draws(at.secret, name, work.ready_at))
         if node.ends:
-            return result_of(run, step, scope)
+            return _came_to(services, run, step, scope)
         context = NodeContext(
             work.facts.execution,
             node.id,
@@ -95,7 +96,7 @@ async def _perform_item(services: Services, run: Run, item: str, value: Json) ->
             encode(result, at.settings.limits.output_bytes)
         except Exception as error:
             if node.on_error.action != "continue":
-                raise NodeFailed(error_of(error)) from error
+                raise NodeFailed(node.id, error_of(error)) from error
             run.nodes[node.id] = {"output": node.on_error.default, "error": error_of(error).to_json()}
         else:
             run.nodes[node.id] = {"output": result}
@@ -103,6 +104,16 @@ async def _perform_item(services: Services, run: Run, item: str, value: Json) ->
         keep_lines(run, context, at.clock.now())
     message = f"The segment {work.segment.id} has no end."
     raise AssertionError(message)
+
+
+def _came_to(services: Services, run: Run, step: Step, scope: Scope) -> Json:
+    """Return what an item of a chunk comes to."""
+    try:
+        result = result_of(run, step, scope)
+        encode(result, services.settings.limits.output_bytes)
+    except (ExpressionError, Fail) as error:
+        raise NodeFailed(step.node.id, error_of(error)) from error
+    return result
 
 
 async def _compute(services: Services, run: Run, step: Step, context: NodeContext, scope: Scope) -> Any:

@@ -173,7 +173,9 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     segments = [
         SegmentState(*fields)
         for fields in connection.run(
-            "SELECT segment, item, status, head, exits, due FROM segment WHERE execution_id = ?", (name,)
+            "SELECT segment, item, status, head, exits, due, hi FROM segment WHERE execution_id = ? "
+            "ORDER BY segment, length(item), item",
+            (name,),
         )
     ]
     journal = [

@@ -874,6 +874,232 @@ def test_a_word_on_what_is_certain_is_refused(bench: Workbench, running: str) ->
     assert bench.journal(running, "node") == []
 
 
+# spread, arrivals and close
+
+
+def fan(count: int = 3, window: int = 9, tolerate: int = 0, size: int = 1, **more: Any) -> str:
+    return Fan(1, 0, count, size, window, tolerate, **more).to_text()
+
+
+def spread(execution: str, epoch: int = 0, **more: Any) -> op.Spread:
+    return op.Spread(**held(execution, 0, epoch), owner=OWNER, lease=LEASE, **more)
+
+
+def at_item(operation: Any, item: str) -> Any:
+    return replace(operation, item=item)
+
+
+def counted(bench: Workbench, execution: str) -> Fan:
+    return Fan.from_text(bench.segment(execution, 0, "fan")[0])
+
+
+def items(bench: Workbench, execution: str) -> list[tuple[int, str, str]]:
+    """The rows inside."""
+    return bench.query(
+        "SELECT segment, item, status FROM segment WHERE execution_id = ? AND item <> '' ORDER BY 1, 2",
+        execution,
+    )
+
+
+@pytest.fixture
+def spreading(bench: Workbench) -> str:
+    """A map of chunks, three items of which are under way."""
+    name = bench.start(bench.push(CHUNKS))
+    assert bench.ask(spread(name, fan=fan())) is not None
+    return name
+
+
+def test_a_container_rests_while_what_it_opened_is_ready(bench: Workbench, spreading: str) -> None:
+    assert bench.segment(spreading, 0, "status", "due", "owner") == ("waiting", None, None)
+    assert items(bench, spreading) == [(2, each, "ready") for each in "012"]
+    assert (counted(bench, spreading).pending, counted(bench, spreading).opened) == (3, 3)
+    assert bench.query("SELECT status, open FROM execution") == [("running", 3)]
+
+
+def test_what_was_opened_is_handed_over_or_to_be_sent(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    settled = bench.ask(spread(name, fan=fan(size=2), inline=1))
+    ((segment, item, claimed),) = settled.successors
+    assert (segment, item, claimed.hi, claimed.epoch) == (2, "0", 1, 0)
+    assert settled.ready == ((2, "2", "default"),)
+    assert bench.query("SELECT item, hi FROM segment WHERE segment = 2 ORDER BY 1") == [("0", 1), ("2", 2)]
+
+
+def test_losses_before_a_container_has_opened_something_count_no_more(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.connection.run("UPDATE segment SET deliveries = 2")
+    bench.ask(spread(name, fan=fan()))
+    assert bench.segment(name, 0, "deliveries") == (0,)
+
+
+def test_nobody_opens_what_he_does_not_hold(bench: Workbench, spreading: str) -> None:
+    assert bench.ask(spread(spreading, fan=fan())) is None
+    assert bench.ask(spread(spreading, epoch=7, fan=fan())) is None
+
+
+def test_each_arrival_opens_the_next_and_the_last_makes_the_container_ready(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(window=1)))
+    for index in (0, 1):
+        settled = bench.ask(at_item(settle(name, 2, taken=""), str(index)))
+        assert settled.ready == ((2, str(index + 1), "default"),)
+        assert bench.segment(name, 0, "status") == ("waiting",)
+    settled = bench.ask(at_item(settle(name, 2, taken=""), "2"))
+    assert settled.ready == ((0, "", "default"),)
+    assert bench.segment(name, 0, "status", "epoch") == ("ready", 1)
+    assert bench.events(name)[-1][:2] == ["segment.ready", 0]
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+def test_the_last_arrival_may_hand_the_container_over_with_its_count(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(count=1)))
+    settled = bench.ask(at_item(settle(name, 2, taken="", inline=1), "0"))
+    ((segment, item, claimed),) = settled.successors
+    assert (segment, item, claimed.epoch) == (0, "", 1)
+    assert Fan.from_text(claimed.fan).over
+
+
+def test_arrivals_of_one_batch_are_counted_together(bench: Workbench, spreading: str) -> None:
+    answers = bench.step(*(at_item(settle(spreading, 2, taken=""), each) for each in "012"))
+    assert [each.ready for each in answers] == [(), (), ((0, "", "default"),)]
+    assert (counted(bench, spreading).ended, counted(bench, spreading).pending) == (3, 0)
+
+
+def test_a_chunk_says_how_many_of_its_items_failed(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(size=2, tolerate=1)))
+    bench.ask(at_item(settle(name, 2, taken="", failures=1), "0"))
+    assert (counted(bench, name).failed, counted(bench, name).closed) == (1, False)
+    bench.ask(at_item(settle(name, 2, taken="", failures=1), "2"))
+    assert (counted(bench, name).failed, counted(bench, name).closed) == (2, True)
+
+
+def test_a_failure_that_is_not_tolerated_stops_the_others_and_wakes_the_container(
+    bench: Workbench, spreading: str
+) -> None:
+    settled = bench.ask(at_item(failed(spreading, 2), "1"))
+    assert settled.ready == ((0, "", "default"),)
+    assert items(bench, spreading) == [(2, "0", "cancelled"), (2, "1", "failed"), (2, "2", "cancelled")]
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+def test_a_failure_that_is_tolerated_stops_its_own_instance_only(bench: Workbench) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2, tolerate=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    bench.ask(at_item(failed(name, 3, 1), "0"))
+    assert items(bench, name) == [
+        (2, "0", "done"),
+        (2, "1", "ready"),
+        (3, "0", "failed"),
+        (4, "0", "cancelled"),
+    ]
+    assert counted(bench, name).pending == 1
+    ((error,),) = bench.query("SELECT error FROM journal WHERE node = 'm@end' AND item = '0'")
+    assert "x.broken" in error
+
+
+def test_of_two_failures_of_one_instance_the_first_is_counted_and_kept(bench: Workbench) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2, tolerate=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    second = replace(failed(name, 3, 1), error='{"code":"x.second","message":"Too."}')
+    answers = bench.step(at_item(failed(name, 4), "0"), at_item(second, "0"))
+    assert answers[1] == op.Settled()
+    assert counted(bench, name).failed == 1
+    ((error,),) = bench.query("SELECT error FROM journal WHERE node = 'm@end'")
+    assert "x.broken" in error
+
+
+def test_what_runs_in_a_stopped_instance_is_told_so_and_ends_with_whatever_it_says(bench: Workbench) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    bench.ask(at_item(failed(name, 4), "0"))
+    renewed = bench.ask(op.Renew(name, ((3, "0", 1),), NOW, NOW))
+    assert (renewed.stopping, renewed.cancelling) == (frozenset({(3, "0")}), False)
+    assert bench.ask(at_item(op.Record(**held(name, 3, 1)), "0")) is op.Recorded.STOPPING
+    assert bench.query("SELECT open FROM execution") == [(2,)]
+    assert bench.ask(at_item(settle(name, 3, 1), "0")) == op.Settled()
+    assert (3, "0", "cancelled") in items(bench, name)
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+@pytest.mark.parametrize(
+    "let_go",
+    [
+        lambda name: at_item(op.Suspend(**held(name, 3, 1), due=NOW + 5), "0"),
+        lambda name: at_item(op.Doubt(**held(name, 3, 1)), "0"),
+        lambda name: at_item(op.Release(**held(name, 3, 1)), "0"),
+        lambda name: op.Lose(name, ((3, "0", 1),), NOW, "dead", 3),
+    ],
+)
+def test_what_was_told_to_stop_is_over_when_it_is_let_go(
+    bench: Workbench, let_go: Callable[[str], op.Operation]
+) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    bench.ask(at_item(failed(name, 4), "0"))
+    bench.ask(let_go(name))
+    assert (3, "0", "cancelled") in items(bench, name)
+    assert bench.query("SELECT open FROM execution") == [(1,)]
+
+
+def test_whoever_waits_on_after_more_has_arrived_looks_again(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(watch=True)))
+    bench.ask(at_item(settle(name, 2, taken=""), "0"))
+    bench.ask(at_item(settle(name, 2, taken=""), "1"))
+    again = bench.ask(replace(spread(name, ended=1), epoch=1, pure=True))
+    assert again.ready == ((0, "", "default"),)
+    assert bench.segment(name, 0, "status", "epoch") == ("ready", 2)
+    rests = bench.ask(replace(spread(name, ended=2, due=NOW + 7), epoch=2, pure=True))
+    assert rests.ready == ()
+    assert bench.segment(name, 0, "status", "due") == ("waiting", NOW + 7)
+
+
+def test_a_container_that_goes_on_without_the_rest_stops_it(bench: Workbench, spreading: str) -> None:
+    bench.ask(at_item(settle(spreading, 2, taken=""), "0"))
+    bench.connection.run("UPDATE segment SET status = 'ready', epoch = 1 WHERE segment = 0")
+    bench.connection.run("UPDATE execution SET open = open + 1")
+    close = replace(op.Close(**held(spreading)), epoch=1)
+    assert bench.ask(close)
+    assert items(bench, spreading) == [(2, "0", "done"), (2, "1", "cancelled"), (2, "2", "cancelled")]
+    assert (counted(bench, spreading).closed, counted(bench, spreading).cut) == (True, True)
+    assert bench.query("SELECT open FROM execution") == [(1,)]
+    assert bench.ask(close)
+    assert not bench.ask(replace(close, epoch=0))
+
+
+def test_what_comes_after_the_close_arrives_nowhere(bench: Workbench, spreading: str) -> None:
+    bench.ask(at_item(failed(spreading, 2), "1"))
+    assert bench.ask(at_item(settle(spreading, 2, taken=""), "0")) is None
+    assert counted(bench, spreading).ended == 1
+
+
+def test_a_container_of_a_cancelled_execution_does_not_open_anything(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(claim(name))
+    bench.ask(op.Cancel(name, NOW))
+    assert bench.ask(replace(spread(name, fan=fan()), epoch=1, pure=False)) == op.Settled()
+    assert (items(bench, name), bench.status(name)) == ([], "cancelled")
+
+
+def test_a_claim_tells_where_a_container_and_a_chunk_stand(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(count=2, size=2)))
+    claimed = bench.ask(at_item(claim(name, 2), "0"))
+    assert (claimed.hi, claimed.fan) == (1, None)
+    bench.ask(replace(settle(name, 2, 1, taken=""), item="0"))
+    assert Fan.from_text(bench.ask(claim(name)).fan).over
+
+
 # The whole, by chance
 
 

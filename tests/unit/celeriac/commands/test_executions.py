@@ -71,3 +71,9 @@ def test_a_node_that_never_began_has_no_times() -> None:
         "-",
         "-",
     ]
+
+
+def test_a_node_of_many_items_says_how_many_there_are_and_what_became_of_them() -> None:
+    row = {**run("sq", "failed"), "items": {"succeeded": 997, "failed": 3}}
+    assert "sq  1,000 items, 3 failed" in executions._timeline(body("failed"), [row], 9)
+    assert "sq  1 item " in executions._timeline(body("succeeded"), [{**row, "items": {"succeeded": 1}}], 9)
