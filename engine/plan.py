@@ -196,6 +196,14 @@ class Plan:
         return found
 
     @cached_property
+    def owned(self) -> dict[str, tuple[Region, ...]]:
+        """For each container its regions, in their order."""
+        found: dict[str, tuple[Region, ...]] = {}
+        for region in self.regions[1:]:
+            found[region.owner] = (*found.get(region.owner, ()), region)
+        return found
+
+    @cached_property
     def inside(self) -> dict[str, tuple[int, int]]:
         """For each container the range of segments that all its regions take up."""
         found: dict[str, tuple[int, int]] = {}

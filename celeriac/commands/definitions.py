@@ -15,7 +15,7 @@ from celeriac.commands.terminal import REFUSED, AsJson, answering, paint, proble
 if TYPE_CHECKING:
     from celeriac import Json
     from engine.checking.problems import Problem
-    from engine.plan import Plan
+    from engine.plan import Plan, Region
     from engine.registry import Registry
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definitions, as JSON.")]
@@ -144,6 +144,9 @@ def _tree(signature: Mapping[str, Any], indent: str) -> Iterator[str]:
         else:
             shown = signature.get("show", {})
             nodes = ", ".join(shown.get("nodes", ()))
+            if "region" in shown:
+                yield f"{indent}inside {shown['region']}:"
+                indent += "  "
             yield f"{indent}segment {shown.get('segment')} [{options.get('queue')}]: {nodes}"
     elif kind == "celeriac.join":
         yield f"{indent}join"
@@ -152,17 +155,29 @@ def _tree(signature: Mapping[str, Any], indent: str) -> Iterator[str]:
         yield f"{indent}  then"
         yield from _tree(kwargs.get("body") or {}, indent + "    ")
     else:
+        tasks = kwargs.get("tasks", ())
+        region = tasks[0].get("show", {}).get("region") if kind == "chain" else None
+        if region is not None:
+            yield f"{indent}inside {region}:"
+            tasks = [_without_region(tasks[0]), *tasks[1:]]
+            indent += "  "
         yield f"{indent}{kind}"
-        for each in kwargs.get("tasks", ()):
+        for each in tasks:
             yield from _tree(each, indent + "  ")
 
 
+def _without_region(signature: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: value for name, value in signature["show"].items() if name != "region"}
+    return {**signature, "show": shown}
+
+
 def _mermaid(plan: Plan) -> Iterator[str]:
-    """Yield a plan as a Mermaid flow chart: one box a segment, one arrow an exit."""
+    """Yield a plan as a Mermaid flow chart: one box a segment, one frame a region, one arrow an exit."""
     yield "flowchart TD"
-    for segment in plan.segments:
-        nodes = "<br/>".join(node.id for node in segment.nodes)
-        yield f'  s{segment.id}["{nodes}"]'
+    yield from _boxes(plan, plan.regions[0], "  ")
+    for region in plan.regions[1:]:
+        label = "" if region.kind == "body" else f"|{region.kind}|"
+        yield f"  s{plan.owner_of(region)} -.->{label} s{region.first}"
     for segment in plan.segments:
         for exit_ in segment.exits:
             label = (
@@ -171,3 +186,16 @@ def _mermaid(plan: Plan) -> Iterator[str]:
             if exit_.when is not None:
                 label = f"{label} when".strip()
             yield f"  s{segment.id} -->{f'|{label}|' if label else ''} s{exit_.target}"
+
+
+def _boxes(plan: Plan, region: Region, indent: str) -> Iterator[str]:
+    """Yield the segments of a region and, each in a frame of its own, the regions inside it."""
+    for segment in plan.segments[region.first : region.beyond]:
+        if segment.region == region.id:
+            nodes = "<br/>".join(node.id for node in segment.nodes)
+            yield f'{indent}s{segment.id}["{nodes}"]'
+    for inner in plan.regions[1:]:
+        if inner.parent == region.id:
+            yield f'{indent}subgraph r{inner.id}["{inner.name}"]'
+            yield from _boxes(plan, inner, indent + "  ")
+            yield f"{indent}end"
