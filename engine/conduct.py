@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import NoReturn
 
 from celeriac import Fail, Json
 from engine import operations as op
-from engine.containers import SLICE, Done, Open, Outcome, Stay, decide
+from engine.containers import SLICE, Done, Open, Outcome, Overdue, Stay, decide
 from engine.encoding import encode, place
 from engine.expressions import ExpressionError
 from engine.fans import Fan
 from engine.performance import Ended, Lost, Run, Services, Spread, scope_of
-from engine.plan import Container, Plan, item_of
+from engine.plan import Container, Plan, Region, item_of
 from engine.programs import Step
 from engine.snapshots import (
     items_of,
@@ -71,6 +72,8 @@ class Conductor:
             raise
         if isinstance(action, Open):
             await self._open(run, plan, action)
+        if isinstance(action, Overdue):
+            await self._fail_body(run, plan.regions[container.body], action.error)
         if isinstance(action, Stay):
             await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
         await self._close(run, fan)
@@ -128,6 +131,15 @@ class Conductor:
         if fan is not None and not fan.over:
             await self._hand_in(op.Close(**run.held(self._services.clock.now())))
             run.entries, run.events, run.blobs, run.pack = [], [], [], []
+
+    async def _fail_body(self, run: Run, region: Region, error: dict[str, Json]) -> NoReturn:
+        """End the body of a scope with a failure, and look again in a moment, when what ran in it has let go."""
+        now = self._services.clock.now()
+        end = op.Entry(region.end, "failed", error=json.dumps(error), started_at=now, ended_at=now)
+        run.entries.append(dataclasses.replace(end, item=item_of(run.work.item, 0)))
+        await self._close(run, run.work.fan)
+        await self._hand_in(op.Suspend(**run.held(now), due=now + _MOMENT, head=run.head))
+        raise Ended
 
     async def _until_stopped(self, run: Run, step: Step) -> None:
         """Rest a moment while something inside a container, told to stop, still runs: what it does may have to be undone."""

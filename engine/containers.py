@@ -77,7 +77,14 @@ class Gather:
     """The container succeeded with the list of what all instances of its body came to."""
 
 
-Action = Open | Stay | Done | Gather
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The body of a scope is to be stopped, and has failed. What follows a failure follows when nothing of it runs any more."""
+
+    error: dict[str, Json]
+
+
+Action = Open | Stay | Done | Gather | Overdue
 
 
 def decide(
@@ -98,8 +105,11 @@ def decide(
     """
     late = fan is not None and fan.deadline is not None and now >= fan.deadline
     if fan is not None and late and (fan.cut or not fan.over):
-        message = f"The scope took longer than {container.timeout:g} s."
-        raise Fail(TIMED_OUT, message)
+        message = f"It took longer than {container.timeout:g} s."
+        if container.each is not None or container.loop is not None:
+            raise Fail(TIMED_OUT, message)
+        if container.body not in outcomes:
+            return Overdue({"code": TIMED_OUT, "message": message})
     deadline = None if container.timeout is None else now + round(container.timeout * 1000)
     if container.each is not None:
         map_ = _Map(container, container.each, ask)

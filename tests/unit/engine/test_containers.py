@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from celeriac import Fail, Json
-from engine.containers import CHUNK, Action, Done, Gather, Open, Outcome, Stay, catches, decide
+from engine.containers import CHUNK, Action, Done, Gather, Open, Outcome, Overdue, Stay, catches, decide
 from engine.definition import ForEach, Loop
 from engine.fans import Fan
 from engine.plan import Catch, Container
@@ -358,19 +359,37 @@ def test_a_deadline_begins_with_the_body_and_holds_for_that() -> None:
     assert opened(following).fan.deadline == 2_000
 
 
-def test_what_has_not_ended_by_its_deadline_fails() -> None:
-    assert decided(TIMED, going(1, 0, deadline=3_500), now=3_499) == Stay(0)
-    with pytest.raises(Fail) as raised:
-        decided(TIMED, going(1, 0, deadline=3_500), now=3_500)
-    assert raised.value.code == "node.timeout"
-    assert "2.5 s" in raised.value.message
+LATE = going(1, 0, deadline=3_500)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"each": ForEach("xs")}, {"loop": Loop("x", until=False)}], ids=["map", "loop"]
+)
+def test_a_repetition_that_has_not_ended_by_its_deadline_fails(rule: dict[str, Any]) -> None:
+    repeated = Container(BODY, timeout=2.5, **rule)
+    assert decided(repeated, LATE, now=3_499) == Stay(0)
+    for fan in (
+        LATE,
+        going(1, 0, deadline=3_500, closed=True),
+    ):  # the second time after its holder died over it
+        with pytest.raises(Fail) as raised:
+            decided(repeated, fan, now=3_500)
+        assert (raised.value.code, raised.value.message) == ("node.timeout", "It took longer than 2.5 s.")
+
+
+def test_the_body_of_a_scope_that_has_not_ended_by_its_deadline_is_stopped_and_has_failed() -> None:
+    assert decided(TIMED, LATE, now=3_499) == Stay(0)
+    stop = decided(TIMED, LATE, now=3_500)
+    assert stop == Overdue({"code": "node.timeout", "message": "It took longer than 2.5 s."})
+
+
+def test_what_follows_a_failure_follows_a_deadline_too() -> None:
+    scope = replace(FULL, timeout=2.5)
+    closed = going(1, 0, deadline=3_500, closed=True)
+    action = opened(decided(scope, closed, {BODY: [bad(0, "node.timeout")]}, now=4_000, undone=(UNDO,)))
+    assert action.fan.region == UNDO
+    assert action.fan.deadline is None
 
 
 def test_what_has_ended_before_it_was_looked_at_has_ended() -> None:
     assert decided(TIMED, over(1, deadline=3_500), {BODY: [good(0, 1)]}, now=9_000) == Done(1)
-
-
-def test_one_that_was_about_to_fail_by_its_deadline_when_its_holder_died_does_so_again() -> None:
-    with pytest.raises(Fail) as raised:
-        decided(TIMED, going(1, 0, deadline=3_500, closed=True), now=4_000)
-    assert raised.value.code == "node.timeout"

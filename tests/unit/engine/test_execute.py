@@ -1954,8 +1954,23 @@ async def test_a_scope_has_its_time(at: Theatre, stage: Stage) -> None:
     await at.tick(1)
     assert at.status(name) == "waiting"
     await at.tick(1)
+    await at.tick(1)
     assert (at.status(name), at.error(name)["code"]) == ("failed", "node.timeout")
     assert at.query("SELECT status FROM segment WHERE item <> ''") == [("cancelled",)]
+
+
+async def test_a_scope_that_took_too_long_is_undone_caught_and_followed_by_its_end(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("b", Wait(NOW + 60_000))
+    undo = {"type": "keyed", "compensate": {"type": "keyed"}}
+    catch = [{"on": ["node.timeout"], "body": handled({"type": "pure"})}]
+    last = {"nodes": [vertex("z", "pure")], "edges": []}
+    name = await at.run(scoped(undo, "waits", timeout=2, catch=catch, **{"finally": last}))
+    for _ in range(3):
+        await at.tick(1)
+    assert at.output(name) == {"s": {"by": "x"}}
+    assert stage.calls == ["a", "b", "a@undo", "x", "z"]
 
 
 async def test_of_two_failures_of_one_instance_the_first_counts(at: Theatre, stage: Stage) -> None:
