@@ -233,13 +233,13 @@ def ended(item: str, output: str = "1", **more: Any) -> op.Entry:
     return op.Entry("m@end", more.pop("status", "succeeded"), output=op.Payload(output), item=item, **more)
 
 
-def outcomes_of(bench: Workbench, execution: str, item: str = "", *, everything: bool = True) -> list[Any]:
+def outcomes_of(bench: Workbench, execution: str, item: str = "", latest: int | None = None) -> list[Any]:
     plan = bench.programs.plan(
         bench.query("SELECT version_id FROM execution WHERE id = ?", execution)[0][0], bench.connection
     )
     container = plan.nodes["m"].container
     assert container is not None
-    found = read_outcomes(bench.connection, plan, execution, item, container, everything=everything)
+    found = read_outcomes(bench.connection, plan, execution, item, container, latest)
     return [(each.index, each.value, each.error) for each in found.get(container.body, [])]
 
 
@@ -267,7 +267,7 @@ def test_outcomes_of_another_instance_are_not_ones_own(bench: Workbench) -> None
 def test_of_a_loop_the_last_outcome_is_enough(bench: Workbench) -> None:
     name = bench.start(bench.push(document([node("m", loop={"while": "true"})])))
     journaled(bench, name, *(ended(str(each), str(each)) for each in range(11)))
-    assert outcomes_of(bench, name, everything=False) == [(10, 10, None)]
+    assert outcomes_of(bench, name, latest=10) == [(10, 10, None)]
     assert len(outcomes_of(bench, name)) == 11
 
 
