@@ -31,7 +31,7 @@ class Past:
 
 @dataclass(slots=True)
 class Facts:
-    """What holds for a whole execution."""
+    """What holds for a whole execution. `caller` is the segment that waits for its end."""
 
     execution: str
     program: Program
@@ -41,6 +41,8 @@ class Facts:
     created_at: int
     payload: Json
     trigger: dict[str, Json]
+    depth: int = 0
+    caller: tuple[str, int, str] | None = None
 
 
 @dataclass(slots=True)
@@ -78,7 +80,9 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
             continue
         program = programs.get(row[10], connection)
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
-        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, json.loads(row[16]))
+        caller = None if row[23] else (row[24], row[25], row[26])
+        trigger = json.loads(row[16])
+        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller)
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         found.append(

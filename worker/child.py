@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-from celeriac import Fail, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Fail, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
@@ -56,6 +57,8 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         return {"lines": context.lines, "ports": list(result.ports), "value": result.value}
     if isinstance(result, Wait):
         return {"lines": context.lines, "until": result.until, "value": result.value}
+    if isinstance(result, Call):
+        return {"lines": context.lines, "call": dataclasses.asdict(result)}
     return {"lines": context.lines, "value": result}
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac import Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.execute import ChildDied, NoChild, NodeTimeout
 from engine.programs import Step
@@ -197,6 +197,8 @@ def _result(reply: dict[str, Any]) -> Any:
             raise _raised(**error)
         case {"until": until, "value": value}:
             return Wait(until, value)
+        case {"call": call}:
+            return Call(**call)
         case {"ports": ports, "value": value}:
             return Route(tuple(ports), value)
     return reply["value"]

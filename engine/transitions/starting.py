@@ -88,4 +88,6 @@ def _execution_row(each: op.Start) -> tuple[Any, ...]:
         each.now,
         each.deadline,
         each.reply_to,
+        each.depth,
+        int(not each.awaited),
     )
