@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine import operations as op
-from engine.settings import Limits
+from engine import queries
 from tests.builders import document, edges, node
 from tests.workbench import Workbench
 
@@ -56,9 +56,15 @@ async def test_a_call_rests_until_its_child_has_ended_and_takes_over_its_result(
     assert (bench.status(execution), bench.output(execution)) == ("succeeded", 42)
     (child,) = children(bench, execution)
     assert bench.query("SELECT depth, told, trigger_event FROM execution WHERE id = ?", child) == [
-        (1, 1, f'{{"type": "call", "id": "trigger", "parent": {{"execution": "{execution}", "node": "ask"}}}}')
+        (
+            1,
+            1,
+            f'{{"type": "call", "id": "trigger", "parent": {{"execution": "{execution}", "node": "ask"}}}}',
+        )
     ]
-    assert ["node.called", "ask", bench.clock.ms, {"execution": child, "attempt": 1}] in bench.events(execution)
+    assert ["node.called", "ask", bench.clock.ms, {"execution": child, "attempt": 1}] in bench.events(
+        execution
+    )
 
 
 async def test_a_caller_that_is_not_told_is_told_by_a_poller(bench: Workbench) -> None:
@@ -80,3 +86,295 @@ async def test_a_caller_that_is_not_told_is_told_by_a_poller(bench: Workbench) -
         "message": f"The called execution {child} was cancelled.",
         "details": {"execution": child, "status": "cancelled"},
     }
+
+
+async def test_each_try_calls_a_child_of_its_own(bench: Workbench) -> None:
+    bench.push(FAILING)
+    retry = {"max_attempts": 2, "delay": 1, "jitter": 0}
+    execution = bench.start(bench.push(calling(target="failing", retry=retry)), {"n": 1})
+    await bench.carry()
+    assert bench.segment(execution, 0, "status", "tries") == ("backing_off", 1)
+    bench.clock.move(2)
+    bench.poller().tick()
+    await bench.carry()
+    assert bench.status(execution) == "failed"
+    first, second = children(bench, execution)
+    error = bench.error(execution)
+    assert error["code"] == "workflow.failed_child"
+    assert error["message"] == f"The called execution {second} failed: Closed."
+    assert error["details"]["error"] == {"node": "bad", "code": "shop.closed", "message": "Closed."}
+    keys = bench.query(
+        "SELECT idempotency_key FROM execution WHERE parent_execution = ? ORDER BY id", execution
+    )
+    assert keys == [(f"call:{execution}:ask::{each}",) for each in (1, 2)]
+    assert [told(bench, each) for each in (first, second)] == [1, 1]
+
+
+async def test_the_failure_of_a_child_is_data_where_its_author_says_so(bench: Workbench) -> None:
+    bench.push(FAILING)
+    execution = bench.start(bench.push(calling(target="failing", on_error={"default": 7})), {"n": 1})
+    await bench.carry()
+    assert (bench.status(execution), bench.output(execution)) == ("succeeded", 7)
+
+
+async def test_a_call_that_takes_too_long_fails_and_stops_its_child(bench: Workbench) -> None:
+    bench.push(WAITING)
+    execution = bench.start(bench.push(calling(target="waiting", timeout="10s")), {"n": 1})
+    await bench.carry()
+    bench.clock.move(11)
+    bench.poller().tick()
+    await bench.carry()
+    assert (bench.status(execution), bench.error(execution)["code"]) == ("failed", "node.timeout")
+    (child,) = children(bench, execution)
+    assert bench.status(child) == "cancelled"
+
+
+async def test_a_start_that_nobody_waits_for_lives_by_itself(bench: Workbench) -> None:
+    bench.push(WAITING)
+    execution = bench.start(bench.push(calling(target="waiting", config={"wait": False})), {"n": 1})
+    await bench.carry()
+    (child,) = children(bench, execution)
+    assert (bench.status(execution), bench.output(execution)) == ("succeeded", {"execution": child})
+    assert (bench.status(child), told(bench, child)) == ("waiting", 1)
+    bench.poller().tick()
+    assert bench.status(child) == "waiting"
+
+
+async def test_a_key_starts_nothing_a_second_time(bench: Workbench) -> None:
+    bench.push(DOUBLE)
+    active = bench.push(calling(config={"wait": False, "key": "order-{{ key }}"}))
+    payloads: list[Any] = [{"n": 1, "key": 1}, {"n": 1, "key": 1}, {"n": 1, "key": 2}, {"n": 2, "key": 1}]
+    executions = [bench.start(active, each) for each in payloads]
+    await bench.carry()
+    first, again, other = (bench.output(each) for each in executions[:3])
+    assert first == again != other
+    assert bench.error(executions[3])["code"] == "request.idempotency_key_reused"
+
+
+@pytest.mark.parametrize(
+    ("config", "payload", "code"),
+    [
+        ({"workflow": "nowhere"}, {"n": 1}, "workflow.unknown"),
+        ({"version": 7}, {"n": 1}, "workflow.unknown"),
+        ({"workflow": "off"}, {"n": 1}, "workflow.disabled"),
+        ({}, {"n": "one"}, "input.invalid"),
+        ({"key": "k"}, {"n": 1}, "node.config_invalid"),
+    ],
+)
+async def test_what_cannot_be_called_fails_the_node(
+    bench: Workbench, config: dict[str, Any], payload: Any, code: str
+) -> None:
+    bench.push(DOUBLE)
+    bench.push({**DOUBLE, "name": "off", "enabled": False})
+    execution = bench.start(bench.push(calling(config=config)), payload)
+    await bench.carry()
+    assert (bench.status(execution), bench.error(execution)["code"]) == ("failed", code)
+    assert children(bench, execution) == []
+
+
+async def test_a_call_may_name_a_version(bench: Workbench) -> None:
+    bench.push(DOUBLE)
+    active = bench.push(calling(config={"version": 1}))
+    newer = document([node("same")], name="double")
+    bench.push(newer)
+    execution = bench.start(active, {"n": 4})
+    await bench.carry()
+    assert bench.output(execution) == 8
+
+
+COUNTDOWN = document(
+    [
+        node("more", "if", {"condition": "n > 0"}),
+        node("down", "workflow", {"workflow": "self", "input": {"n": "{{ n - 1 }}"}}),
+    ],
+    [{"from": "more", "to": "down", "port": "true"}],
+    name="countdown",
+    outputs="{{ n + (nodes.down.output | default(0)) }}",
+)
+
+
+async def test_a_workflow_calls_itself_eight_deep_and_no_deeper(bench: Workbench) -> None:
+    active = bench.push(COUNTDOWN)
+    execution = bench.start(active, {"n": 8})
+    await bench.carry()
+    assert (bench.status(execution), bench.output(execution)) == ("succeeded", 36)
+    assert bench.query("SELECT max(depth) FROM execution") == [(8,)]
+    deeper = bench.start(active, {"n": 9})
+    await bench.carry()
+    assert bench.status(deeper) == "failed"
+    error = bench.error(deeper)
+    while "error" in error.get("details", {}):
+        error = error["details"]["error"]
+    assert (error["code"], error["details"]) == ("workflow.too_deep", {"limit": 8})
+
+
+async def test_who_calls_itself_stays_in_its_version(bench: Workbench) -> None:
+    active = bench.push(COUNTDOWN)
+    execution = bench.start(active, {"n": 2})
+    bench.push(document([node("other")], name="countdown"))
+    await bench.carry()
+    assert bench.output(execution) == 3
+
+
+INSIDE = {
+    "inputs": {"type": "object", "required": ["n"]},
+    "nodes": [node("twice", "transform", {"expression": "n * 2"})],
+    "outputs": "{{ nodes.twice.output }}",
+}
+
+
+async def test_a_definition_may_be_written_in_the_call(bench: Workbench) -> None:
+    nested = {"nodes": [node("deeper", "workflow", {"definition": INSIDE, "input": {"n": "{{ n + 1 }}"}})]}
+    body = document(
+        [
+            node("one", "workflow", {"definition": INSIDE, "input": {"n": 1}}),
+            node(
+                "many",
+                "workflow",
+                {"definition": nested, "input": {"n": "{{ item }}"}},
+                for_each={"items": "[1, 2]"},
+            ),
+        ]
+    )
+    active = bench.push(body)
+    bench.push(body)
+    execution = bench.start(active, {})
+    bench.push(document([node("other")]))
+    await bench.carry()
+    assert bench.output(execution) == {"one": 2, "many": [{"deeper": 4}, {"deeper": 6}]}
+    shown = queries.workflows(bench.connection, 10).rows
+    assert [each["name"] for each in shown] == ["w"]
+    hidden = bench.query("SELECT name FROM workflow WHERE hidden = 1 ORDER BY id")
+    assert [each.partition("@")[2] for (each,) in hidden] == ["one", "many", "deeper"]
+
+
+def rings(depth: int) -> dict[str, Any]:
+    return document(
+        [
+            node("more", "if", {"condition": "n > 0"}),
+            node("down", "workflow", {"workflow": "self", "input": {"n": "{{ n - 1 }}"}}),
+            node("rest", "wait", {"for": "1h"}),
+        ],
+        [{"from": "more", "to": "down", "port": "true"}, {"from": "more", "to": "rest", "port": "false"}],
+        name="rings",
+    )
+
+
+async def test_what_is_called_is_stopped_with_its_caller_all_the_way_down(bench: Workbench) -> None:
+    execution = bench.start(bench.push(rings(8)), {"n": 8})
+    await bench.carry()
+    assert bench.query("SELECT status, count(*) FROM execution GROUP BY status") == [("waiting", 9)]
+    bench.ask(op.Cancel(execution, bench.clock.now(), "enough"))
+    bench.poller().tick()
+    assert bench.query("SELECT status, count(*) FROM execution GROUP BY status") == [("cancelled", 9)]
+    assert bench.query("SELECT count(*) FROM segment WHERE status = 'cancelled' AND child IS NOT NULL") == [
+        (0,)
+    ]
+    bench.clock.move(1)
+    bench.poller().tick()
+    assert bench.query("SELECT count(*) FROM execution WHERE told = 0") == [(0,)]
+
+
+async def test_what_is_called_is_stopped_when_its_caller_fails(bench: Workbench) -> None:
+    bench.push(WAITING)
+    body = document(
+        [
+            node("ask", "workflow", {"workflow": "waiting"}),
+            node("first", "wait", {"for": 1}),
+            node("bad", "fail", {"code": "a.b", "message": "No."}),
+        ],
+        edges("first->bad"),
+    )
+    execution = bench.start(bench.push(body), {})
+    await bench.carry()
+    bench.clock.move(2)
+    bench.poller().tick()
+    await bench.carry()
+    assert bench.status(execution) == "failed"
+    bench.poller().tick()
+    assert [bench.status(each) for each in children(bench, execution)] == ["cancelled"]
+
+
+async def test_what_an_instance_has_called_is_stopped_with_it(bench: Workbench) -> None:
+    bench.push(WAITING)
+    bench.push(DOUBLE)
+    inner = {
+        "nodes": [
+            node("which", "if", {"condition": "item == 1"}),
+            node("quick", "workflow", {"workflow": "double", "input": {"n": "{{ item }}"}}),
+            node("slow", "workflow", {"workflow": "waiting"}),
+        ],
+        "edges": [
+            {"from": "which", "to": "quick", "port": "true"},
+            {"from": "which", "to": "slow", "port": "false"},
+        ],
+    }
+    each = {"items": "[1, 2, 3]", "until": "done >= 1"}
+    body = document([{"id": "all", "type": "scope", "for_each": each, "body": inner}])
+    execution = bench.start(bench.push(body), {})
+    await bench.carry()
+    bench.poller().tick()
+    await bench.carry()
+    assert bench.status(execution) == "succeeded"
+    rows = bench.query("SELECT status, count(*) FROM execution WHERE depth = 1 GROUP BY status ORDER BY 1")
+    assert rows == [("cancelled", 2), ("succeeded", 1)]
+
+
+async def test_a_caller_that_is_held_goes_on_when_it_may(bench: Workbench) -> None:
+    bench.push(WAITING)
+    execution = bench.start(bench.push(calling(target="waiting")), {"n": 1})
+    await bench.carry()
+    bench.ask(op.Pause(execution, bench.clock.now()))
+    bench.clock.move(3601)
+    bench.poller().tick()
+    await bench.carry()
+    (child,) = children(bench, execution)
+    assert (bench.status(child), told(bench, child)) == ("succeeded", 1)
+    assert bench.segment(execution, 0, "status", "due") == ("ready", None)
+    bench.outlet.send(execution, bench.ask(op.Pause(execution, bench.clock.now(), resume=True)))
+    await bench.carry()
+    assert bench.status(execution) == "succeeded"
+
+
+async def test_a_call_repeated_under_its_key_waits_for_what_it_started_before(bench: Workbench) -> None:
+    """A person may have a try carried out again: what it has started stays the only thing it starts."""
+    bench.push(DOUBLE)
+    execution = bench.start(bench.push(calling()), {"n": 3})
+    await bench.carry()
+    (child,) = children(bench, execution)
+    other = bench.start(bench.push(calling("other")), {"n": 3})
+    bench.step(
+        lambda connection: connection.run(
+            "UPDATE execution SET idempotency_key = ? WHERE id = ?", (f"call:{other}:ask::1", child)
+        )
+    )
+    await bench.carry()
+    assert (bench.status(other), bench.output(other), children(bench, other)) == ("succeeded", 6, [])
+
+
+async def test_a_result_too_large_for_its_row_comes_back_whole(bench: Workbench) -> None:
+    bench.push(
+        document(
+            [node("same", "transform", {"expression": "n"})], name="double", outputs="{{ nodes.same.output }}"
+        )
+    )
+    execution = bench.start(bench.push(calling()), {"n": "x" * 100_000})
+    await bench.carry()
+    assert bench.output(execution) == "x" * 100_000
+
+
+async def test_five_hundred_children_at_once(bench: Workbench) -> None:
+    bench.push(DOUBLE)
+    ask = node(
+        "ask",
+        "workflow",
+        {"workflow": "double", "input": {"n": "{{ item }}"}},
+        for_each={"items": "range(500)"},
+    )
+    execution = bench.start(bench.push(document([ask], outputs="{{ nodes.ask.output | sum }}")), {})
+    for _ in range(5):
+        await bench.carry()
+        bench.clock.move(3)
+        bench.poller().tick()
+    assert (bench.status(execution), bench.output(execution)) == ("succeeded", 249_500)
+    assert len(children(bench, execution)) == 500
