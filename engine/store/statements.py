@@ -137,6 +137,12 @@ CALL = Batched(
         first_try_at="bigint",
     ),
 )
+RECALL = Batched(
+    "UPDATE segment SET child = r.child FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item child", segment="bigint"),
+)
+TOLD = Batched("SELECT e.id FROM {rows} JOIN execution e ON e.id = r.id WHERE e.told = 1", columns("id"))
 RETURN = Batched(
     "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "

@@ -62,11 +62,8 @@ def forsake(batch: Batch, forsaken: list[op.Forsake]) -> list[None]:
 
 def _known(batch: Batch, each: op.Call, child: str) -> bool:
     """Wait for what this very try has started before. Returns whether that has told of its end already."""
-    batch.connection.run(
-        "UPDATE segment SET child = ? WHERE execution_id = ? AND segment = ? AND item = ?",
-        (child, *key_of(each)),
-    )
-    return bool(batch.connection.run("SELECT 1 FROM execution WHERE id = ? AND told = 1", (child,)))
+    batch.connection.batch(sql.RECALL, [(*key_of(each), child)])
+    return bool(batch.connection.batch(sql.TOLD, [(child,)]))
 
 
 def _noted(each: op.Call, child: str | None) -> op.Call:
