@@ -936,6 +936,8 @@ class Executor:
     async def _take_answer(self, run: Run, step: Step, past: Past) -> None:
         """Take what a called execution came to as the outcome of the attempt that called it."""
         at, work = self._services, run.work
+        if past.epoch >= run.epoch:  # another has made the call since, and rests
+            raise _Lost
         child = str(past.output["execution"]) if isinstance(past.output, dict) else ""
         began = work.ready_at
         try:

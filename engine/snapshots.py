@@ -21,12 +21,13 @@ Reference = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A journaled node run."""
+    """A journaled node run. `epoch` is that of the holder who wrote it."""
 
     status: str
     output: Json
     error: Json
     tries: int
+    epoch: int = 0
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
         return
     rows = connection.batch(OUTPUTS, sorted(wanted))
     blobs = _blobs(connection, (row[6] for row in rows if row[6]))
-    for execution, node, item, step, status, output, blob, error, tries, _effect in rows:
+    for execution, node, item, step, status, output, blob, error, tries, epoch in rows:
         text = blobs[blob] if blob else output
         value: Any = None if text is None else json.loads(text)
         for work, region in wanted[(execution, node, item)]:
@@ -125,7 +126,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
                     _remember(work, name, "", Past("succeeded", each, None, 1))
             else:
                 failed = None if error is None else json.loads(error)
-                _remember(work, node, step, Past(status, value, failed, tries))
+                _remember(work, node, step, Past(status, value, failed, tries, epoch))
 
 
 def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:

@@ -327,7 +327,7 @@ LOAD = Batched(
     columns("execution_id segment item", segment="bigint"),
 )
 OUTPUTS = Batched(
-    "SELECT j.execution_id, j.node, j.item, j.step, j.status, j.output, j.blob, j.error, j.tries, j.effect "
+    "SELECT j.execution_id, j.node, j.item, j.step, j.status, j.output, j.blob, j.error, j.tries, j.epoch "
     "FROM {rows} JOIN journal j ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item",
     columns("execution_id node item"),
 )
