@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from tests.builders import Process, document, edges, is_ready, node, wait_until
 from tests.faults.conftest import BOUND, Site
+from tests.faults.test_failpoints import ended_or_dead
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -41,9 +43,7 @@ def test_a_caller_whose_worker_dies_is_woken_by_another(site: Site, victim: Proc
     while victim.code is None:
         execution = site.accept_silently(active)
         site.send([(execution, 0, "")], "only-calls")
-        wait_until(
-            lambda: victim.code is not None or site.client.status(execution) == "succeeded", 10, "a death"
-        )
+        wait_until(partial(ended_or_dead, site, execution, victim), 10, "a death")
     assert victim.code == -signal.SIGKILL
     assert site.client.finished(execution, BOUND + 2) == "succeeded"
     children = site.client.query("SELECT id, told FROM execution WHERE parent_execution = ?", execution)

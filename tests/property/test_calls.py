@@ -13,7 +13,6 @@ from unittest import mock
 import pytest
 
 from engine import catalog, execute, identity, ledger
-from engine import operations as op
 from engine.transitions import ending
 from tests.builders import document, edges, node
 from tests.chaos import checker

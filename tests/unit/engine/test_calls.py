@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from engine import admission, calls, execute, queries, retention, snapshots
 from engine import operations as op
-from engine import queries
+from engine.settings import Limits
 from tests.builders import document, edges, node
 from tests.workbench import Workbench
 
@@ -378,3 +380,144 @@ async def test_five_hundred_children_at_once(bench: Workbench) -> None:
         bench.poller().tick()
     assert (bench.status(execution), bench.output(execution)) == ("succeeded", 249_500)
     assert len(children(bench, execution)) == 500
+
+
+async def test_who_reads_a_call_made_since_it_looked_has_lost_and_stops_nothing(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.push(WAITING)
+    execution = bench.start(bench.push(calling(target="waiting")), {"n": 1})
+    looked = snapshots.load(bench.connection, bench.programs, [(execution, 0, "")])
+    await bench.carry()
+    snapshots.read_outputs(bench.connection, looked)
+    monkeypatch.setattr(execute, "load", lambda *_: looked)
+    await bench.executor().perform([(execution, 0, "")])
+    (child,) = children(bench, execution)
+    assert bench.query("SELECT status, cancel_at FROM execution WHERE id = ?", child) == [("waiting", None)]
+    assert bench.segment(execution, 0, "status", "epoch") == ("waiting", 0)
+
+
+async def test_a_call_that_is_late_starts_nothing(bench: Workbench) -> None:
+    """The execution was cancelled while the node was asked, or the segment has a later holder."""
+    bench.push(DOUBLE)
+    active = bench.push(calling())
+    started = admission.operation(cast("Any", bench), admission.Request(active, {"n": 1}, awaited=True))
+
+    def wish(execution: str, epoch: int, *, pure: bool) -> op.Call:
+        now = bench.clock.now()
+        fresh = dataclasses.replace(started, execution=bench.clock.mint("exec"))
+        return op.Call(
+            execution,
+            0,
+            "",
+            epoch,
+            pure,
+            now,
+            start=fresh,
+            node="ask",
+            head=1,
+            spent=0,
+            began=now,
+            first_try_at=now,
+            due=now + 1000,
+        )
+
+    first, second = (bench.start(active, {"n": 1}) for _ in range(2))
+    now = bench.clock.now()
+    claimed = bench.ask(op.Claim(first, 0, "", "w", now, now + 1000))
+    bench.ask(op.Cancel(first, now))
+    assert bench.ask(wish(first, claimed.epoch, pure=False)) == op.Called()
+    assert (bench.status(first), bench.segment(first, 0, "status", "child")) == (
+        "cancelled",
+        ("cancelled", None),
+    )
+    assert bench.ask(wish(second, 5, pure=True)) is None
+    won, lost = bench.step(wish(second, 0, pure=True), wish(second, 0, pure=True))
+    assert (won.send, lost) == (True, None)
+    assert len(bench.query("SELECT id FROM execution")) == 3
+
+
+async def test_the_word_of_an_earlier_child_wakes_nobody(bench: Workbench) -> None:
+    bench.push(WAITING)
+    execution = bench.start(bench.push(calling(target="waiting")), {"n": 1})
+    await bench.carry()
+    (child,) = children(bench, execution)
+    now = bench.clock.now()
+    assert bench.ask(op.Return(execution, 0, "", child, now)) == []
+    assert bench.ask(op.Return(execution, 0, "", "exec_unknown", now)) == []
+    other = bench.start(bench.push(WAITING), {})
+    bench.ask(op.Cancel(other, now))
+    bench.ask(op.Cancel(child, now))
+    wrong, right = op.Return(execution, 0, "", other, now), op.Return(execution, 0, "", child, now)
+    assert bench.step(right, wrong) == [[(0, "", "default")], []]
+    assert bench.ask(right) == []
+    assert bench.segment(execution, 0, "status", "epoch") == ("ready", 1)
+
+
+async def test_what_has_been_purged_is_no_answer(bench: Workbench) -> None:
+    bench.push(WAITING)
+    execution = bench.start(bench.push(calling(target="waiting")), {"n": 1})
+    await bench.carry()
+    (child,) = children(bench, execution)
+    bench.ask(op.Cancel(child, bench.clock.now()))
+    bench.outlet.send(execution, bench.ask(op.Return(execution, 0, "", child, bench.clock.now())))
+    bench.step(lambda connection: connection.run("DELETE FROM execution WHERE id = ?", (child,)))
+    await bench.carry()
+    assert bench.error(execution)["message"] == f"The called execution {child} is not there any more."
+    bench.ask(op.Forsake(execution, 0, "", child, bench.clock.now(), ""))
+
+
+async def test_what_a_call_waits_for_is_kept(bench: Workbench) -> None:
+    bench.push(DOUBLE)
+    body = document(
+        [
+            node("ask", "workflow", {"workflow": "double", "input": {"n": 1}}),
+            node("rest", "wait", {"for": "1h"}),
+        ],
+        edges("ask->rest"),
+    )
+    execution = bench.start(bench.push(body), {})
+    await bench.carry()
+    now = bench.clock.now() + 1
+    assert retention.purge(bench.database, now, now).executions == 0
+    bench.ask(op.Cancel(execution, bench.clock.now()))
+    assert retention.purge(bench.database, now, now).executions == 2
+
+
+async def test_people_see_what_a_node_has_called(bench: Workbench) -> None:
+    bench.push(WAITING)
+    execution = bench.start(bench.push(calling(target="waiting")), {"n": 1})
+    await bench.carry()
+    (child,) = children(bench, execution)
+    (ask,) = (each.to_json() for each in queries.nodes(bench.connection, execution) if each.node.id == "ask")
+    assert (ask["status"], ask["tries"], ask["called"], ask.get("until")) == ("waiting", 1, child, None)
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"), [(calls.UNTOLD, "execution_untold"), (calls.FORSAKEN, "segment_forsaken")]
+)
+def test_the_poller_looks_at_nothing_but_what_is_to_be_done(bench: Workbench, sql: str, index: str) -> None:
+    plan = bench.query(f"EXPLAIN QUERY PLAN {sql.replace('?', '1')}")
+    assert [index in row[3] for row in plan] == [True]
+
+
+async def test_a_segment_that_has_had_effects_calls_too(bench: Workbench) -> None:
+    """It holds a claim, and lets it go while it rests."""
+    bench.push(DOUBLE)
+    body = calling(effect="keyed")
+    execution = bench.start(bench.push(body), {"n": 2})
+    await bench.carry()
+    assert (bench.status(execution), bench.output(execution)) == ("succeeded", 4)
+    assert bench.leases.held() == []
+
+
+async def test_a_full_message_sends_what_it_calls(bench: Workbench, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    small = Workbench(folder, limits=Limits(inline_segments=0))
+    small.push(DOUBLE)
+    execution = small.start(small.push(calling()), {"n": 2})
+    await small.executor().perform(small.outlet.taken())
+    (child,) = children(small, execution)
+    assert small.outlet.taken() == [(child, 0, "")]
+    small.close()
