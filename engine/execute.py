@@ -903,7 +903,9 @@ class Executor:
         called: op.Called | None = await at.ledger.submit(
             op.Call(
                 **self._held(run),
-                start=start,
+                start=dataclasses.replace(
+                    start, handed=run.inline > 0 and start.queue == run.work.segment.queue
+                ),
                 node=step.node.id,
                 head=run.head,
                 spent=tries - 1,

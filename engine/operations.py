@@ -63,7 +63,10 @@ EventBody = tuple[object, ...]
 
 @value
 class Start:
-    """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before."""
+    """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before.
+
+    Who asks carries its first segment itself when it is `handed` over, so that it takes no room in a queue.
+    """
 
     execution: str
     project: str
@@ -81,6 +84,7 @@ class Start:
     parent: tuple[str, int, str] | None = None
     depth: int = 0
     awaited: bool = False
+    handed: bool = False
     base: str | None = None
     deadline: int | None = None
     reply_to: str | None = None
