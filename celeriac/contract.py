@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from celeriac.outcomes import Exit, Json, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Exit, Json, Route, TryAgain, Wait
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +103,7 @@ class Context(Protocol):
         """
 
 
-Result = Json | Route | Wait | Exit
+Result = Json | Route | Wait | Exit | Call
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Inline = Callable[[Any, Context], Result]
 Waiting = Callable[[Any, Context], Awaitable[Result]]
@@ -175,7 +175,7 @@ def node(
     - A plain `def` is called in place: for work of microseconds, without waiting. With `process=True` it runs in a
       child process that can be killed: for work that computes.
     - An `async def` is awaited among thousands of others: for work that waits.
-    - `waits` says that it may return `Wait` or `Exit`; such a node ends its segment.
+    - `waits` says that it may return `Wait`, `Call` or `Exit`; such a node ends its segment.
     - `timeout` is in seconds, for one attempt.
     """
 

@@ -44,6 +44,21 @@ class Exit:
     value: Json = None
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Start the workflow of this name or id on `input`, and succeed with its result when it has succeeded.
+
+    `workflow` "self" is the one the node stands in. Without a `version` the active one is started. Without `wait` the node
+    succeeds at once, with the id of what it started; then a `key` starts nothing a second time, whoever uses it.
+    """
+
+    workflow: str
+    input: Json = None
+    version: int | None = None
+    wait: bool = True
+    key: str | None = None
+
+
 class Fail(Exception):
     """The node failed, and knows why. `code` is stable (`area.reason`); retries and error edges select on it."""
 

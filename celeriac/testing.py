@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from celeriac.contract import Effect, NodeType
-from celeriac.outcomes import Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import Call, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 
 if TYPE_CHECKING:
     import httpx2
 
 __all__ = ["Line", "Outcome", "run_node"]
 
-Kind = Literal["output", "route", "wait", "exit", "failed", "try_again", "uncertain", "crashed"]
+Kind = Literal["output", "route", "wait", "exit", "call", "failed", "try_again", "uncertain", "crashed"]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -48,6 +48,7 @@ class Outcome:
     """What one call came to.
 
     - `output`, `route`, `wait`, `exit` succeeded: `value`, and `ports`, `until` (milliseconds since the epoch) or `scope`.
+    - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
     `steps` are the results of the sub-steps that were done, by name.
@@ -57,6 +58,7 @@ class Outcome:
     value: Json = None
     ports: tuple[str, ...] = ("out",)
     until: int | None = None
+    call: Call | None = None
     error: NodeError | None = None
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
@@ -98,6 +100,7 @@ async def run_node(
         outcome.value,
         outcome.ports,
         outcome.until,
+        outcome.call,
         outcome.error,
         tuple(context.lines),
         context.steps,
@@ -197,6 +200,10 @@ def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Exit; declare it with waits=True.")
         return Outcome("exit", _json(result.value), scope=result.scope)
+    if isinstance(result, Call):
+        if not node_type.waits:
+            raise Fail("node.wait_undeclared", "The node returns Call; declare it with waits=True.")
+        return Outcome("call", _json(result.input), call=result)
     return Outcome("output", _json(result))
 
 

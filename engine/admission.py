@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import jsonschema_rs
 
@@ -19,10 +20,14 @@ from celeriac import Fail, Json
 from engine import operations as op
 from engine import schema
 from engine.catalog import Active, trigger_event
+from engine.clock import Clock
 from engine.encoding import encode, place
 from engine.errors import Conflict, Invalid
 from engine.failpoints import failpoint
-from engine.runtime import Runtime
+from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.runtime import Runtime
 
 
 class InputInvalid(Invalid):
@@ -39,7 +44,10 @@ class KeyReused(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One wish to start a workflow. `reply_to` names a queue that is told when the execution ends."""
+    """One wish to start a workflow. `reply_to` names a queue that is told when the execution ends.
+
+    `parent` is the segment that calls it, `caller` the node there; `depth` counts the executions around it.
+    """
 
     active: Active
     payload: Json
@@ -49,6 +57,10 @@ class Request:
     priority: int = 0
     base: str | None = None
     reply_to: str | None = None
+    parent: tuple[str, int, str] | None = None
+    caller: str | None = None
+    depth: int = 0
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,19 @@ async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Acce
     return [Accepted(each.execution, each.new) for each in answers]
 
 
-def operation(runtime: Runtime, request: Request) -> op.Start:
+class Accepting(Protocol):
+    """What a start has to know of its process."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+
+    @property
+    def clock(self) -> Clock:
+        """Its clock."""
+
+
+def operation(runtime: Accepting, request: Request) -> op.Start:
     """Return the start that a request asks for. Raises `InputInvalid`."""
     active, limits = request.active, runtime.settings.limits
     check_inputs(active.inputs, request.payload)
@@ -100,16 +124,27 @@ def operation(runtime: Runtime, request: Request) -> op.Start:
         queue=active.queue,
         now=now,
         input=payload,
-        trigger=json.dumps(trigger_event(request.kind)),
+        trigger=json.dumps(_event(request)),
         blobs=(blob,) if blob else (),
         principal=request.principal,
         idempotency_key=request.idempotency_key,
         request_hash=hashlib.sha256(f"{active.workflow}\x1f{text}".encode()).hexdigest(),
         priority=request.priority,
+        parent=request.parent,
+        depth=request.depth,
+        awaited=request.awaited,
         base=request.base,
         deadline=None if active.timeout is None else now + round(active.timeout * 1000),
         reply_to=request.reply_to,
     )
+
+
+def _event(request: Request) -> dict[str, Json]:
+    """Return what the execution remembers of its start."""
+    event = trigger_event(request.kind)
+    if request.parent is not None:
+        event["parent"] = {"execution": request.parent[0], "node": request.caller}
+    return event
 
 
 def check_inputs(inputs: str | None, payload: Json) -> None:

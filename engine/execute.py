@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from celeriac import Effect, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Effect, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from engine import admission, calls, retry
 from engine import operations as op
-from engine import retry
+from engine.catalog import Versions
 from engine.chunk import run_chunk
 from engine.clock import Clock
 from engine.conduct import Conductor
@@ -32,6 +33,7 @@ from engine.fans import Fan
 from engine.leases import Hold, Stop
 from engine.outside.scrub import scrub
 from engine.performance import (
+    Called,
     ChildDied,
     Draws,
     Ended,
@@ -82,6 +84,7 @@ class Executor:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._conductor = Conductor(services)
+        self._versions = Versions()
         self._stopping = False
 
     async def perform(self, references: Sequence[Reference]) -> None:
@@ -179,6 +182,8 @@ class Executor:
                 await self._put_off(run, error)
             except Spread as opened:
                 return await self._follow(run, opened.settled, family, opened.horizon)
+            except Called as called:
+                return await self._take_up(run, called.ready, family)
             return await self._settle(run, family)
         except asyncio.CancelledError:
             if run is not None:
@@ -261,7 +266,9 @@ class Executor:
             if index % 64 == 63:
                 await asyncio.sleep(0)
             past = run.work.past.get((step.node.id, ""))
-            if past is None or not self._take_over(run, step, past):
+            if past is not None and past.status == op.CALLING and past.tries > self._spent(run):
+                await self._take_answer(run, step, past)
+            elif past is None or not self._take_over(run, step, past):
                 await self._attempt(run, step, past)
             if run.leaving is not None or (
                 run.failed is not None and not self._failure_is_data(run, step, run.failed)
@@ -273,6 +280,11 @@ class Executor:
                     run.head = len(steps) - 1
                     await self._attempt(run, steps[-1], None)
                 return
+
+    @staticmethod
+    def _spent(run: Run) -> int:
+        """Return how many attempts at the node that is looked at have come to nothing."""
+        return run.work.tries if run.head == run.work.head else 0
 
     def _take_over(self, run: Run, step: Step, past: Past) -> bool:
         """Use an outcome that is in the journal already. Returns whether there was one."""
@@ -293,7 +305,7 @@ class Executor:
         """Make one attempt at a node and classify what it came to."""
         node = step.node
         now = self._services.clock.now()
-        tries = run.work.tries + 1 if run.head == run.work.head else 1
+        tries = self._spent(run) + 1
         if past is not None and past.status == "intent" and node.on_uncertain != "retry":
             doubt = Uncertain(UNCERTAIN, "The process that made this call died before its outcome was known.")
             await self._doubtful(run, step, error_of(doubt), tries, now)
@@ -386,7 +398,7 @@ class Executor:
         failpoint("effect.before")
 
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
-        """Take what a node returned: JSON, a route, or a wait."""
+        """Take what a node returned: JSON, a route, a wait, or a call."""
         ports: tuple[str, ...] = ("out",)
         if isinstance(result, Route):
             ports, result = result.ports, result.value
@@ -394,10 +406,9 @@ class Executor:
             if unknown:
                 message = f"The node left by {sorted(unknown)}, and has the ports {sorted(step.ports)}."
                 raise Fail("node.unknown_port", message)
-        if isinstance(result, (Wait, Exit)) and not step.node.waits:
-            message = (
-                f"The node waits or exits, which its type {step.node.type} does not declare (waits=True)."
-            )
+        if isinstance(result, (Wait, Call, Exit)) and not step.node.waits:
+            word = {Wait: "waits", Call: "calls", Exit: "exits"}[type(result)]
+            message = f"The node {word}, which its type {step.node.type} does not declare (waits=True)."
             raise Fail("node.wait_undeclared", message)
         if isinstance(result, Exit):
             if result.scope == "branch":
@@ -410,6 +421,8 @@ class Executor:
             if result.until > now:
                 await self._rest(run, step, result, started_at)
             result = result.value
+        if isinstance(result, Call):
+            result = await self._start(run, step, result, tries, started_at)
         self._succeed(run, step, result, started_at, tries)
         run.ports = ports
 
@@ -558,6 +571,104 @@ class Executor:
         await self._hand_in(op.Suspend(**self._held(run), due=wait.until, head=run.head))
         raise Ended
 
+    async def _start(self, run: Run, step: Step, call: Call, tries: int, started_at: int) -> Json:
+        """Start what a node calls, and rest until it has ended, or return its id. Raises `Fail` for what cannot be started."""
+        at, facts = self._services, run.work.facts
+        caller = calls.Caller(facts.execution, run.work.segment.id, run.work.item)
+        request = await at.reader.read(
+            lambda connection: calls.request(
+                connection, self._versions, facts, call, caller, step.node.id, tries, at.settings.limits
+            )
+        )
+        try:
+            start = admission.operation(at, request)
+        except admission.InputInvalid as error:
+            raise Fail(error.code, error.message, error.details) from None
+        if not call.wait:
+            return await self._start_unawaited(run, start)
+        first = run.work.first_try_at if tries > 1 and run.work.first_try_at is not None else started_at
+        if run.hold is not None:
+            run.hold.task = None
+        called: op.Called | None = await at.ledger.submit(
+            op.Call(
+                **self._held(run),
+                start=dataclasses.replace(
+                    start, handed=run.inline > 0 and start.queue == run.work.segment.queue
+                ),
+                node=step.node.id,
+                head=run.head,
+                spent=tries - 1,
+                began=started_at,
+                first_try_at=first,
+                due=at.clock.now() + round(_seconds_left(step, run, at.clock) * 1000),
+            )
+        )
+        if called is None:
+            raise Lost
+        ready: list[tuple[str, Reference]] = []
+        if called.execution is not None and called.send:
+            ready.append((start.queue, (called.execution, 0, "")))
+        if called.already:
+            ready.append((run.work.segment.queue, (facts.execution, run.work.segment.id, run.work.item)))
+        raise Called(ready)
+
+    async def _start_unawaited(self, run: Run, start: op.Start) -> Json:
+        """Start an execution that lives by itself. Repeated after a crash, it finds the one that it started before."""
+        at = self._services
+        await self._record(run)
+        started: op.Started = await at.ledger.submit(start)
+        if not started.same:
+            message = f"The key {start.idempotency_key!r} was used before, to start {started.execution} with something else."
+            raise Fail("request.idempotency_key_reused", message, {"execution": started.execution})
+        if started.send:
+            at.outlet.send(started.execution, [(0, "", start.queue)])
+        return {"execution": started.execution}
+
+    async def _take_answer(self, run: Run, step: Step, past: Past) -> None:
+        """Take what a called execution came to as the outcome of the attempt that called it."""
+        at, work = self._services, run.work
+        if past.epoch >= run.epoch:  # another has made the call since, and rests
+            raise Lost
+        child = str(past.output["execution"]) if isinstance(past.output, dict) else ""
+        began = work.ready_at
+        try:
+            answer = await at.reader.read(lambda connection: calls.answer(connection, child))
+            began = answer.began
+            if not answer.ended:  # the time for it is over
+                place = (work.facts.execution, work.segment.id, work.item)
+                await at.ledger.submit(op.Forsake(*place, child, at.clock.now(), TIMED_OUT))
+            self._succeed(run, step, answer.value(), began, past.tries)
+        except Fail as error:
+            await self._fail(run, step, error_of(error), past.tries, began)
+
+    async def _return(self, run: Run, family: Family) -> list[tuple[Work, Hold | None]]:
+        """Wake the segment that waits for the end of this execution, if one does."""
+        caller = run.work.facts.caller
+        if caller is None:
+            return []
+        failpoint("return.before")
+        at, child = self._services, run.work.facts.execution
+        ready: list[op.Sendable] = await at.ledger.submit(op.Return(*caller, child, at.clock.now()))
+        woken = [(queue, (caller[0], segment, item)) for segment, item, queue in ready]
+        return await self._take_up(run, woken, family)
+
+    async def _take_up(
+        self, run: Run, ready: Sequence[tuple[str, Reference]], family: Family
+    ) -> list[tuple[Work, Hold | None]]:
+        """Go on with segments of other executions, as far as this message may; send the others."""
+        at = self._services
+        near: list[Reference] = []
+        for queue, reference in ready:
+            if queue == run.work.segment.queue and len(near) < self._budget(family):
+                near.append(reference)
+            else:
+                at.outlet.send(reference[0], [(*reference[1:], queue)])
+        if not near:
+            return []
+        family.count += len(near)
+        works = await at.reader.read(lambda connection: load(connection, at.programs, near))
+        return [(work, None) for work in works]
+
     async def _settle(self, run: Run, family: Family) -> list[tuple[Work, Hold | None]]:
         """Commit the segment's end and what follows from it; pass on what became ready."""
         at, work = self._services, run.work
@@ -597,6 +708,7 @@ class Executor:
             raise Lost
         if settled.finished is not None:
             at.outlet.finished(work.facts.execution, settled.reply_to)
+            return await self._return(run, family)
         return await self._follow(run, settled, family, horizon)
 
     async def _follow(
@@ -764,6 +876,8 @@ def _clean(result: object, secrets: frozenset[str]) -> object:
     """Return a node's result without the credentials it was given."""
     if isinstance(result, (Route, Wait, Exit)):
         return dataclasses.replace(result, value=scrub(result.value, secrets))
+    if isinstance(result, Call):
+        return dataclasses.replace(result, input=scrub(result.input, secrets))
     return scrub(result, secrets)  # type: ignore[arg-type]  # what is no JSON is refused when it is encoded
 
 

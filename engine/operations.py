@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import TypeVar, dataclass_transform
 
@@ -63,7 +63,10 @@ EventBody = tuple[object, ...]
 
 @value
 class Start:
-    """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before."""
+    """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before.
+
+    Who asks carries its first segment itself when it is `handed` over, so that it takes no room in a queue.
+    """
 
     execution: str
     project: str
@@ -79,6 +82,9 @@ class Start:
     request_hash: str | None = None
     priority: int = 0
     parent: tuple[str, int, str] | None = None
+    depth: int = 0
+    awaited: bool = False
+    handed: bool = False
     base: str | None = None
     deadline: int | None = None
     reply_to: str | None = None
@@ -219,6 +225,62 @@ class Suspend(Held):
     first_try_at: int | None = None
 
 
+CALLING = "calling"
+"""The status in the journal of a node that has called an execution, which its output names."""
+
+
+@value
+class Call(Held):
+    """Start an execution and rest at `head`, after `spent` attempts, until that has ended, or until `due`.
+
+    Answers `Called`, or None when the fence did not hold.
+    """
+
+    _: KW_ONLY
+    start: Start
+    node: str
+    head: int
+    spent: int
+    began: int
+    first_try_at: int | None
+    due: int
+
+
+@value
+class Called:
+    """What was started, and whether its first segment is to be sent now. It may have ended `already`, and been started before.
+
+    Of a segment that was to stop, nothing was started.
+    """
+
+    execution: str | None = None
+    send: bool = False
+    already: bool = False
+
+
+@value
+class Return:
+    """The end of `child` wakes the segment that waits for it. Answers the segments to be sent."""
+
+    execution: str
+    segment: int
+    item: str
+    child: str
+    now: int
+
+
+@value
+class Forsake:
+    """Stop an execution that a segment has called and waits for no more."""
+
+    execution: str
+    segment: int
+    item: str
+    child: str
+    now: int
+    reason: str
+
+
 @value
 class Doubt(Held):
     """An effect that cannot be repeated has an unknown fate: a person decides. Answers whether the fence held."""
@@ -330,12 +392,15 @@ Operation = (
     | Spread
     | Close
     | Suspend
+    | Call
     | Doubt
     | Release
     | Renew
     | Wake
     | Resend
     | Lose
+    | Return
+    | Forsake
     | Cancel
     | Pause
     | Resolve
@@ -344,4 +409,6 @@ Operation = (
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
     """Return the executions whose rows a batch touches, in the order everyone locks them."""
-    return sorted({each.execution for each in operations if not isinstance(each, Start)})
+    touched = {each.execution for each in operations if not isinstance(each, Start)}
+    touched.update(each.child for each in operations if isinstance(each, (Return, Forsake)))
+    return sorted(touched)

@@ -24,6 +24,7 @@ from engine.programs import Programs, Step
 from engine.reader import Reader
 from engine.settings import Settings
 from engine.snapshots import (
+    Reference,
     Work,
 )
 
@@ -63,6 +64,13 @@ class Spread(BaseException):
     def __init__(self, settled: op.Settled, horizon: float) -> None:
         self.settled = settled
         self.horizon = horizon
+
+
+class Called(BaseException):
+    """A segment rests while what it has called runs, whose first segment is to be carried."""
+
+    def __init__(self, ready: Sequence[tuple[str, Reference]]) -> None:
+        self.ready = ready
 
 
 class Stopped(asyncio.CancelledError):

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from engine import identity
+from engine import calls, identity
 from engine import operations as op
 from engine.clock import Clock
 from engine.dispatch import Room
@@ -185,6 +185,7 @@ class Poller:
             more = bool(self._do(self._wake, queue, now)) or more
         self._do(self._take_from_the_dead, now)
         self._do(self._end_overdue, now)
+        self._do(self._end_calls, now)
         more = bool(self._do(self._feed, now)) or more
         poll = self._settings.timing.poll / 1000
         self._eager = min(poll, _SHORT if more else self._eager * 2)
@@ -319,7 +320,16 @@ class Poller:
     def _end_overdue(self, now: int) -> None:
         self._ask([op.Cancel(execution, now, timed_out=True) for (execution,) in self._rows(_DEADLINES, now)])
 
-    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose]) -> int:
+    def _end_calls(self, now: int) -> None:
+        """Stop what nobody waits for any more, with all that this calls in turn; tell callers of ends they may not know."""
+        for _ in range(self._settings.limits.call_depth + 1):
+            forsaken = self._rows(calls.FORSAKEN)
+            if not forsaken:
+                break
+            self._ask(calls.forsakes(forsaken, now))
+        self._forward(calls.returns(self._rows(calls.UNTOLD, now - self._settings.timing.poll), now))
+
+    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose | op.Return]) -> int:
         """Ask the pen, and send what it made ready. Returns how many segments that is."""
         ready = [
             (queue, (each.execution, segment, item))

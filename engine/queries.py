@@ -51,7 +51,7 @@ class Page:
 def workflows(connection: Connection, limit: int, after: str = "", project: str = DEFAULT_PROJECT) -> Page:
     """Return workflows by name, those behind the name `after`."""
     found = connection.run(
-        _WORKFLOW + "WHERE w.project_id = ? AND w.name > ? ORDER BY w.name LIMIT ?",
+        _WORKFLOW + "WHERE w.project_id = ? AND w.hidden = 0 AND w.name > ? ORDER BY w.name LIMIT ?",
         (project, after, limit + 1),
     )
     rows = [_workflow_body(row) for row in found[:limit]]

@@ -1,8 +1,8 @@
 """Retention: let go of what ended long ago, on a running installation, a batch at a time.
 
-What is still referred to stays: an execution with a segment at work, one that a later execution is based on, a blob that
-anything else names. What refers to a blob is written in the blob's own transaction, so on PostgreSQL a short lock on the
-blob table makes the check hold; SQLite has one writer anyway.
+What is still referred to stays: an execution with a segment at work, one that a later execution is based on, one whose
+caller has not ended, a blob that anything else names. What refers to a blob is written in the blob's own transaction, so
+on PostgreSQL a short lock on the blob table makes the check hold; SQLite has one writer anyway.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ MARKS_KEPT = 86_400_000
 _ENDED = (
     "SELECT e.finished_at, e.id, e.input_blob, e.output_blob FROM execution e "
     "WHERE e.finished_at < ? AND (e.finished_at, e.id) > (?, ?) AND NOT EXISTS (SELECT 1 FROM segment s "
-    "WHERE s.execution_id = e.id AND s.status = 'running') ORDER BY e.finished_at, e.id LIMIT ?"
+    "WHERE s.execution_id = e.id AND s.status = 'running') AND NOT EXISTS (SELECT 1 FROM execution p "
+    "WHERE p.id = e.parent_execution AND p.finished_at IS NULL) ORDER BY e.finished_at, e.id LIMIT ?"
 )
 _BASES = (
     "SELECT DISTINCT base FROM execution WHERE base IS NOT NULL AND (finished_at IS NULL OR finished_at >= ?)"

@@ -23,6 +23,7 @@ class Limits:
     edges: int = 50_000
     scopes: int = 500
     scope_depth: int = 10
+    call_depth: int = 8
     output_bytes: int = 50_000_000
     blob_from_bytes: int = 32 * 1024
     input_bytes: int = 8 * 1024 * 1024

@@ -21,17 +21,18 @@ Reference = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A journaled node run."""
+    """A journaled node run. `epoch` is that of the holder who wrote it."""
 
     status: str
     output: Json
     error: Json
     tries: int
+    epoch: int = 0
 
 
 @dataclass(slots=True)
 class Facts:
-    """What holds for a whole execution."""
+    """What holds for a whole execution. `caller` is the segment that waits for its end."""
 
     execution: str
     program: Program
@@ -41,6 +42,8 @@ class Facts:
     created_at: int
     payload: Json
     trigger: dict[str, Json]
+    depth: int = 0
+    caller: tuple[str, int, str] | None = None
 
 
 @dataclass(slots=True)
@@ -78,7 +81,9 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
             continue
         program = programs.get(row[10], connection)
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
-        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, json.loads(row[16]))
+        caller = None if row[23] else (row[24], row[25], row[26])
+        trigger = json.loads(row[16])
+        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller)
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         found.append(
@@ -110,7 +115,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
         return
     rows = connection.batch(OUTPUTS, sorted(wanted))
     blobs = _blobs(connection, (row[6] for row in rows if row[6]))
-    for execution, node, item, step, status, output, blob, error, tries, _effect in rows:
+    for execution, node, item, step, status, output, blob, error, tries, epoch in rows:
         text = blobs[blob] if blob else output
         value: Any = None if text is None else json.loads(text)
         for work, region in wanted[(execution, node, item)]:
@@ -121,7 +126,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
                     _remember(work, name, "", Past("succeeded", each, None, 1))
             else:
                 failed = None if error is None else json.loads(error)
-                _remember(work, node, step, Past(status, value, failed, tries))
+                _remember(work, node, step, Past(status, value, failed, tries, epoch))
 
 
 def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:

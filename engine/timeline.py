@@ -79,6 +79,7 @@ class NodeRun:
     first_error: Json = None
     error: Json = None
     until: int | None = None
+    called: str | None = None
     items: Counter[str] | None = None
 
     @property
@@ -104,6 +105,7 @@ class NodeRun:
         more: dict[str, Json] = {
             "item": self.item or None,
             "until": self.until,
+            "called": self.called,
             "first_error": self.first_error,
             "error": self.error,
             "items": None if self.items is None else {**self.items},
@@ -327,6 +329,9 @@ def _happened(run: NodeRun, event: Happened) -> None:
         case "node.waiting":
             run.status, run.until, run.tries = "waiting", event["until"], max(run.tries, 1)
             run.started_at = _earlier(run.started_at, at)
+        case "node.called":
+            run.status, run.called, run.tries = "waiting", event["execution"], event["attempt"]
+            run.started_at = _earlier(run.started_at, at)
         case "node.uncertain":
             run.status = "uncertain"
             run.first_error = run.first_error or {"code": "effect.uncertain", "message": event["message"]}
@@ -374,7 +379,7 @@ def _unfinished(
             run.status = status
             if status == "running" and run.started_at is None:
                 run.started_at = claimed_at
-            if status in ("waiting", "backing_off"):
+            if status == "backing_off" or (status == "waiting" and run.called is None):
                 run.until = row.due
         else:
             run.status = after.get(row.status, "pending")

@@ -11,6 +11,7 @@ from nodes.flow.set_values import set_values
 from nodes.flow.switch import switch
 from nodes.flow.transform import transform
 from nodes.flow.wait import wait
+from nodes.flow.workflow import workflow
 from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
@@ -25,4 +26,5 @@ NODE_TYPES: tuple[NodeType, ...] = (
     switch,
     transform,
     wait,
+    workflow,
 )

@@ -288,6 +288,37 @@ def a_misspelt_key_of_a_config(document: Definition, _draw: Draw) -> tuple[str, 
 
 
 @mistake
+def a_mistake_in_a_definition_inside_a_call(document: Definition, draw: Draw) -> tuple[str, str]:
+    inside = {"nodes": [{"id": "more", "type": "log", "config": {"message": "{{ nodes.nobody.output }}"}}]}
+    call = {"id": "more", "type": "workflow", "config": {"definition": inside}}
+    if draw(st.booleans()):
+        inside["nodes"][0] = {"id": "more", "type": "nonsense"}
+        where = _more(document, call)
+        return "definition.unknown_node_type", f"{where}/config/definition/nodes/0/type"
+    where = _more(document, call)
+    return "expression.unknown_node", f"{where}/config/definition/nodes/0/config/message"
+
+
+@mistake
+def a_definition_inside_a_call_without_nodes(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, {"id": "more", "type": "workflow", "config": {"definition": {"edges": []}}})
+    return "definition.missing_key", f"{where}/config/definition"
+
+
+@mistake
+def a_call_of_two_things(document: Definition, _draw: Draw) -> tuple[str, str]:
+    config = {"workflow": "other", "definition": {"nodes": [{"id": "more", "type": "noop"}]}}
+    where = _more(document, {"id": "more", "type": "workflow", "config": config})
+    return "definition.bad_config", f"{where}/config"
+
+
+@mistake
+def a_key_of_a_call_that_is_waited_for(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, {"id": "more", "type": "workflow", "config": {"workflow": "other", "key": "k"}})
+    return "definition.bad_config", f"{where}/config"
+
+
+@mistake
 def a_config_that_only_its_model_refuses(document: Definition, _draw: Draw) -> tuple[str, str]:
     where = _more(document, {"id": "more", "type": "wait", "config": {"until": "2031-02-30T00:00:00Z"}})
     return "definition.bad_config", f"{where}/config/until"

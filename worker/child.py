@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-from celeriac import Exit, Fail, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Exit, Fail, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
@@ -58,6 +59,8 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         return {"lines": context.lines, "until": result.until, "value": result.value}
     if isinstance(result, Exit):
         return {"lines": context.lines, "scope": result.scope, "value": result.value}
+    if isinstance(result, Call):
+        return {"lines": context.lines, "call": dataclasses.asdict(result)}
     return {"lines": context.lines, "value": result}
 
 

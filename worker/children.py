@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac import Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.performance import ChildDied, NoChild, NodeTimeout
 from engine.programs import Step
@@ -199,6 +199,8 @@ def _result(reply: dict[str, Any]) -> Any:
             return Wait(until, value)
         case {"scope": scope, "value": value}:
             return Exit(scope, value)
+        case {"call": call}:
+            return Call(**call)
         case {"ports": ports, "value": value}:
             return Route(tuple(ports), value)
     return reply["value"]

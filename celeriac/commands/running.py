@@ -155,6 +155,8 @@ def line_of(event: dict[str, Any]) -> str | None:
             return (
                 f"  {paint('retry', 'waiting', sys.stderr)}    {node}  {again}: {event['error']['message']}"
             )
+        case "node.called":
+            return f"  {paint('calling', 'waiting', sys.stderr)}  {node}  {event['execution']}"
         case "node.waiting":
             return f"  {paint('waiting', 'waiting', sys.stderr)}  {node}"
         case "node.uncertain":

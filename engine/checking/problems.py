@@ -7,18 +7,19 @@ so that an author comes back once and not once for every mistake.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
 
 from celeriac import Json, NodeType
+from engine import inline
 from engine.checking import source
 from engine.checking.entrances import entrances
 from engine.checking.finding import Finding, Guesses, Severity
 from engine.checking.names import Names
-from engine.checking.outline import BODY, Outline, Work
+from engine.checking.outline import BODY, Outline, Vertex, Work
 from engine.checking.shape import misfits
 from engine.checking.source import Path, Spot, pointer
 from engine.checking.wiring import wiring
@@ -116,6 +117,17 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
             yield from findings
             if work.type is not None and not live and work.path not in flawed:
                 yield from _refused_by_model(work, work.type)
+            yield from _inside(vertex, work, registry, limits)
+
+
+def _inside(vertex: Vertex, work: Work, registry: Registry, limits: Limits) -> Iterator[Finding]:
+    """Check the definition that is written in a call, and lead what is found to where it stands."""
+    written = vertex.written if work is vertex.work else vertex.written["compensate"]
+    definition = inline.written_in(written.get("type"), written.get("config"))
+    if definition is not None:
+        document: Json = {"name": "inside", "definition": dict(definition)}
+        for each in _findings(document, registry, limits):
+            yield replace(each, path=(*work.path, "config", *each.path))
 
 
 def _around(paths: Iterable[Path]) -> set[Path]:

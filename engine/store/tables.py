@@ -30,6 +30,7 @@ workflow = Table(
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
     Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("hidden", Integer, nullable=False, server_default="0"),
     Column("version_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -84,6 +85,8 @@ execution = Table(
     Column("pause_at", BigInteger),
     Column("deadline", BigInteger),
     Column("reply_to", Text),
+    Column("depth", Integer, nullable=False, server_default="0"),
+    Column("told", Integer, nullable=False, server_default="1"),
     Index("execution_key", "project_id", "idempotency_key", unique=True),
     Index("execution_workflow", "workflow_id", "created_at"),
     Index(
@@ -97,6 +100,12 @@ execution = Table(
         "finished_at",
         sqlite_where=text("finished_at IS NOT NULL"),
         postgresql_where=text("finished_at IS NOT NULL"),
+    ),
+    Index(
+        "execution_untold",
+        "finished_at",
+        sqlite_where=text("told = 0 AND finished_at IS NOT NULL"),
+        postgresql_where=text("told = 0 AND finished_at IS NOT NULL"),
     ),
     Index(
         "execution_input_blob",
@@ -139,6 +148,7 @@ segment = Table(
     Column("reason", Text),
     Column("fan", Text),
     Column("stop", Integer, nullable=False, server_default="0"),
+    Column("child", Text),
     Index(
         "segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)
     ),
@@ -147,6 +157,12 @@ segment = Table(
         "status",
         sqlite_where=text("status IN ('uncertain', 'quarantined')"),
         postgresql_where=text("status IN ('uncertain', 'quarantined')"),
+    ),
+    Index(
+        "segment_forsaken",
+        "child",
+        sqlite_where=text("status = 'cancelled' AND child IS NOT NULL"),
+        postgresql_where=text("status = 'cancelled' AND child IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
     postgresql_with=_HOT,

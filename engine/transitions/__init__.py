@@ -18,6 +18,7 @@ from engine.store import statements as sql
 from engine.store.database import Connection
 from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
+from engine.transitions.calling import call, forsake, returned
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.repairing import lose, resend, wake
@@ -27,10 +28,12 @@ __all__ = [
     "Room",
     "Rules",
     "apply",
+    "call",
     "cancel",
     "claim",
     "close",
     "doubt",
+    "forsake",
     "lose",
     "pause",
     "record",
@@ -38,6 +41,7 @@ __all__ = [
     "renew",
     "resend",
     "resolve",
+    "returned",
     "settle",
     "spread",
     "start",
@@ -77,11 +81,14 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Spread: spread,
     op.Close: close,
     op.Suspend: suspend,
+    op.Call: call,
     op.Doubt: doubt,
     op.Release: release,
     op.Renew: renew,
     op.Lose: lose,
     op.Wake: wake,
+    op.Return: returned,
+    op.Forsake: forsake,
     op.Resend: resend,
     op.Claim: claim,
 }

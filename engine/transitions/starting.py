@@ -38,7 +38,9 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
         row = Row(
             each.execution, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None
         )
-        due, send = batch.due(row, each.queue, each.now)
+        due, send = (
+            (each.now + batch.rules.grace, True) if each.handed else batch.due(row, each.queue, each.now)
+        )
         if send:
             sent.add(each.execution)
         segments.append((each.execution, 0, "", "ready", each.queue, 0, 1, 0, each.now, due, None, None))
@@ -88,4 +90,6 @@ def _execution_row(each: op.Start) -> tuple[Any, ...]:
         each.now,
         each.deadline,
         each.reply_to,
+        each.depth,
+        int(not each.awaited),
     )

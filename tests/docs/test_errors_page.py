@@ -33,6 +33,7 @@ EVENTS = {
     "execution.paused",
     "execution.resumed",
     "execution.succeeded",
+    "node.called",
     "node.failed",
     "node.log",
     "node.opened",

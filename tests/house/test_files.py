@@ -70,7 +70,7 @@ def test_only_the_pen_writes_rows_of_executions() -> None:
         str(path.relative_to(ROOT))
         for path in files(*ROOMS)
         if re.search(
-            r"\bsql\.(INSERT|UPDATE|CLAIM|SETTLE|SUSPEND|DOUBT|RELEASE|LOSE|WAKE|RESEND|WRITE)",
+            r"\bsql\.(INSERT|UPDATE|CLAIM|SETTLE|SUSPEND|CALL|RETURN|FORSAKE|DOUBT|RELEASE|LOSE|WAKE|RESEND|WRITE)",
             path.read_text(),
         )
     }

@@ -105,9 +105,9 @@ def test_what_a_segment_has_journaled_itself_is_its_past(bench: Workbench, begun
     bench.ask(op.Release(**at, entries=entries))
     (work,) = loaded(bench, (begun, 2, ""))
     assert work.past == {
-        ("d", ""): Past("intent", None, None, 2),
-        ("d", "look"): Past("succeeded", 7, None, 1),
-        ("d", "ask"): Past("failed", None, {"code": "x.y"}, 1),
+        ("d", ""): Past("intent", None, None, 2, 1),
+        ("d", "look"): Past("succeeded", 7, None, 1, 1),
+        ("d", "ask"): Past("failed", None, {"code": "x.y"}, 1, 1),
     }
 
 

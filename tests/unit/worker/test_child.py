@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from celeriac import Context, Fail, Json, Route, TryAgain, Uncertain, Wait, node
+from celeriac import Call, Context, Fail, Json, Route, TryAgain, Uncertain, Wait, node
 from engine.errors import NotFound
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
@@ -61,7 +61,9 @@ def raised(act: Any) -> Exception:
 
 
 @pytest.mark.parametrize("node_type", ["acts", "acts_slowly"])
-@pytest.mark.parametrize("value", [None, {"a": [1]}, Route(("b",), 7), Wait(1_900_000_000_000, "x")])
+@pytest.mark.parametrize(
+    "value", [None, {"a": [1]}, Route(("b",), 7), Wait(1_900_000_000_000, "x"), Call("w", [1], 2)]
+)
 def test_what_a_node_returns_comes_out_the_same(node_type: str, value: Any) -> None:
     reply = answer(value, node_type)
     assert _result(reply) == value
