@@ -94,10 +94,11 @@ class Cast:
             return _taking(mock, last=last) if mock.takes else mock.come_true(last=last)
         if effect is Effect.NONE:
             return node_type.run(config, context)
-        return self.without_mock(name, effect)
+        return self.without_mock(node_type, context.node_id)
 
-    def without_mock(self, name: str, effect: Effect) -> Result:
+    def without_mock(self, node_type: NodeType, node: str) -> Result:
         """Refuse to have an effect."""
+        name, effect = written(node), self.effect(node_type, node)
         self.part.unmocked.setdefault(name, effect)
         raise Fail(UNMOCKED, unmocked_words(name, effect))
 

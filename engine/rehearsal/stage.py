@@ -94,12 +94,13 @@ class Stage:
         folder: Path,
         *,
         limits: Limits | None = None,
+        players: Callable[[Registry], Cast] = Cast,
         programs: Callable[[Registry], Programs] = Programs,
     ) -> None:
         self._path = folder / "rehearsal.db"
         url = f"sqlite:///{self._path}"
         self._settings = Settings(url, "memory://", folder, limits=limits or Limits(), timing=_TIMING)
-        self.cast = Cast(registry)
+        self.cast = players(registry)
         self._programs = programs(self.cast.registry)
         clock = HandClock()
         database = tables.make(self._path)
