@@ -62,7 +62,7 @@ def run(
     with answering(as_json):
         value = payloads.read(payload)
         if mocks is not None and not dry:
-            refuse("usage.mocks", "Mocks stand in for nodes of a dry run only.", "Add --dry.")
+            refuse("usage.option", "Mocks stand in for nodes of a dry run only.", "Add --dry.")
         if dry:
             raise typer.Exit(dry_running.show_calls(file, value, mocks, as_json=as_json))
         if url is None:

@@ -72,7 +72,7 @@ def run_tests(
         registry = definitions.load_registry()
         if record is not None:
             if len(files) != 1:
-                refuse("usage.record", "An execution is recorded for one definition.", "Name one FILE.")
+                refuse("usage.option", "An execution is recorded for one definition.", "Name one FILE.")
             _record(files[0], record, name, registry, url, as_json=as_json)
             return
         began = time.perf_counter()

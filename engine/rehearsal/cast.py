@@ -96,7 +96,7 @@ class Cast:
             return node_type.run(config, context)
         return self.without_mock(node_type, context.node_id)
 
-    def without_mock(self, node_type: NodeType, node: str) -> Result:
+    def without_mock(self, node_type: NodeType, node: str) -> Result | Awaitable[Result]:
         """Refuse to have an effect."""
         name, effect = written(node), self.effect(node_type, node)
         self.part.unmocked.setdefault(name, effect)

@@ -7,9 +7,10 @@ often, the dry run stops and says so.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -30,6 +31,7 @@ from engine.settings import Limits
 
 UNKNOWN: Final = "dry.unknown"
 _GAP: Final = "@gap"
+_OUTPUT_OF: Final = "the output of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class DryRun:
         }
         if self.stops:
             body["stopped"] = [
-                {"node": node, "code": UNKNOWN, "message": message, "hint": _hint(node)}
+                {"node": node, "code": UNKNOWN, "message": message, "hint": _hint(message)}
                 for node, message in self.stops.items()
             ]
         elif seen.error is not None:
@@ -111,17 +113,22 @@ class _DryCast(Cast):
                 return self._gap(node_type, context.node_id, config.gaps)
         return super().play(node_type, config, context)
 
-    def without_mock(self, node_type: NodeType, node: str) -> Result:
+    def without_mock(self, node_type: NodeType, node: str) -> Result | Awaitable[Result]:
         """Leave a gap."""
-        return self._gap(node_type, node, [f"the output of {written(node)}"])
+        return self._gap(node_type, node, [f"{_OUTPUT_OF}{written(node)}"])
 
-    def _gap(self, node_type: NodeType, node: str, gaps: list[str]) -> Result:
-        name = written(node)
-        if node_type.ports_of(self.part.plan.nodes[node].config) != ("out",):
-            raise stopped(
-                self._stops, name, f"Which way {name} goes depends on {gaps[0]}, which is not known."
-            )
-        return gap(f"<output of {name}>")
+    def _gap(self, node_type: NodeType, node: str, gaps: list[str]) -> Result | Awaitable[Result]:
+        name, planned = written(node), self.part.plan.nodes[node]
+        if node_type.ports_of(planned.config) == ("out",):
+            return gap(f"<output of {name}>")
+        message = f"Which way {name} goes depends on {gaps[0]}, which is not known."
+        return _late(stopped(self._stops, name, message), planned.attempt_timeout)
+
+
+async def _late(failure: Fail, timeout: float) -> Result:
+    """Fail when the branches beside this one have come as far as they can: a failure ends them, too."""
+    await asyncio.sleep(timeout * 0.9)
+    raise failure
 
 
 class _DryPrograms(Programs):
@@ -237,7 +244,7 @@ def stopped(stops: dict[str, str], node: str, message: str) -> Fail:
 
 def _words(reference: Reference) -> str:
     if reference.path[0] == "nodes" and len(reference.path) > 1:
-        return f"the output of {written(str(reference.path[1]))}"
+        return f"{_OUTPUT_OF}{written(str(reference.path[1]))}"
     return f"`{reference.path[0]}`"
 
 
@@ -301,5 +308,8 @@ def _call_body(call: Call) -> dict[str, Json]:
     return {**body, "mocked": call.mocked}
 
 
-def _hint(node: str) -> str:
-    return f'Say what the node before {node} comes to: --mocks \'{{"NODE": {{"output": ...}}}}\''
+def _hint(message: str) -> str:
+    """Say how to go on: with a mock for the node whose output the message says is not known."""
+    _, _, named = message.partition(_OUTPUT_OF)
+    node = named.partition(",")[0] or "NODE"
+    return f'Say what it comes to: --mocks \'{{"{node}": {{"output": ...}}}}\''

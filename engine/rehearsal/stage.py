@@ -97,7 +97,7 @@ class Stage:
         players: Callable[[Registry], Cast] = Cast,
         programs: Callable[[Registry], Programs] = Programs,
     ) -> None:
-        self._path = folder / "rehearsal.db"
+        self._path = folder / "celeriac.db"
         url = f"sqlite:///{self._path}"
         self._settings = Settings(url, "memory://", folder, limits=limits or Limits(), timing=_TIMING)
         self.cast = players(registry)
