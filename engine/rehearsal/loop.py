@@ -38,6 +38,8 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: HandClock) -> None:
         super().__init__(_Jumping(clock))
         self._hand = clock
+        # What is due at this very moment is due: a billionth of a second, which asyncio adds, is lost in a number of years.
+        self._clock_resolution = 0.0005
 
     def time(self) -> float:
         """Return the clock's seconds."""

@@ -200,10 +200,13 @@ class _Process:
             self._leases.tell()
             ended = ExecutionStatus(queries.is_there(self._connection, execution)) in EXECUTION_FINAL
             due = None if ended else self._connection.run(_DUE)[0][0]
-            if not self._carriers and (due is None or looked_at == (due, self.clock.now())):
+            pause: float | None = None
+            if due is not None and looked_at != (due, self.clock.now()):
+                pause = max(0, due - self.clock.now()) / 1000
+            if pause is None and not self._carriers:
                 return
             try:
-                async with asyncio.timeout(None if due is None else max(0, due - self.clock.now()) / 1000):
+                async with asyncio.timeout(pause):
                     await self._changed.wait()
             except TimeoutError:
                 looked_at = (due, self.clock.now())
