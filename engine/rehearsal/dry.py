@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, cast
 
 from pydantic import BaseModel
@@ -68,20 +66,17 @@ def dry_run(
     mocks: Mocks,
     registry: Registry,
     limits: Limits | None = None,
-    start: int | None = None,
 ) -> DryRun:
     """Perform a definition without mistakes, calling nothing that has an effect."""
-    with tempfile.TemporaryDirectory(prefix="celeriac-") as folder:
-        stops: dict[str, str] = {}
-        stage = Stage(
-            document,
-            registry,
-            Path(folder),
-            limits=limits,
-            players=lambda installed: _DryCast(installed, stops),
-            programs=lambda played: _DryPrograms(played, stops),
-        )
-        seen = stage.perform(payload, mocks) if start is None else stage.perform(payload, mocks, start)
+    stops: dict[str, str] = {}
+    with Stage(
+        document,
+        registry,
+        limits=limits,
+        players=lambda installed: _DryCast(installed, stops),
+        programs=lambda played: _DryPrograms(played, stops),
+    ) as stage:
+        seen = stage.perform(payload, mocks)
     return DryRun(seen, stops)
 
 

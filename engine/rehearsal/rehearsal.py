@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from celeriac import Json
@@ -57,8 +55,7 @@ def rehearse(
     limits: Limits | None = None,
 ) -> Report:
     """Perform tests of a definition without mistakes. `seconds` tells how time really passes."""
-    with tempfile.TemporaryDirectory(prefix="celeriac-") as folder:
-        stage = Stage(document, registry, Path(folder), limits=limits)
+    with Stage(document, registry, limits=limits) as stage:
         results = []
         for trial in trials:
             began = seconds()

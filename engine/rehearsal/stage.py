@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from celeriac import Json
 from engine import admission, catalog, queries
@@ -33,6 +33,7 @@ from engine.settings import Limits, Settings, Timing
 from engine.snapshots import Reference
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 from engine.store.database import Connection
+from engine.store.memory import MemoryDatabase
 from engine.timeline import NodeRun, SegmentState
 from engine.transitions import Rules
 
@@ -91,41 +92,45 @@ class Stage:
         self,
         document: Mapping[str, Any],
         registry: Registry,
-        folder: Path,
         *,
         limits: Limits | None = None,
         players: Callable[[Registry], Cast] = Cast,
         programs: Callable[[Registry], Programs] = Programs,
     ) -> None:
-        self._path = folder / "celeriac.db"
-        url = f"sqlite:///{self._path}"
-        self._settings = Settings(url, "memory://", folder, limits=limits or Limits(), timing=_TIMING)
+        self._settings = Settings(
+            "sqlite:///:memory:", "memory://", Path(), limits=limits or Limits(), timing=_TIMING
+        )
         self.cast = players(registry)
         self._programs = programs(self.cast.registry)
+        self._database = tables.make()
         clock = HandClock()
-        database = tables.make(self._path)
-        ledger = Ledger(database, self._rules(), OWNER, clock)
+        ledger = Ledger(self._database, self._rules(), OWNER, clock)
         (pushed,) = ledger.step([catalog.push(document, registry, clock)])
         if isinstance(pushed, BaseException):
             raise pushed
-        ledger.close()
-        connection = database.connect()
+        connection = self._database.connection
         self._active = catalog.active(connection, pushed.workflow)
         self.plan: Plan = self._programs.plan(pushed.version, connection)
-        connection.close()
-        self._empty = self._path.read_bytes()
+        self._empty = MemoryDatabase().connection
+        connection.copy_to(self._empty)
+
+    def __enter__(self) -> Self:
+        """Hand it over."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Throw the database away."""
+        self._database.connection.end()
+        self._empty.end()
 
     def perform(self, payload: Json, mocks: Mocks, start: int = START) -> Performance:
         """Perform the definition once, from nothing, until it ends or waits for what does not come by itself."""
-        self._path.write_bytes(self._empty)
+        self._empty.copy_to(self._database.connection)
         part = Part(self.plan, mocks)
         self.cast.begin(part)
         clock = HandClock(start)
-        process = _Process(self._settings, self._rules(), self._programs, clock)
-        try:
-            return perform(clock, process.run(self._active, payload, part))
-        finally:
-            process.close()
+        process = _Process(self._settings, self._database, self._rules(), self._programs, clock)
+        return perform(clock, process.run(self._active, payload, part))
 
     def _rules(self) -> Rules:
         return Rules(self._programs.plan, _AGES, Room(_ROOMY))
@@ -145,11 +150,17 @@ class _Grip(Leases):
 class _Process:
     """The parts of one process; ledger, reader, dispatcher and broker to the others."""
 
-    def __init__(self, settings: Settings, rules: Rules, programs: Programs, clock: HandClock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: MemoryDatabase,
+        rules: Rules,
+        programs: Programs,
+        clock: HandClock,
+    ) -> None:
         self.settings, self.clock = settings, clock
-        database = tables.QuickDatabase(settings.sqlite_path)
         self._ledger = Ledger(database, rules, OWNER, clock, pause=clock.move)
-        self._connection = database.connect()
+        self._connection = database.connection
         self._changed = asyncio.Event()
         self._carriers: set[asyncio.Task[None]] = set()
         at = cast("Any", self)
@@ -170,11 +181,6 @@ class _Process:
             )
         )
         self._room = rules.room
-
-    def close(self) -> None:
-        """Close the database."""
-        self._ledger.close()
-        self._connection.close()
 
     async def run(self, active: catalog.Active, payload: Json, part: Part) -> Performance:
         """Start an execution, and carry it as far as it goes."""
@@ -287,3 +293,6 @@ class _Process:
     def emptied(self) -> bool:
         """Return that nothing was ever lost."""
         return False
+
+    def close(self) -> None:
+        """There is no broker to leave."""

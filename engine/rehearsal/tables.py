@@ -11,33 +11,20 @@ from typing import Final
 
 from engine.settings import DEFAULT_PROJECT, Settings
 from engine.store import schema
-from engine.store.database import SqliteConnection, SqliteDatabase
+from engine.store.database import SqliteConnection
+from engine.store.memory import MemoryDatabase
 
 TEXT: Final = Path(__file__).with_name("tables.sql")
 _THERE = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
 
 
-class QuickDatabase(SqliteDatabase):
-    """A file that need not survive the power failing."""
-
-    def connect(self) -> SqliteConnection:
-        """Open the file."""
-        made = super().connect()
-        made.run("PRAGMA synchronous=OFF")
-        return made
-
-
-def make(path: Path) -> QuickDatabase:
+def make() -> MemoryDatabase:
     """Make an empty database with the tables of today."""
-    database = QuickDatabase(path)
-    connection = database.connect()
-    connection.run("BEGIN")
-    for statement in TEXT.read_text(encoding="utf-8").split(";\n"):
-        if statement.strip():
-            connection.run(statement)
-    connection.run("INSERT INTO project (id, name, created_at) VALUES (?, 'default', 0)", (DEFAULT_PROJECT,))
-    connection.run("COMMIT")
-    connection.close()
+    database = MemoryDatabase()
+    database.connection.script(TEXT.read_text(encoding="utf-8"))
+    database.connection.run(
+        "INSERT INTO project (id, name, created_at) VALUES (?, 'default', 0)", (DEFAULT_PROJECT,)
+    )
     return database
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,14 +17,14 @@ REGISTRY = Registry.load(["nodes", "tests.nodes"])
 
 
 @pytest.fixture
-def perform(tmp_path: Path) -> Perform:
+def perform() -> Perform:
     def performed(
         document: Mapping[str, Any],
         payload: Json = None,
         mocks: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Performance:
-        stage = Stage(document, REGISTRY, Path(tempfile.mkdtemp(dir=tmp_path)))
-        return stage.perform({} if payload is None else payload, Mocks.parse(mocks or {}), **more)
+        with Stage(document, REGISTRY) as stage:
+            return stage.perform({} if payload is None else payload, Mocks.parse(mocks or {}), **more)
 
     return performed

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 from engine.rehearsal.clock import START
 from engine.rehearsal.mocks import Mocks
 from engine.rehearsal.stage import Stage
@@ -86,12 +84,13 @@ def test_two_queues_are_served_alike(perform: Perform) -> None:
     assert perform(document(nodes, edges("a->b->c->d"))).path == ["a", "b", "c", "d"]
 
 
-def test_each_performance_begins_with_nothing_and_comes_to_the_same(tmp_path: Path) -> None:
+def test_each_performance_begins_with_nothing_and_comes_to_the_same() -> None:
     expression = "[now(), uuid(), execution.id]"
-    stage = Stage(document([node("a", "transform", {"expression": expression})]), REGISTRY, tmp_path)
-    first, second = (stage.perform({}, Mocks({})) for _ in range(2))
+    document_ = document([node("a", "transform", {"expression": expression})])
+    with Stage(document_, REGISTRY) as stage:
+        first, second = (stage.perform({}, Mocks({})) for _ in range(2))
+        later = stage.perform({}, Mocks({}), START + 1000)
     assert first.output == second.output
-    later = stage.perform({}, Mocks({}), START + 1000)
     assert later.output != first.output
 
 
