@@ -14,6 +14,7 @@ from celeriac.commands import (
     processes,
     running,
     storage,
+    tests,
     up,
     workflows,
 )
@@ -31,6 +32,7 @@ app.command()(demo.demo)
 app.command()(running.run)
 app.command()(definitions.validate)
 app.command("compile")(definitions.compile_)
+app.command("test")(tests.run_tests)
 app.command()(workflows.push)
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executions.app, name="executions")

@@ -169,9 +169,11 @@ class Client:
         except self._lost as error:
             raise self._unreachable(error) from error
 
-    async def nodes(self, name: str) -> list[Body]:
+    async def nodes(self, name: str, *, with_output: bool = False) -> list[Body]:
         """Return what became of each node."""
-        return cast("list[Body]", (await self._ask("GET", f"/executions/{_part(name)}/nodes"))["data"])
+        query = {"include": "output"} if with_output else {}
+        found = await self._ask("GET", f"/executions/{_part(name)}/nodes", query=query)
+        return cast("list[Body]", found["data"])
 
     async def cancel(self, name: str, reason: str = "") -> Body:
         """Ask an execution to stop."""

@@ -125,9 +125,13 @@ class Programs:
         """Return only the plan: what the pen needs."""
         return self.get(version, connection).plan
 
+    def make(self, plan: Plan, registry: Registry) -> Program:
+        """Return a plan made ready to run."""
+        return Program(plan, registry)
+
     def put(self, version: str, make: Callable[[], Plan]) -> Program:
         """Keep a program, and let the least used go."""
-        program = Program(make(), self._registry)
+        program = self.make(make(), self._registry)
         with self._lock:
             self._found[version] = program
             while len(self._found) > _KEPT:

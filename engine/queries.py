@@ -197,6 +197,23 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     return timeline(plan, segments, journal, happened, ended=row[5] in EXECUTION_FINAL)
 
 
+def outputs(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> dict[tuple[str, str], Json]:
+    """Return what the nodes of an execution came to, by node and item. Raises `NotFound`."""
+    _execution_row(connection, name, project)
+    found: dict[tuple[str, str], Json] = {}
+    for node, item, status, text, blob in connection.run(
+        "SELECT node, item, status, output, blob FROM journal WHERE execution_id = ? AND step = '' "
+        "AND status IN ('succeeded', 'continued', 'waiting', 'pack')",
+        (name,),
+    ):
+        value: Any = _payload(connection, text, blob)
+        if status == "pack":
+            found.update(((inner, item), each) for inner, each in value)
+        else:
+            found[(node, item)] = value
+    return found
+
+
 def attention(connection: Connection, limit: int, project: str = DEFAULT_PROJECT) -> list[Body]:
     """Return the segments that wait for a person's word, those of the oldest executions first."""
     found = connection.run(

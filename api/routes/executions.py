@@ -81,10 +81,25 @@ async def events(
 
 
 @router.get("/{execution}/nodes")
-async def nodes(request: Request, execution: str) -> Response:
+async def nodes(
+    request: Request,
+    execution: str,
+    include: Annotated[
+        str, Query(pattern="^(|output)$", description="`output` adds what they came to.")
+    ] = "",
+) -> Response:
     """Return what became of each node."""
-    found = await of(request).runtime.reader.read(lambda connection: queries.nodes(connection, execution))
-    return JSONResponse({"data": [each.to_json() for each in found]})
+    reader = of(request).runtime.reader
+    found = [
+        each.to_json() for each in await reader.read(lambda connection: queries.nodes(connection, execution))
+    ]
+    if include:
+        known = await reader.read(lambda connection: queries.outputs(connection, execution))
+        for each in found:
+            place = (str(each["node"]), str(each.get("item", "")))
+            if place in known:
+                each["output"] = known[place]
+    return JSONResponse({"data": found})
 
 
 @router.post("/{execution}/cancel", status_code=202)

@@ -6,7 +6,7 @@ so that an author comes back once and not once for every mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -21,7 +21,8 @@ from engine.checking.finding import Finding, Guesses, Severity
 from engine.checking.names import Names
 from engine.checking.outline import BODY, Outline, Vertex, Work
 from engine.checking.shape import misfits
-from engine.checking.source import Path, Spot, pointer
+from engine.checking.source import Path, Source, Spot, pointer
+from engine.checking.tests import TESTS, file_of_tests, tests
 from engine.checking.wiring import wiring
 from engine.config import schema_of
 from engine.registry import Registry
@@ -75,6 +76,25 @@ def check_text(
     """
     read = source.read(text, max_bytes=limits.definition_bytes)
     found = [] if read.broken else _found(read.value, registry, limits)
+    return _told(read, found)
+
+
+def check_tests(
+    text: str | bytes, document: Mapping[str, Json], registry: Registry, limits: Limits = LIMITS
+) -> tuple[Json | None, list[Problem]]:
+    """Return the value of a file of tests, and every mistake in it. `document` is the definition it tests, and has none."""
+    read = source.read(text, max_bytes=limits.definition_bytes)
+    found: list[Finding] = []
+    if not read.broken:
+        found = list(file_of_tests(read.value))
+        if isinstance(read.value, dict) and TESTS in read.value:
+            together = {**document, TESTS: read.value[TESTS]}
+            found += [each for each in _found(together, registry, limits) if each.path[:1] == (TESTS,)]
+    return _told(read, found)
+
+
+def _told(read: Source, found: list[Finding]) -> tuple[Json | None, list[Problem]]:
+    """Return a text's value, if it has one, and what was found in it, each at its place."""
     places = read.positions(Spot(each.path, each.key, each.inside) for each in found)
     problems = [_problem(each, place) for each, place in zip(found, places, strict=True)]
     for flaw in read.flaws:
@@ -109,6 +129,7 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
     flawed = _around([each.path for each in unfit])
     yield from entrances(outline, guesses)
     yield from wiring(outline, flawed, guesses)
+    yield from tests(document, outline, guesses)
     names = Names(outline, guesses)
     yield from names.around()
     for vertex in outline.vertices:

@@ -120,3 +120,11 @@ async def test_a_stream_that_is_refused_says_why() -> None:
         with pytest.raises(Refused) as refused:
             [each async for each in api.follow("exec_x")]
     assert refused.value.code == "request.not_found"
+
+
+async def test_outputs_of_nodes_are_asked_for_when_wanted() -> None:
+    asked, answer = recording({"data": [{"node": "a"}]})
+    async with client(answer) as api:
+        assert await api.nodes("exec_x") == [{"node": "a"}]
+        await api.nodes("exec_x", with_output=True)
+    assert [dict(each.url.params) for each in asked] == [{}, {"include": "output"}]
