@@ -1,17 +1,31 @@
 """Celeriac: JSON workflows as durable executions. This package is the porch: what an author of node types imports."""
 
 from celeriac.contract import Context, Effect, Expr, Link, NodeType, Retry, node
-from celeriac.outcomes import Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import (
+    Emit,
+    Fail,
+    Json,
+    NodeError,
+    OnCallback,
+    OnEvent,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+)
 
 __all__ = [
     "Context",
     "Effect",
+    "Emit",
     "Expr",
     "Fail",
     "Json",
     "Link",
     "NodeError",
     "NodeType",
+    "OnCallback",
+    "OnEvent",
     "Retry",
     "Route",
     "TryAgain",

@@ -10,6 +10,7 @@ from celeriac.commands import (
     definitions,
     demo,
     doctor,
+    events,
     executions,
     processes,
     running,
@@ -35,6 +36,7 @@ app.command()(workflows.push)
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
+app.add_typer(events.app, name="events")
 app.add_typer(connections.app, name="connections")
 app.command()(up.up)
 app.command()(processes.worker)

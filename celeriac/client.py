@@ -198,6 +198,10 @@ class Client:
         path = f"/executions/{_part(execution)}/segments/{segment}/resolve"
         return await self._ask("POST", path, body=dict(decision))
 
+    async def publish(self, event: Mapping[str, Json]) -> Body:
+        """Publish `{type, correlation?, data?, id?}`; return `{id, duplicate, woken}`."""
+        return await self._ask("POST", "/events", body=dict(event))
+
     async def connections(self) -> list[Body]:
         """Return the connections, without their secrets."""
         return cast("list[Body]", (await self._ask("GET", "/connections"))["data"])

@@ -217,6 +217,84 @@ class Suspend(Held):
 
 
 @value
+class Subscription:
+    """One branch of a wait: its name and kind, and of an event, what it has to be. `since` is in milliseconds."""
+
+    name: str
+    kind: str
+    event: str = ""
+    correlation: str = ""
+    since: int = 0
+    transient: bool = False
+
+
+@value
+class Rest(Held):
+    """Put a segment to rest at node `head` until a signal of one of the `subscriptions`, or until `due`.
+
+    Answers what is to be sent, or None when the fence did not hold: a signal may be there already.
+    """
+
+    project: str = ""
+    head: int = 0
+    due: int | None = None
+    subscriptions: tuple[Subscription, ...] = ()
+
+
+@value
+class Signal:
+    """Give a wait the signal of its branch `name`, now or before it begins. Answers `Signalled`.
+
+    The first signal a wait is given decides.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    name: str
+    source: str
+    now: int
+    payload: Payload = Payload()
+    blobs: tuple[Blob, ...] = ()
+    principal: str = ""
+
+
+@value
+class Signalled:
+    """Whether the signal was the one that counts, and what is to be sent because of it."""
+
+    won: bool
+    ready: tuple[Sendable, ...] = ()
+
+
+@value
+class Publish:
+    """Publish an event. Answers `Published`; of one `source` a `key` that is known publishes nothing."""
+
+    id: str
+    project: str
+    type: str
+    correlation: str
+    now: int
+    expires_at: int
+    data: Payload = Payload()
+    blobs: tuple[Blob, ...] = ()
+    source: str = ""
+    key: str | None = None
+    principal: str = ""
+
+
+@value
+class Published:
+    """The event's id, whether it is `new`, how many waits it ended, and what is to be sent because of it."""
+
+    id: str
+    new: bool
+    woken: int = 0
+    ready: tuple[tuple[str, Sendable], ...] = ()
+
+
+@value
 class Doubt(Held):
     """An effect that cannot be repeated has an unknown fate: a person decides. Answers whether the fence held."""
 
@@ -327,6 +405,9 @@ Operation = (
     | Spread
     | Close
     | Suspend
+    | Rest
+    | Signal
+    | Publish
     | Doubt
     | Release
     | Renew
@@ -341,4 +422,4 @@ Operation = (
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
     """Return the executions whose rows a batch touches, in the order everyone locks them."""
-    return sorted({each.execution for each in operations if not isinstance(each, Start)})
+    return sorted({each.execution for each in operations if not isinstance(each, (Start, Publish))})

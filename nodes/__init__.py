@@ -1,6 +1,7 @@
 """The built-in node types. A new one is a file in a folder here, and a line in this list."""
 
 from celeriac import NodeType
+from nodes.flow.emit import emit
 from nodes.flow.fail import fail
 from nodes.flow.if_condition import if_condition
 from nodes.flow.log import log
@@ -13,6 +14,7 @@ from nodes.flow.wait import wait
 from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    emit,
     fail,
     http_request,
     if_condition,

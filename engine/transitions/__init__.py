@@ -21,6 +21,7 @@ from engine.transitions.batch import Batch, Room, Row, Rules, write_back
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.repairing import lose, resend, wake
+from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
 
 __all__ = [
@@ -33,12 +34,15 @@ __all__ = [
     "doubt",
     "lose",
     "pause",
+    "publish",
     "record",
     "release",
     "renew",
     "resend",
     "resolve",
+    "rest",
     "settle",
+    "signal",
     "spread",
     "start",
     "suspend",
@@ -48,7 +52,7 @@ __all__ = [
 
 def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rules) -> list[Any]:
     """Carry out operations inside the caller's transaction. Returns one answer for each, in their order."""
-    ids = op.executions_of(operations)
+    ids = sorted(lock_topics(connection, operations) | set(op.executions_of(operations)))
     rows = {}
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
         id_, project, version, status, *rest = fields
@@ -63,6 +67,7 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
             chosen = [operations[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
+    withdraw_ended(batch)
     write_back(batch)
     return answers
 
@@ -72,11 +77,14 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Cancel: cancel,
     op.Pause: pause,
     op.Resolve: resolve,
+    op.Signal: signal,
+    op.Publish: publish,
     op.Record: record,
     op.Settle: settle,
     op.Spread: spread,
     op.Close: close,
     op.Suspend: suspend,
+    op.Rest: rest,
     op.Doubt: doubt,
     op.Release: release,
     op.Renew: renew,
