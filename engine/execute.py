@@ -19,6 +19,7 @@ from typing import Any, NoReturn, Protocol
 from celeriac import Effect, Emit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 from engine import operations as op
 from engine import retry, signals
+from engine.callbacks import Callbacks, Waits
 from engine.clock import Clock
 from engine.containers import SLICE, Done, Open, Outcome, Stay, decide
 from engine.context import NodeContext, Surroundings, idempotency_key
@@ -147,6 +148,7 @@ class Services:
     around: Surroundings
     owner: str
     secret: bytes
+    callbacks: Callbacks | None = None
 
 
 class Executor:
@@ -616,7 +618,7 @@ class Executor:
             if node.type == BEGIN or (failed and not node.ends):
                 continue
             name = f"{work.facts.execution}\x1f{node.id}\x1f{item}"
-            scope = Scope(run.values, Draws(at.secret, name, work.ready_at))
+            scope = Scope(run.values, Draws(at.secret, name, work.ready_at), self._links(run, item))
             if node.ends:
                 return self._render_output(run, step, scope)
             context = NodeContext(
@@ -1107,7 +1109,14 @@ class Executor:
     def _scope(self, run: Run, node: str) -> Scope:
         work = run.work
         name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
-        return Scope(run.values, Draws(self._services.secret, name, work.ready_at))
+        draws = Draws(self._services.secret, name, work.ready_at)
+        return Scope(run.values, draws, self._links(run, work.item))
+
+    def _links(self, run: Run, item: str) -> Waits | None:
+        callbacks, facts = self._services.callbacks, run.work.facts
+        if callbacks is None:
+            return None
+        return Waits(callbacks, facts.execution, facts.program, run.work.segment.region, item)
 
     @staticmethod
     def _keep_lines(run: Run, context: NodeContext, now: int) -> None:
