@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from engine.approvals import NOBODY
 from engine.errors import Invalid
 
 HEADER = "X-Celeriac-Principal"
 ROLES = "X-Celeriac-Roles"
-NOBODY = "api"
-"""Who acts when nobody is named."""
-
 _NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,200}")
 
 
@@ -34,3 +32,8 @@ def of(request: Request) -> Principal:
             message = f"{each[:64]!r} in {HEADER} or {ROLES} is no name."
             raise Invalid(message, hint="A name has letters, digits and _ . @ + -, 200 at most.")
     return Principal(name, frozenset(roles))
+
+
+def named(request: Request) -> str:
+    """Return who is named, or "" when nobody is."""
+    return of(request).name if HEADER in request.headers else ""

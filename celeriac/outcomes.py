@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """A JSON value: what crosses every border of a node (RFC 8259, without NaN, lone surrogates and NUL)."""
@@ -44,7 +45,29 @@ class OnCallback:
     name: str = "callback"
 
 
-Signal = OnEvent | OnCallback
+@dataclass(frozen=True, slots=True)
+class OnDecision:
+    """A wait goes on when people have decided, through `approved` or `rejected`.
+
+    They see `title`, `description` and what is to `show`, and answer with a form that fits the JSON Schema `form`. Who may
+    decide is named in `users` and `roles`; everybody, if neither names anyone; with `four_eyes` not who started the
+    execution. `reject_wins`: one rejection decides, or `quorum` approvals. `majority`: more than half of `quorum` voices.
+    """
+
+    title: str
+    description: str = ""
+    show: Json = None
+    form: Json = None
+    users: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    quorum: int = 1
+    rule: Literal["reject_wins", "majority"] = "reject_wins"
+    four_eyes: bool = False
+    reminded: int = 0
+    escalated: bool = False
+
+
+Signal = OnEvent | OnCallback | OnDecision
 """What can end a wait besides the time."""
 
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from celeriac.contract import Effect, NodeType
-from celeriac.outcomes import Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import Emit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 
 if TYPE_CHECKING:
     import httpx2
 
 __all__ = ["Line", "Outcome", "run_node"]
 
-Kind = Literal["output", "route", "wait", "failed", "try_again", "uncertain", "crashed"]
+Kind = Literal["output", "route", "wait", "emit", "failed", "try_again", "uncertain", "crashed"]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -47,7 +47,8 @@ class Line:
 class Outcome:
     """What one call came to.
 
-    - `output`, `route`, `wait` succeeded: `value`, and `ports` or `until` (milliseconds since the epoch).
+    - `output`, `route`, `wait`, `emit` succeeded: `value`, and `ports`, or `until` (milliseconds since the epoch) and the
+      whole `wait`, or the event in `emit`.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
     `steps` are the results of the sub-steps that were done, by name.
@@ -57,6 +58,8 @@ class Outcome:
     value: Json = None
     ports: tuple[str, ...] = ("out",)
     until: int | None = None
+    wait: Wait | None = None
+    emit: Emit | None = None
     error: NodeError | None = None
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
@@ -97,6 +100,8 @@ async def run_node(
         outcome.value,
         outcome.ports,
         outcome.until,
+        outcome.wait,
+        outcome.emit,
         outcome.error,
         tuple(context.lines),
         context.steps,
@@ -190,7 +195,11 @@ def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -
     if isinstance(result, Wait):
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Wait; declare it with waits=True.")
-        return Outcome("wait", _json(result.value), until=result.until)
+        return Outcome("wait", _json(result.value), until=result.until, wait=result)
+    if isinstance(result, Emit):
+        if node_type.effect_of(config) is Effect.NONE:
+            raise Fail("node.emit_undeclared", "The node returns Emit; declare its effect: Effect.KEYED.")
+        return Outcome("emit", _json(result.data), emit=result)
     return Outcome("output", _json(result))
 
 

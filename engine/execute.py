@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from celeriac import Effect, Emit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from engine import approvals, retry, signals
 from engine import operations as op
-from engine import retry, signals
 from engine.callbacks import Callbacks, Waits
 from engine.clock import Clock
 from engine.containers import SLICE, Done, Open, Outcome, Stay, decide
@@ -872,11 +872,11 @@ class Executor:
         limits = at.settings.limits
         if wait.until is None and not wait.signals:
             raise Fail("node.wait_endless", "The node waits for no time and no signal.")
+        approval, shown = approvals.asked(wait, step.node.id, at.clock, limits)
         payload, blob = place(encode(signals.wait_to_json(wait), limits.output_bytes), limits.blob_from_bytes)
-        run.blobs.extend([blob] if blob else [])
+        run.blobs.extend(each for each in (blob, shown) if each)
         run.entries.append(op.Entry(step.node.id, signals.LISTENING, output=payload, started_at=started_at))
-        names: list[Json] = [each.name for each in wait.signals]
-        more = {"until": wait.until, "for": names}
+        more = {"until": wait.until, "for": signals.names_of(wait)}
         run.events.append(("node.waiting", step.node.id, at.clock.now(), more))
         rest = op.Rest(
             **self._held(run),
@@ -884,6 +884,7 @@ class Executor:
             head=run.head,
             due=wait.until,
             subscriptions=signals.subscriptions_of(wait, facts.created_at),
+            approval=approval,
         )
         ready: list[op.Sendable] | None = await at.ledger.submit(rest)
         if ready is None:

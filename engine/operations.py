@@ -229,6 +229,24 @@ class Subscription:
 
 
 @value
+class Approval:
+    """What people are asked. `body` is what they are shown, `shown_hash` the hash of it, `due` when nobody is asked any more."""
+
+    id: str
+    node: str
+    title: str
+    body: Payload
+    shown_hash: str
+    approvers: str
+    quorum: int
+    rule: str
+    four_eyes: bool = False
+    reminded: int = 0
+    escalated: bool = False
+    due: int | None = None
+
+
+@value
 class Rest(Held):
     """Put a segment to rest at node `head` until a signal of one of the `subscriptions`, or until `due`.
 
@@ -239,13 +257,14 @@ class Rest(Held):
     head: int = 0
     due: int | None = None
     subscriptions: tuple[Subscription, ...] = ()
+    approval: Approval | None = None
 
 
 @value
 class Signal:
     """Give a wait the signal of its branch `name`, now or before it begins. Answers `Signalled`.
 
-    The first signal a wait is given decides.
+    `source` is the kind of the branch. The first signal a wait is given decides.
     """
 
     execution: str
@@ -264,6 +283,42 @@ class Signalled:
     """Whether the signal was the one that counts, and what is to be sent because of it."""
 
     won: bool
+    ready: tuple[Sendable, ...] = ()
+
+
+@value
+class Decide:
+    """A person's voice on an approval. Answers `Decided`."""
+
+    execution: str
+    approval: str
+    principal: str
+    roles: frozenset[str]
+    decision: str
+    shown_hash: str
+    now: int
+    comment: str = ""
+    form: str | None = None
+
+
+class Counted(StrEnum):
+    """What became of a voice: it decided, it is counted and more are needed, or why it is neither."""
+
+    DECIDED = "decided"
+    COUNTED = "counted"
+    CLOSED = "closed"
+    VOTED = "voted"
+    STALE = "stale"
+    NOT_ASKED = "not_asked"
+    FOUR_EYES = "four_eyes"
+
+
+@value
+class Decided:
+    """What became of a voice, the approval's status with it, and what is to be sent because of it."""
+
+    counted: Counted
+    status: str
     ready: tuple[Sendable, ...] = ()
 
 
@@ -407,6 +462,7 @@ Operation = (
     | Suspend
     | Rest
     | Signal
+    | Decide
     | Publish
     | Doubt
     | Release

@@ -36,7 +36,17 @@ _SIGNAL_BLOBS = Batched(
     "SELECT DISTINCT g.blob FROM {rows} JOIN signal g ON g.execution_id = r.id WHERE g.blob IS NOT NULL",
     columns("id"),
 )
+_APPROVAL_BLOBS = Batched(
+    "SELECT DISTINCT a.blob FROM {rows} JOIN approval a ON a.execution_id = r.id WHERE a.blob IS NOT NULL",
+    columns("id"),
+)
 _FORGET = (
+    Batched(
+        "DELETE FROM approval_vote WHERE approval_id IN "
+        "(SELECT a.id FROM {rows} JOIN approval a ON a.execution_id = r.id)",
+        columns("id"),
+    ),
+    Batched("DELETE FROM approval WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM subscription WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM signal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM event WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
@@ -48,6 +58,7 @@ _UNREFERENCED = Batched(
     "DELETE FROM blob WHERE hash IN (SELECT r.hash FROM {rows}) "
     "AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM signal g WHERE g.blob = blob.hash) "
+    "AND NOT EXISTS (SELECT 1 FROM approval a WHERE a.blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM event_log l WHERE l.blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.input_blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.output_blob = blob.hash) RETURNING hash",
@@ -140,7 +151,7 @@ def _batch(
         blobs: set[str] = {name for row in doomed for name in row[2:] if name}
         let_go = 0
         if ids:
-            for question in (_BLOBS, _SIGNAL_BLOBS):
+            for question in (_BLOBS, _SIGNAL_BLOBS, _APPROVAL_BLOBS):
                 blobs |= {row[0] for row in connection.batch(question, ids)}
             for statement in _FORGET:
                 connection.batch(statement, ids)

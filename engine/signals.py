@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from celeriac import Json
 from celeriac.duration import rfc3339
-from celeriac.outcomes import OnCallback, OnEvent, Signal, Wait
+from celeriac.outcomes import OnCallback, OnDecision, OnEvent, Signal, Wait
 from engine import operations as op
 
 LISTENING: Final = "listening"
@@ -17,7 +17,10 @@ LISTENING: Final = "listening"
 TIME: Final = "time"
 """The source of a signal that the time has sent."""
 
-_KINDS: Final[dict[str, type[Signal]]] = {"event": OnEvent, "callback": OnCallback}
+_KINDS: Final[dict[str, type[Signal]]] = {"event": OnEvent, "callback": OnCallback, "decision": OnDecision}
+
+DECISIONS: Final = ("approved", "rejected")
+"""What people can come to: the names of the signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def wait_from_json(body: Mapping[str, Any]) -> Wait:
 
 def subscriptions_of(wait: Wait, started_at: int) -> tuple[op.Subscription, ...]:
     """Return what a wait listens for. The time is among it only when it ends the wait, and is not followed by another."""
-    found = [_subscription(each, started_at) for each in wait.signals]
+    found = [branch for each in wait.signals for branch in _subscriptions(each, started_at)]
     if wait.until is not None and wait.then is None:
         found.append(op.Subscription(wait.port, TIME))
     return tuple(found)
@@ -69,12 +72,22 @@ def kind_of(signal: Signal) -> str:
     return next(kind for kind, made in _KINDS.items() if isinstance(signal, made))
 
 
+def names_of(wait: Wait) -> list[str]:
+    """Return the names of the signals that may end a wait."""
+    return [each.name for each in subscriptions_of(wait, 0) if each.kind != TIME]
+
+
 def _signal_from_json(kind: str, **fields: Any) -> Signal:
-    return _KINDS[kind](**fields)
+    lists = {name: tuple(value) for name, value in fields.items() if name in ("users", "roles")}
+    return _KINDS[kind](**{**fields, **lists})
 
 
-def _subscription(signal: Signal, started_at: int) -> op.Subscription:
-    if isinstance(signal, OnEvent):
-        since = started_at if signal.since is None else signal.since
-        return op.Subscription(signal.name, "event", signal.type, signal.correlation, since, signal.transient)
-    return op.Subscription(signal.name, kind_of(signal))
+def _subscriptions(signal: Signal, started_at: int) -> list[op.Subscription]:
+    match signal:
+        case OnEvent(type_, correlation, since, transient, name):
+            since = started_at if since is None else since
+            return [op.Subscription(name, "event", type_, correlation, since, transient)]
+        case OnCallback(name):
+            return [op.Subscription(name, "callback")]
+        case OnDecision():
+            return [op.Subscription(name, "decision") for name in DECISIONS]

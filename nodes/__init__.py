@@ -1,6 +1,7 @@
 """The built-in node types. A new one is a file in a folder here, and a line in this list."""
 
 from celeriac import NodeType
+from nodes.flow.approval import approval
 from nodes.flow.emit import emit
 from nodes.flow.fail import fail
 from nodes.flow.if_condition import if_condition
@@ -14,6 +15,7 @@ from nodes.flow.wait import wait
 from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    approval,
     emit,
     fail,
     http_request,

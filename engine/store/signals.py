@@ -17,8 +17,8 @@ SHARE_TOPIC = "SELECT pg_advisory_xact_lock_shared(?)"
 STANDING = Batched(
     "SELECT r.execution_id, r.segment, r.item, r.name, s.status, g.name, b.kind FROM {rows} "
     f"LEFT JOIN segment s ON {_on('s')} LEFT JOIN signal g ON {_on('g')} "
-    f"LEFT JOIN subscription b ON {_on('b')} AND b.name = r.name",
-    columns(f"{KEY} name", segment="bigint"),
+    f"LEFT JOIN subscription b ON {_on('b')} AND b.name = r.name AND b.kind = r.kind",
+    columns(f"{KEY} name kind", segment="bigint"),
 )
 """What there is to know of a wait before a signal is given: its segment's state, the signal it has had, its branch."""
 
@@ -103,4 +103,47 @@ LOOK_BACK = Batched(
 EVENTS = Batched(
     "SELECT e.id, e.data, e.blob, e.principal, e.at FROM {rows} JOIN event_log e ON e.id = r.id",
     columns("id"),
+)
+
+WRITE_APPROVALS = Insert(
+    "approval",
+    columns(
+        f"id project_id {KEY} node title body blob shown_hash approvers quorum rule four_eyes reminded escalated "
+        "status due created_at",
+        segment="bigint",
+        quorum="bigint",
+        four_eyes="bigint",
+        reminded="bigint",
+        escalated="bigint",
+        due="bigint",
+        created_at="bigint",
+    ),
+    "ON CONFLICT (execution_id, segment, item) DO UPDATE SET approvers = excluded.approvers, "
+    "reminded = excluded.reminded, escalated = excluded.escalated, due = excluded.due",
+)
+"""A wait that goes on as another asks the same people again, or others; what was asked stays as it was shown."""
+APPROVALS = Batched(
+    "SELECT a.id, a.execution_id, a.segment, a.item, a.status, a.shown_hash, a.approvers, a.quorum, a.rule, "
+    "a.four_eyes, e.principal, g.name FROM {rows} JOIN approval a ON a.id = r.id "
+    "JOIN execution e ON e.id = a.execution_id LEFT JOIN signal g ON g.execution_id = a.execution_id "
+    "AND g.segment = a.segment AND g.item = a.item",
+    columns("id"),
+)
+VOTES = Batched(
+    "SELECT v.approval_id, v.principal, v.decision, v.comment, v.form, v.at FROM {rows} "
+    "JOIN approval_vote v ON v.approval_id = r.id ORDER BY v.approval_id, v.at, v.principal",
+    columns("id"),
+)
+WRITE_VOTES = Insert(
+    "approval_vote", columns("approval_id principal decision comment form shown_hash at", at="bigint")
+)
+CLOSE_APPROVALS = Batched(
+    "UPDATE approval SET status = r.status, decided_at = r.now, due = NULL FROM {rows} "
+    f"WHERE {_on('approval')} AND approval.status = 'open'",
+    columns(f"{KEY} status now", segment="bigint", now="bigint"),
+)
+WITHDRAW_APPROVALS = Batched(
+    "UPDATE approval SET status = 'withdrawn', decided_at = r.now, due = NULL FROM {rows} "
+    "WHERE approval.execution_id = r.execution_id AND approval.status = 'open'",
+    columns("execution_id now", now="bigint"),
 )

@@ -232,8 +232,8 @@ subscription = Table(
     Column("segment", Integer, primary_key=True),
     Column("item", Text, primary_key=True),
     Column("name", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
     Column("project_id", Text, nullable=False),
-    Column("kind", Text, nullable=False),
     Column("event", Text, nullable=False, server_default=""),
     Column("correlation", Text, nullable=False, server_default=""),
     Column("transient", Integer, nullable=False, server_default="0"),
@@ -276,6 +276,54 @@ event_log = Table(
     sqlite_with_rowid=False,
 )
 """Events that were published, for waits that begin later."""
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text),
+    Column("blob", Text),
+    Column("shown_hash", Text, nullable=False),
+    Column("approvers", Text, nullable=False),
+    Column("quorum", Integer, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("four_eyes", Integer, nullable=False, server_default="0"),
+    Column("reminded", Integer, nullable=False, server_default="0"),
+    Column("escalated", Integer, nullable=False, server_default="0"),
+    Column("status", Text, nullable=False),
+    Column("due", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger),
+    Index("approval_wait", "execution_id", "segment", "item", unique=True),
+    Index("approval_status", "project_id", "status", "id"),
+    Index(
+        "approval_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""What a wait for people asks them, and how it ended."""
+
+approval_vote = Table(
+    "approval_vote",
+    metadata,
+    Column("approval_id", Text, primary_key=True),
+    Column("principal", Text, primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("comment", Text, nullable=False, server_default=""),
+    Column("form", Text),
+    Column("shown_hash", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 connection = Table(
     "connection",

@@ -18,6 +18,7 @@ from engine.store import statements as sql
 from engine.store.database import Connection
 from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
+from engine.transitions.deciding import decide
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.repairing import lose, resend, wake
@@ -31,6 +32,7 @@ __all__ = [
     "cancel",
     "claim",
     "close",
+    "decide",
     "doubt",
     "lose",
     "pause",
@@ -78,6 +80,7 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Pause: pause,
     op.Resolve: resolve,
     op.Signal: signal,
+    op.Decide: decide,
     op.Publish: publish,
     op.Record: record,
     op.Settle: settle,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine import operations as op
-from engine.signals import TIME
+from engine.signals import DECISIONS, TIME
 from engine.states import SEGMENT_FINAL
 from engine.store import signals as sql
 from engine.store.database import Connection
@@ -37,7 +37,7 @@ Topic = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class Given:
     """A signal about to be written."""
 
     name: str
@@ -96,7 +96,7 @@ def signal(batch: Batch, signals: list[op.Signal]) -> list[op.Signalled]:
         row = batch.rows.get(each.execution)
         if row is not None and not is_stopping(row):
             asked.setdefault((each.execution, each.segment, each.item), each)
-    rows = [(*key, each.name) for key, each in asked.items()]
+    rows = [(*key, each.name, each.source) for key, each in asked.items()]
     given = {}
     for execution, segment, item, _, status, told, kind in (
         batch.connection.batch(sql.STANDING, rows) if rows else ()
@@ -105,10 +105,10 @@ def signal(batch: Batch, signals: list[op.Signal]) -> list[op.Signalled]:
         if not over:
             each = asked[(execution, segment, item)]
             keep(batch, each.blobs, each.now)
-            given[(execution, segment, item)] = _Given(
+            given[(execution, segment, item)] = Given(
                 each.name, each.source, each.now, each.payload, each.principal
             )
-    sent = _deliver(batch, given)
+    sent = deliver(batch, given)
     return [
         op.Signalled(won=True, ready=tuple(sent[key]))
         if (key := (each.execution, each.segment, each.item)) in sent and asked[key] is each
@@ -132,7 +132,7 @@ def publish(batch: Batch, publishes: list[op.Publish]) -> list[op.Published]:
         if row is not None and not is_stopping(row):
             listener = ((execution, segment, item), name, bool(transient))
             listeners.setdefault((topic[0], topic[1], topic[2]), []).append(listener)
-    given: dict[Key, _Given] = {}
+    given: dict[Key, Given] = {}
     ended: dict[str, list[Key]] = {}
     for each in publishes:
         if each.id not in new:
@@ -145,9 +145,9 @@ def publish(batch: Batch, publishes: list[op.Publish]) -> list[op.Published]:
             if not transient:
                 had.add(key[0])
             event = None if transient else each.id
-            given[key] = _Given(name, "event", each.now, each.data, each.principal, event)
+            given[key] = Given(name, "event", each.now, each.data, each.principal, event)
             ended.setdefault(each.id, []).append(key)
-    sent = _deliver(batch, given)
+    sent = deliver(batch, given)
     known = _known(batch, [each for each in publishes if each.id not in new])
     answers = []
     for each in publishes:
@@ -164,25 +164,27 @@ def time_is_up(batch: Batch, woken: Iterable[Key], now_of: Mapping[str, int]) ->
     """Give waits whose time has come the signal of the time, unless another one was quicker."""
     keys = [key for key in woken if listens(batch, batch.rows[key[0]], key[1])]
     found = batch.connection.batch(sql.TIMES, keys) if keys else ()
-    _write(batch, {fields[:3]: _Given(fields[3], TIME, now_of[fields[0]]) for fields in found})
+    _write(batch, {fields[:3]: Given(fields[3], TIME, now_of[fields[0]]) for fields in found})
 
 
-def withdraw(batch: Batch, stopped: Iterable[Key]) -> None:
+def withdraw(batch: Batch, stopped: Iterable[Key], now: int) -> None:
     """Let nothing be given any more to segments that were stopped."""
     keys = [key for key in stopped if listens(batch, batch.rows[key[0]], key[1])]
     if keys:
         batch.connection.batch(sql.DROP_SUBSCRIPTIONS, keys)
+        batch.connection.batch(sql.CLOSE_APPROVALS, [(*key, "withdrawn", now) for key in keys])
 
 
 def withdraw_ended(batch: Batch) -> None:
     """The same for executions that have ended."""
     ended = [
-        (row.id,)
+        (row.id, row.finished_at)
         for row in batch.rows.values()
-        if row.dirty and row.final and batch.rules.plan_of(row.version, batch.connection).listening
+        if row.finished_at is not None and batch.rules.plan_of(row.version, batch.connection).listening
     ]
     if ended:
-        batch.connection.batch(sql.DROP_ALL_SUBSCRIPTIONS, ended)
+        batch.connection.batch(sql.DROP_ALL_SUBSCRIPTIONS, [each[:1] for each in ended])
+        batch.connection.batch(sql.WITHDRAW_APPROVALS, ended)
 
 
 def listens(batch: Batch, row: Row, segment: int) -> bool:
@@ -191,11 +193,15 @@ def listens(batch: Batch, row: Row, segment: int) -> bool:
 
 
 def _forestalled(batch: Batch, rests: Mapping[Key, op.Rest]) -> set[Key]:
-    """Return waits whose signal is there already. One of a name that they do not have was meant for no one."""
+    """Return waits whose signal is there already. One of a branch that they do not have was meant for no one."""
     found = batch.connection.batch(sql.SIGNALS, list(rests)) if rests else ()
-    names = {fields[:3]: fields[3] for fields in found}
-    ended = {key for key, name in names.items() if name in {each.name for each in rests[key].subscriptions}}
-    if stray := [key for key in names if key not in ended]:
+    given = {fields[:3]: fields[3:5] for fields in found}
+    ended = {
+        key
+        for key, branch in given.items()
+        if branch in {(each.name, each.kind) for each in rests[key].subscriptions}
+    }
+    if stray := [key for key in given if key not in ended]:
         batch.connection.batch(sql.DROP_SIGNALS, stray)
     return ended
 
@@ -221,6 +227,32 @@ def _listen(batch: Batch, rests: Mapping[Key, op.Rest]) -> None:
     ]
     if rows:
         batch.connection.insert(sql.WRITE_SUBSCRIPTIONS, rows)
+    asked = [(key, each, each.approval) for key, each in rests.items() if each.approval is not None]
+    if asked:
+        approvals = [_approval_row(batch, key, each, approval) for key, each, approval in asked]
+        batch.connection.insert(sql.WRITE_APPROVALS, approvals)
+
+
+def _approval_row(batch: Batch, key: Key, each: op.Rest, asked: op.Approval) -> tuple[object, ...]:
+    return (
+        asked.id,
+        batch.rows[key[0]].project,
+        *key,
+        asked.node,
+        asked.title,
+        asked.body.text,
+        asked.body.blob,
+        asked.shown_hash,
+        asked.approvers,
+        asked.quorum,
+        asked.rule,
+        int(asked.four_eyes),
+        asked.reminded,
+        int(asked.escalated),
+        "open",
+        asked.due,
+        each.now,
+    )
 
 
 def _look_back(batch: Batch, rests: Mapping[Key, op.Rest]) -> dict[Key, list[op.Sendable]]:
@@ -248,7 +280,7 @@ def _look_back(batch: Batch, rests: Mapping[Key, op.Rest]) -> dict[Key, list[op.
         found = {number: event for number, event in batch.connection.batch(sql.LOOK_BACK, rows) if event}
         names = sorted({(each,) for each in found.values()})
         events = {row[0]: row[1:] for row in batch.connection.batch(sql.EVENTS, names)} if names else {}
-        given: dict[Key, _Given] = {}
+        given: dict[Key, Given] = {}
         had: set[tuple[str, str]] = set()
         for number, event in sorted(found.items(), key=lambda each: (events[each[1]][3], each)):
             key, branch = branches[number]
@@ -256,18 +288,18 @@ def _look_back(batch: Batch, rests: Mapping[Key, op.Rest]) -> dict[Key, list[op.
                 had.add((key[0], event))
                 data, blob, principal, _ = events[event]
                 payload = op.Payload(data, blob)
-                given[key] = _Given(branch.name, "event", rests[key].now, payload, principal, event)
-        sent |= _deliver(batch, given)
+                given[key] = Given(branch.name, "event", rests[key].now, payload, principal, event)
+        sent |= deliver(batch, given)
         branches = [branches[number] for number in found if branches[number][0] not in given]
     return sent
 
 
-def _deliver(batch: Batch, given: Mapping[Key, _Given]) -> dict[Key, list[op.Sendable]]:
+def deliver(batch: Batch, given: Mapping[Key, Given]) -> dict[Key, list[op.Sendable]]:
     """Write signals and wake what rests for them. Returns what is to be sent, for each wait that had none before."""
     return _awaken(batch, {key: given[key].now for key in _write(batch, given)})
 
 
-def _write(batch: Batch, given: Mapping[Key, _Given]) -> list[Key]:
+def _write(batch: Batch, given: Mapping[Key, Given]) -> list[Key]:
     """Write signals. Returns the waits that had none before; nothing else is listened for there any more."""
     if not given:
         return []
@@ -289,6 +321,8 @@ def _write(batch: Batch, given: Mapping[Key, _Given]) -> list[Key]:
     if not won:
         return []
     batch.connection.batch(sql.DROP_SUBSCRIPTIONS, won)
+    ends = [(*key, _end_of(given[key]), given[key].now) for key in won]
+    batch.connection.batch(sql.CLOSE_APPROVALS, ends)
     for key in won:
         each = given[key]
         more = {"name": each.name, "source": each.source, "by": each.principal, "event": each.event}
@@ -346,6 +380,13 @@ def _known(batch: Batch, publishes: Iterable[op.Publish]) -> dict[tuple[str, str
     return (
         {fields[:3]: fields[3] for fields in batch.connection.batch(sql.KNOWN_EVENTS, keys)} if keys else {}
     )
+
+
+def _end_of(given: Given) -> str:
+    """Return how an approval has ended with a signal: as people or their author said, or otherwise."""
+    if given.name in DECISIONS:
+        return given.name
+    return "timed_out" if given.source == TIME else "withdrawn"
 
 
 def _topic(each: op.Publish) -> Topic:

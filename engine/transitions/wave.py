@@ -183,7 +183,7 @@ class Wave:
         connection = self.batch.connection
         rows = [(each.execution, each.first, each.beyond, each.item, each.inside) for each in self.closings]
         stopped = connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
-        withdraw(self.batch, [fields[:3] for fields in stopped])
+        withdraw(self.batch, [fields[:3] for fields in stopped], self.closed_at)
         names = sorted({each.execution for each in self.closings})
         for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
             row = self.batch.rows[name]

@@ -37,7 +37,7 @@ _Number = Annotated[float, Field(ge=0, strict=True)]
 _Text = Annotated[str, Field(pattern=PATTERN)]
 _Milliseconds = Annotated[int, Field(strict=True, ge=0, le=253_402_300_799_999)]
 _Time = Annotated[str, Field(pattern=_RFC3339), AfterValidator(_readable)]
-_Duration = Annotated[_Number | _Text, AfterValidator(_bounded)]
+Duration = Annotated[_Number | _Text, AfterValidator(_bounded)]
 
 
 class Event(BaseModel, extra="forbid"):
@@ -48,7 +48,7 @@ class Event(BaseModel, extra="forbid"):
     transient: bool = Field(
         False, description="Hear only what is published during the wait, and what other waits have had too."
     )
-    lookback: _Duration | None = Field(
+    lookback: Duration | None = Field(
         None,
         description="How far back it may have been published; without it, since the execution started.",
     )
@@ -62,7 +62,7 @@ class Branch(BaseModel, extra="forbid"):
         pattern=_NAME,
         json_schema_extra=_FIXED,
     )
-    duration: _Duration | None = Field(None, alias="for", description="How long.")
+    duration: Duration | None = Field(None, alias="for", description="How long.")
     until: _Milliseconds | _Time | None = Field(None, description="Until when.")
     event: Event | None = Field(None, description="The event to listen to.")
     callback: bool = Field(False, description="Whether a call of the address from `callback_url` ends it.")
@@ -81,7 +81,7 @@ _ONE_OF: dict[str, JsonValue] = {
 class Config(BaseModel, extra="forbid", json_schema_extra=_ONE_OF):
     """What to wait for."""
 
-    duration: _Duration | None = Field(
+    duration: Duration | None = Field(
         None, alias="for", description="How long: a number of seconds, or text like 90s, 1h30m, 250ms, 2d."
     )
     until: _Milliseconds | _Time | None = Field(
@@ -99,7 +99,7 @@ class Config(BaseModel, extra="forbid", json_schema_extra=_ONE_OF):
         max_length=20,
         json_schema_extra=_FIXED,
     )
-    timeout: _Duration | None = Field(
+    timeout: Duration | None = Field(
         None,
         description="How long to wait for the event or the call; after it, the wait ends through the port `timeout`.",
     )

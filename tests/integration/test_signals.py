@@ -108,3 +108,51 @@ def test_a_signal_for_a_wait_that_begins_at_that_moment_is_kept(clients: list[Cl
         for answer in at_once(clients, asked):
             assert not isinstance(answer, BaseException)
         assert clients[0].query("SELECT status FROM segment WHERE execution_id = ?", name) == [("ready",)]
+
+
+def test_of_twenty_who_decide_at_once_exactly_one_does(clients: list[Client]) -> None:
+    active = clients[0].push(document([node("ask", "approval", {"title": "Pay?"})]))
+    both = tuple(op.Subscription(each, "decision") for each in ("approved", "rejected"))
+    for turn in range(5):
+        name = clients[0].start(active)
+        asked = op.Approval(
+            f"appr_{turn}", "ask", "Pay?", op.Payload("{}"), "h", '{"users":[],"roles":[]}', 1, "reject_wins"
+        )
+        assert clients[0].runtime.ledger.ask(rest(clients[0], name, *both, approval=asked)) == []
+        now = clients[0].runtime.clock.now()
+        deciders = [
+            op.Decide(name, asked.id, f"p{n}", frozenset(), ("approved", "rejected")[n % 2], "h", now)
+            for n in range(20)
+        ]
+        said = at_once(clients, deciders)
+        decided = [each for each in said if each.counted is op.Counted.DECIDED]
+        assert len(decided) == 1
+        assert [each.counted for each in said].count(op.Counted.CLOSED) == 19
+        assert {each.status for each in said} == {decided[0].status}
+        assert clients[0].query("SELECT count(*) FROM approval_vote WHERE approval_id = ?", asked.id) == [
+            (1,)
+        ]
+        ((signalled, status),) = clients[0].query(
+            "SELECT g.name, a.status FROM signal g JOIN approval a ON a.execution_id = g.execution_id "
+            "WHERE g.execution_id = ?",
+            name,
+        )
+        assert signalled == status == decided[0].status
+
+
+def test_a_quorum_is_counted_right_by_however_many(clients: list[Client]) -> None:
+    active = clients[0].push(document([node("ask", "approval", {"title": "Pay?"})]))
+    name = clients[0].start(active)
+    asked = op.Approval(
+        "appr", "ask", "t", op.Payload("{}"), "h", '{"users":[],"roles":[]}', 7, "reject_wins"
+    )
+    branch = op.Subscription("approved", "decision")
+    assert clients[0].runtime.ledger.ask(rest(clients[0], name, branch, approval=asked)) == []
+    now = clients[0].runtime.clock.now()
+    people = [f"p{n % 10}" for n in range(20)]
+    said = at_once(
+        clients, [op.Decide(name, "appr", each, frozenset(), "approved", "h", now) for each in people]
+    )
+    outcomes = [each.counted for each in said]
+    assert (outcomes.count(op.Counted.COUNTED), outcomes.count(op.Counted.DECIDED)) == (6, 1)
+    assert clients[0].query("SELECT count(*) FROM approval_vote") == [(7,)]

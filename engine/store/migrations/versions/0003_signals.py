@@ -40,13 +40,13 @@ def upgrade() -> None:
         sa.Column("segment", sa.Integer(), nullable=False),
         sa.Column("item", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("project_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("project_id", sa.Text(), nullable=False),
         sa.Column("event", sa.Text(), server_default="", nullable=False),
         sa.Column("correlation", sa.Text(), server_default="", nullable=False),
         sa.Column("transient", sa.Integer(), server_default="0", nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("execution_id", "segment", "item", "name"),
+        sa.PrimaryKeyConstraint("execution_id", "segment", "item", "name", "kind"),
         sqlite_with_rowid=False,
     )
     op.create_index(
@@ -76,6 +76,46 @@ def upgrade() -> None:
     op.create_index("event_log_key", "event_log", ["project_id", "source", "key"], unique=True)
     op.create_index("event_log_expiry", "event_log", ["expires_at"])
     _index_of_blobs("event_log")
+    op.create_table(
+        "approval",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("project_id", sa.Text(), nullable=False),
+        sa.Column("execution_id", sa.Text(), nullable=False),
+        sa.Column("segment", sa.Integer(), nullable=False),
+        sa.Column("item", sa.Text(), nullable=False),
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("blob", sa.Text(), nullable=True),
+        sa.Column("shown_hash", sa.Text(), nullable=False),
+        sa.Column("approvers", sa.Text(), nullable=False),
+        sa.Column("quorum", sa.Integer(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("four_eyes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("reminded", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("escalated", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("due", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("decided_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("approval_wait", "approval", ["execution_id", "segment", "item"], unique=True)
+    op.create_index("approval_status", "approval", ["project_id", "status", "id"])
+    _index_of_blobs("approval")
+    op.create_table(
+        "approval_vote",
+        sa.Column("approval_id", sa.Text(), nullable=False),
+        sa.Column("principal", sa.Text(), nullable=False),
+        sa.Column("decision", sa.Text(), nullable=False),
+        sa.Column("comment", sa.Text(), server_default="", nullable=False),
+        sa.Column("form", sa.Text(), nullable=True),
+        sa.Column("shown_hash", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("approval_id", "principal"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _index_of_blobs(table: str) -> None:
