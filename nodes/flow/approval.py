@@ -14,6 +14,9 @@ from celeriac.contract import LITERAL
 from celeriac.duration import rfc3339, seconds
 from nodes.flow.wait import Duration
 
+VOICES = 50
+REMINDERS = 10
+
 _FIXED: dict[str, JsonValue] = {LITERAL: True}
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -40,7 +43,10 @@ class Config(BaseModel, extra="forbid"):
         default_factory=People, description="Who may decide; everybody, when nobody is named."
     )
     quorum: int = Field(
-        1, description="How many have to approve; with `majority`, how many voices there are.", ge=1, le=50
+        1,
+        description="How many have to approve; with `majority`, how many voices there are.",
+        ge=1,
+        le=VOICES,
     )
     rule: Literal["reject_wins", "majority"] = Field(
         "reject_wins",
@@ -55,7 +61,9 @@ class Config(BaseModel, extra="forbid"):
     )
     escalate_to: People | None = Field(None, description="Who is asked after the time; then it is rejected.")
     reminders: list[Duration] = Field(
-        [], description="After how long people are asked again, each before the time is up.", max_length=10
+        [],
+        description="After how long people are asked again, each before the time is up.",
+        max_length=REMINDERS,
     )
 
     @model_validator(mode="after")

@@ -16,6 +16,9 @@ from nodes.flow.emit import TYPE, Correlation
 LONGEST = timedelta(days=366)
 """A year, whichever year."""
 
+BRANCHES = 20
+"""Things of which the first ends a wait."""
+
 _RFC3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$"
 _FIXED: dict[str, JsonValue] = {LITERAL: True}
 _NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
@@ -96,7 +99,7 @@ class Config(BaseModel, extra="forbid", json_schema_extra=_ONE_OF):
         None,
         description="Several things of which the first ends the wait, and names the port.",
         min_length=1,
-        max_length=20,
+        max_length=BRANCHES,
         json_schema_extra=_FIXED,
     )
     timeout: Duration | None = Field(

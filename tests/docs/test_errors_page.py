@@ -46,6 +46,7 @@ EVENTS = {
     "segment.ready",
     "segment.released",
     "segment.resolved",
+    "segment.signalled",
     "step.succeeded",
 }
 NO_CODES = FILES | NAMES | EVENTS
