@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -72,7 +73,8 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(schemas.router)
-    hosts = {*settings.api_hosts, settings.api_host} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
+    public = urlsplit(settings.public_base).hostname or settings.api_host
+    hosts = {*settings.api_hosts, settings.api_host, public} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
     limits = settings.limits
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
     return Guard(app, token=token.load(settings), hosts=hosts, largest=largest)

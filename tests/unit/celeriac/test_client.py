@@ -120,3 +120,15 @@ async def test_a_stream_that_is_refused_says_why() -> None:
         with pytest.raises(Refused) as refused:
             [each async for each in api.follow("exec_x")]
     assert refused.value.code == "request.not_found"
+
+
+async def test_a_decision_says_for_whom_it_is() -> None:
+    asked, answer = recording({"status": "approved"})
+    async with client(answer) as api:
+        await api.decide("appr_x", {"decision": "approve"}, principal="ann", roles="boss")
+        await api.decide("appr_x", {"decision": "approve"})
+    assert asked[0].url.path == "/api/v1/approvals/appr_x/decide"
+    named = [
+        (each.headers.get("x-celeriac-principal"), each.headers.get("x-celeriac-roles")) for each in asked
+    ]
+    assert named == [("ann", "boss"), (None, None)]
