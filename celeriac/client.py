@@ -200,6 +200,30 @@ class Client:
         path = f"/executions/{_part(execution)}/segments/{segment}/resolve"
         return await self._ask("POST", path, body=dict(decision))
 
+    async def publish(self, event: Mapping[str, Json]) -> Body:
+        """Publish `{type, correlation?, data?, id?}`; return `{id, duplicate, woken}`."""
+        return await self._ask("POST", "/events", body=dict(event))
+
+    async def approvals(
+        self, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Body:
+        """Return a page of approvals."""
+        query = {"status": status, "limit": limit, "cursor": cursor}
+        return await self._ask("GET", "/approvals", query=query)
+
+    async def approval(self, name: str) -> Body:
+        """Return an approval with what it asks, and who has said what."""
+        return await self._ask("GET", f"/approvals/{_part(name)}")
+
+    async def decide(
+        self, name: str, decision: Mapping[str, Json], *, principal: str | None = None, roles: str = ""
+    ) -> Body:
+        """Say `{decision, shown_hash, comment?, form?}` for a principal with these roles."""
+        acting = {"X-Celeriac-Principal": principal, "X-Celeriac-Roles": roles}
+        headers = {name: value for name, value in acting.items() if value}
+        path = f"/approvals/{_part(name)}/decide"
+        return await self._ask("POST", path, body=dict(decision), headers=headers)
+
     async def connections(self) -> list[Body]:
         """Return the connections, without their secrets."""
         return cast("list[Body]", (await self._ask("GET", "/connections"))["data"])
@@ -222,8 +246,9 @@ class Client:
         raw: bytes | None = None,
         key: str | None = None,
         wait: int = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> Body:
-        headers = {}
+        headers = dict(headers or {})
         content = raw if raw is not None or body is None else json.dumps(body).encode()
         if content is not None:
             headers["Content-Type"] = "application/json"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from celeriac.outcomes import Call, Exit, Json, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Json, Route, TryAgain, Wait
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +103,7 @@ class Context(Protocol):
         """
 
 
-Result = Json | Route | Wait | Exit | Call
+Result = Json | Route | Wait | Call | Emit | Exit
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Inline = Callable[[Any, Context], Result]
 Waiting = Callable[[Any, Context], Awaitable[Result]]

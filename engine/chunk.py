@@ -13,7 +13,7 @@ from engine.context import NodeContext
 from engine.encoding import encode, place
 from engine.expressions import ExpressionError, Scope
 from engine.failure import error_of
-from engine.performance import Draws, Run, Services, in_time, keep_lines, name_items, result_of
+from engine.performance import Draws, Run, Services, in_time, keep_lines, links_of, name_items, result_of
 from engine.plan import BEGIN, item_of, split_item
 from engine.programs import Step
 
@@ -76,7 +76,7 @@ async def _perform_item(services: Services, run: Run, item: str, value: Json) ->
         if node.type == BEGIN or (failed and not node.ends):
             continue
         name = f"{work.facts.execution}\x1f{node.id}\x1f{item}"
-        scope = Scope(run.values, Draws(at.secret, name, work.ready_at))
+        scope = Scope(run.values, Draws(at.secret, name, work.ready_at), links_of(services, run, item))
         if node.ends:
             return _came_to(services, run, step, scope)
         context = NodeContext(

@@ -15,15 +15,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from celeriac import Call, Effect, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
-from engine import admission, calls, retry
+from celeriac import Call, Effect, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from engine import admission, approvals, calls, retry, signals
 from engine import operations as op
 from engine.catalog import Versions
 from engine.chunk import run_chunk
 from engine.clock import Clock
 from engine.conduct import Conductor
 from engine.containers import leaving
-from engine.context import NodeContext
+from engine.context import NodeContext, idempotency_key
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
 from engine.expressions import ExpressionError, Scope
@@ -268,6 +268,8 @@ class Executor:
             past = run.work.past.get((step.node.id, ""))
             if past is not None and past.status == op.CALLING and past.tries > self._spent(run):
                 await self._take_answer(run, step, past)
+            elif past is not None and past.status == signals.LISTENING:
+                await self._hear(run, step, past)
             elif past is None or not self._take_over(run, step, past):
                 await self._attempt(run, step, past)
             if run.leaving is not None or (
@@ -398,7 +400,7 @@ class Executor:
         failpoint("effect.before")
 
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
-        """Take what a node returned: JSON, a route, a wait, or a call."""
+        """Take what a node returned: JSON, a route, a wait, a call, an exit, or an event to be published."""
         ports: tuple[str, ...] = ("out",)
         if isinstance(result, Route):
             ports, result = result.ports, result.value
@@ -417,10 +419,13 @@ class Executor:
                 run.leaving = leaving(run.work.facts.program.plan, run.work.segment.region, result.scope)
             result = result.value
         if isinstance(result, Wait):
-            now = self._services.clock.now()
-            if result.until > now:
+            if result.signals or result.until is None or result.port != "out":
+                await self._listen(run, step, result, started_at)
+            elif result.until > self._services.clock.now():
                 await self._rest(run, step, result, started_at)
             result = result.value
+        if isinstance(result, Emit):
+            result = {"id": await self._emit(run, step, result)}
         if isinstance(result, Call):
             result = await self._start(run, step, result, tries, started_at)
         self._succeed(run, step, result, started_at, tries)
@@ -568,8 +573,75 @@ class Executor:
         run.blobs.extend([blob] if blob else [])
         run.entries.append(op.Entry(step.node.id, "waiting", output=payload, started_at=started_at))
         run.events.append(("node.waiting", step.node.id, self._services.clock.now(), {"until": wait.until}))
-        await self._hand_in(op.Suspend(**self._held(run), due=wait.until, head=run.head))
+        await self._hand_in(op.Suspend(**self._held(run), due=wait.until or 0, head=run.head))
         raise Ended
+
+    async def _listen(self, run: Run, step: Step, wait: Wait, started_at: int) -> NoReturn:
+        """Put the segment to rest until a signal comes, or its time. What it waits for is written with it."""
+        at, facts = self._services, run.work.facts
+        limits = at.settings.limits
+        if wait.until is None and not wait.signals:
+            raise Fail("node.wait_endless", "The node waits for no time and no signal.")
+        approval, shown = approvals.asked(wait, step.node.id, at.clock, limits)
+        payload, blob = place(encode(signals.wait_to_json(wait), limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend(each for each in (blob, shown) if each)
+        run.entries.append(op.Entry(step.node.id, signals.LISTENING, output=payload, started_at=started_at))
+        more = {"until": wait.until, "for": signals.names_of(wait)}
+        run.events.append(("node.waiting", step.node.id, at.clock.now(), more))
+        rest = op.Rest(
+            **self._held(run),
+            project=facts.project,
+            head=run.head,
+            due=wait.until,
+            subscriptions=signals.subscriptions_of(wait, facts.created_at),
+            approval=approval,
+        )
+        ready: list[op.Sendable] | None = await at.ledger.submit(rest)
+        if ready is None:
+            raise Lost
+        failpoint("rest.after")
+        at.outlet.send(facts.execution, ready)
+        raise Ended
+
+    async def _hear(self, run: Run, step: Step, past: Past) -> None:
+        """Go on after a wait that signals may end: with the one that came, with the time, or with the wait that follows."""
+        work = run.work
+        wait = signals.wait_from_json(past.output)  # type: ignore[arg-type]  # it was written by `_listen`
+        if work.heard is None:
+            over = wait.until is not None and wait.until <= self._services.clock.now()
+            await self._listen(run, step, wait.then if over and wait.then else wait, work.ready_at)
+        if work.heard.source == signals.TIME:
+            self._succeed(run, step, wait.value, started_at=work.ready_at)
+        else:
+            self._succeed(run, step, work.heard.to_json(), started_at=work.ready_at)
+        run.ports = (work.heard.name if work.heard.name in step.ports else "out",)
+
+    async def _emit(self, run: Run, step: Step, emit: Emit) -> str:
+        """Publish an event for a node. Its key is that of the node's effect, so that trying again publishes nothing."""
+        at, facts = self._services, run.work.facts
+        limits = at.settings.limits
+        if step.node.effect is Effect.NONE:
+            message = f"The node publishes, and its type {step.node.type} is declared without an effect."
+            raise Fail("node.emit_undeclared", message)
+        now = at.clock.now()
+        payload, blob = place(encode(emit.data, limits.output_bytes), limits.blob_from_bytes)
+        publish = op.Publish(
+            id=at.clock.mint("evt"),
+            project=facts.project,
+            type=emit.type,
+            correlation=emit.correlation,
+            now=now,
+            expires_at=now + limits.event_ms,
+            data=payload,
+            blobs=(blob,) if blob else (),
+            source=facts.execution,
+            key=idempotency_key(facts.execution, step.node.id, run.work.item),
+        )
+        published: op.Published = await at.ledger.submit(publish)
+        failpoint("emit.after")
+        for execution, ready in published.ready:
+            at.outlet.send(execution, [ready])
+        return published.id
 
     async def _start(self, run: Run, step: Step, call: Call, tries: int, started_at: int) -> Json:
         """Start what a node calls, and rest until it has ended, or return its id. Raises `Fail` for what cannot be started."""
@@ -878,6 +950,8 @@ def _clean(result: object, secrets: frozenset[str]) -> object:
         return dataclasses.replace(result, value=scrub(result.value, secrets))
     if isinstance(result, Call):
         return dataclasses.replace(result, input=scrub(result.input, secrets))
+    if isinstance(result, Emit):
+        return dataclasses.replace(result, data=scrub(result.data, secrets))
     return scrub(result, secrets)  # type: ignore[arg-type]  # what is no JSON is refused when it is encoded
 
 

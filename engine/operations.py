@@ -282,6 +282,139 @@ class Forsake:
 
 
 @value
+class Subscription:
+    """One branch of a wait: its name and kind, and of an event, what it has to be. `since` is in milliseconds."""
+
+    name: str
+    kind: str
+    event: str = ""
+    correlation: str = ""
+    since: int = 0
+    transient: bool = False
+
+
+@value
+class Approval:
+    """What people are asked. `body` is what they are shown, `shown_hash` the hash of it, `due` when nobody is asked any more."""
+
+    id: str
+    node: str
+    title: str
+    body: Payload
+    shown_hash: str
+    approvers: str
+    quorum: int
+    rule: str
+    four_eyes: bool = False
+    reminded: int = 0
+    escalated: bool = False
+    due: int | None = None
+
+
+@value
+class Rest(Held):
+    """Put a segment to rest at node `head` until a signal of one of the `subscriptions`, or until `due`.
+
+    Answers what is to be sent, or None when the fence did not hold: a signal may be there already.
+    """
+
+    project: str = ""
+    head: int = 0
+    due: int | None = None
+    subscriptions: tuple[Subscription, ...] = ()
+    approval: Approval | None = None
+
+
+@value
+class Signal:
+    """Give a wait the signal of its branch `name`, now or before it begins. Answers `Signalled`.
+
+    `source` is the kind of the branch. The first signal a wait is given decides.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    name: str
+    source: str
+    now: int
+    payload: Payload = Payload()
+    blobs: tuple[Blob, ...] = ()
+    principal: str = ""
+
+
+@value
+class Signalled:
+    """Whether the signal was the one that counts, and what is to be sent because of it."""
+
+    won: bool
+    ready: tuple[Sendable, ...] = ()
+
+
+@value
+class Decide:
+    """A person's voice on an approval. Answers `Decided`."""
+
+    execution: str
+    approval: str
+    principal: str
+    roles: frozenset[str]
+    decision: str
+    shown_hash: str
+    now: int
+    comment: str = ""
+    form: str | None = None
+
+
+class Counted(StrEnum):
+    """What became of a voice: it decided, it is counted and more are needed, or why it is neither."""
+
+    DECIDED = "decided"
+    COUNTED = "counted"
+    CLOSED = "closed"
+    VOTED = "voted"
+    STALE = "stale"
+    NOT_ASKED = "not_asked"
+    FOUR_EYES = "four_eyes"
+
+
+@value
+class Decided:
+    """What became of a voice, the approval's status with it, and what is to be sent because of it."""
+
+    counted: Counted
+    status: str
+    ready: tuple[Sendable, ...] = ()
+
+
+@value
+class Publish:
+    """Publish an event. Answers `Published`; of one `source` a `key` that is known publishes nothing."""
+
+    id: str
+    project: str
+    type: str
+    correlation: str
+    now: int
+    expires_at: int
+    data: Payload = Payload()
+    blobs: tuple[Blob, ...] = ()
+    source: str = ""
+    key: str | None = None
+    principal: str = ""
+
+
+@value
+class Published:
+    """The event's id, whether it is `new`, how many waits it ended, and what is to be sent because of it."""
+
+    id: str
+    new: bool
+    woken: int = 0
+    ready: tuple[tuple[str, Sendable], ...] = ()
+
+
+@value
 class Doubt(Held):
     """An effect that cannot be repeated has an unknown fate: a person decides. Answers whether the fence held."""
 
@@ -393,6 +526,10 @@ Operation = (
     | Close
     | Suspend
     | Call
+    | Rest
+    | Signal
+    | Decide
+    | Publish
     | Doubt
     | Release
     | Renew
@@ -409,6 +546,6 @@ Operation = (
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
     """Return the executions whose rows a batch touches, in the order everyone locks them."""
-    touched = {each.execution for each in operations if not isinstance(each, Start)}
+    touched = {each.execution for each in operations if not isinstance(each, (Start, Publish))}
     touched.update(each.child for each in operations if isinstance(each, (Return, Forsake)))
     return sorted(touched)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from celeriac import Json, NodeError
 from engine import operations as op
+from engine.callbacks import Callbacks, Waits
 from engine.clock import Clock
 from engine.containers import Leaving
 from engine.context import NodeContext, Surroundings
@@ -163,6 +164,7 @@ class Services:
     around: Surroundings
     owner: str
     secret: bytes
+    callbacks: Callbacks | None = None
 
 
 @dataclass(slots=True)
@@ -182,7 +184,16 @@ def scope_of(services: Services, run: Run, node: str) -> Scope:
     """Return what the expressions of a node see."""
     work = run.work
     name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
-    return Scope(run.values, Draws(services.secret, name, work.ready_at))
+    draws = Draws(services.secret, name, work.ready_at)
+    return Scope(run.values, draws, links_of(services, run, work.item))
+
+
+def links_of(services: Services, run: Run, item: str) -> Waits | None:
+    """Return what makes the addresses of waits known to expressions, if this process can."""
+    callbacks, facts = services.callbacks, run.work.facts
+    if callbacks is None:
+        return None
+    return Waits(callbacks, facts.execution, facts.program, run.work.segment.region, item)
 
 
 def result_of(run: Run, step: Step, scope: Scope) -> Json:

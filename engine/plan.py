@@ -204,6 +204,12 @@ class Plan:
         return found
 
     @cached_property
+    def listening(self) -> frozenset[int]:
+        """The segments that may rest until a signal comes."""
+        last = ((segment.id, segment.nodes[-1]) for segment in self.segments)
+        return frozenset(number for number, node in last if node.waits and node.container is None)
+
+    @cached_property
     def inside(self) -> dict[str, tuple[int, int]]:
         """For each container the range of segments that all its regions take up."""
         found: dict[str, tuple[int, int]] = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
+from engine.callbacks import Address
 from engine.catalog import Active, start_of
 from engine.definition import TRIGGER
 from engine.errors import Conflict, NotFound
@@ -284,6 +285,14 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     payload, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
     active = Active(row[1], row[3], project, row[2], bool(enabled), queue, timeout, schema)
     return active, _payload(connection, payload, blob)
+
+
+def wait_of(connection: Connection, address: Address, project: str = DEFAULT_PROJECT) -> int | None:
+    """Return the segment that rests at the wait an address names, or None when there is no such execution or node."""
+    rows = connection.run(
+        "SELECT version_id FROM execution WHERE id = ? AND project_id = ?", (address.execution, project)
+    )
+    return _plan(connection, rows[0][0]).segment_of.get(address.node) if rows else None
 
 
 def is_there(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> ExecutionStatus:

@@ -142,7 +142,7 @@ def _config(node_type: NodeType, definitions: Schema) -> Schema:
     own = schema.pop("$defs", {})
     free = {name for name, each in own.items() if not each}
     place = _place(node_type)
-    for name in own.keys() - free:
+    for name in sorted(own.keys() - free):
         definitions[f"{place}.{name}"] = _inside(_moved(own[name], place, free))
     return {**or_template(_moved(schema, place, free)), "description": " ".join(node_type.summary.split())}
 

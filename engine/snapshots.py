@@ -12,7 +12,9 @@ from engine.containers import SLICE, Outcome
 from engine.fans import Fan
 from engine.plan import Container, Plan, Region, Segment, item_in, item_of, split_item
 from engine.programs import Program, Programs
+from engine.signals import LISTENING, Heard
 from engine.store.database import Connection
+from engine.store.signals import SIGNALS
 from engine.store.statements import BLOBS, COMPLETED, INSTANCES, LOAD, OUTPUTS, STILL_RUNNING
 
 Reference = tuple[str, int, str]
@@ -51,7 +53,7 @@ class Work:
     """A segment to be run. `outputs` are node contexts by id, `past` what its own nodes have journaled, by (node, step).
 
     `hi` is the last item of a chunk; `fan` counts the instances that a container at `head` has waited for; `items` are the
-    values of the items it reads, by region (of a chunk, the list of them).
+    values of the items it reads, by region (of a chunk, the list of them). `heard` is the signal that ended its wait.
     """
 
     facts: Facts
@@ -68,6 +70,7 @@ class Work:
     items: dict[int, Json] = field(default_factory=dict)
     outputs: dict[str, dict[str, Json]] = field(default_factory=dict)
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
+    heard: Heard | None = None
 
 
 def load(connection: Connection, programs: Programs, references: Sequence[Reference]) -> list[Work]:
@@ -127,6 +130,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
             else:
                 failed = None if error is None else json.loads(error)
                 _remember(work, node, step, Past(status, value, failed, tries, epoch))
+    _read_signals(connection, [work for works in wanted.values() for work, _ in works])
 
 
 def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:
@@ -237,6 +241,22 @@ def context_of(past: Past) -> dict[str, Json] | None:
     if past.status in ("failed", "caught"):
         return {"error": past.error}
     return None
+
+
+def _read_signals(connection: Connection, works: Iterable[Work]) -> None:
+    """Read what has ended the waits that works come from."""
+    waited = {
+        (work.facts.execution, work.segment.id, work.item): work
+        for work in works
+        if any(past.status == LISTENING for past in work.past.values())
+    }
+    rows = connection.batch(SIGNALS, sorted(waited)) if waited else []
+    blobs = _blobs(connection, (row[6] for row in rows if row[6]))
+    for *key, name, source, payload, blob, at in rows:
+        text = blobs[blob] if blob else payload
+        waited[(key[0], key[1], key[2])].heard = Heard(
+            name, source, None if text is None else json.loads(text), at
+        )
 
 
 def _remember(work: Work, node: str, step: str, past: Past) -> None:

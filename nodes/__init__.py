@@ -1,6 +1,8 @@
 """The built-in node types. A new one is a file in a folder here, and a line in this list."""
 
 from celeriac import NodeType
+from nodes.flow.approval import approval
+from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
 from nodes.flow.fail import fail
 from nodes.flow.if_condition import if_condition
@@ -15,6 +17,8 @@ from nodes.flow.workflow import workflow
 from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    approval,
+    emit,
     exit_scope,
     fail,
     http_request,

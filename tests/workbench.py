@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 from celeriac import Json
 from engine import admission, catalog
+from engine.callbacks import Callbacks
 from engine.dispatch import Room
 from engine.execute import Executor
 from engine.ids import encode
@@ -162,6 +163,7 @@ class Workbench:
         self.rules = Rules(self.programs.plan, self.settings.timing.grace, self.room)
         self.ledger = Ledger(self.database, self.rules, OWNER, self.clock, pause=self.clock.move)
         self.connection = self.database.connect()
+        self.callbacks = Callbacks(b"c" * 32, self.settings.public_base)
         self.outlet = Outlet()
         self.gauge = Gauge()
         self.leases = Leases(cast("Any", self), cast("Any", self), self.clock, self.settings.timing)
@@ -242,6 +244,7 @@ class Workbench:
                 around,
                 owner,
                 b"k" * 32,
+                self.callbacks,
             )
         )
 

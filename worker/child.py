@@ -14,10 +14,11 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-from celeriac import Call, Exit, Fail, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Emit, Exit, Fail, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
+from engine.signals import wait_to_json
 
 _LENGTH = struct.Struct(">I")
 _PR_SET_PDEATHSIG = 1
@@ -56,7 +57,9 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, Route):
         return {"lines": context.lines, "ports": list(result.ports), "value": result.value}
     if isinstance(result, Wait):
-        return {"lines": context.lines, "until": result.until, "value": result.value}
+        return {"lines": context.lines, "wait": wait_to_json(result)}
+    if isinstance(result, Emit):
+        return {"lines": context.lines, "emit": [result.type, result.correlation, result.data]}
     if isinstance(result, Exit):
         return {"lines": context.lines, "scope": result.scope, "value": result.value}
     if isinstance(result, Call):

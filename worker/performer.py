@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine import runtime
+from engine.callbacks import Callbacks
 from engine.execute import Executor
 from engine.leases import Leases
 from engine.outside import secret_key
@@ -51,6 +52,7 @@ class Performer:
                 self._outside,
                 at.owner,
                 secret_key.derive(secret, "draws"),
+                Callbacks.of(secret, settings),
             )
         )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api import bodies, pages, preferences, stream
+from api import bodies, pages, preferences, principal, stream
 from api.starting import ended, start
 from api.state import State, of
 from engine import admission, catalog, queries
@@ -141,6 +141,7 @@ async def retry(request: Request, execution: str) -> Response:
         kind="retry",
         base=execution,
         idempotency_key=preferences.idempotency_key(request),
+        principal=principal.named(request),
         reply_to=state.reply_to if wait else None,
     )
     return await start(state, wish, wait)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages, preferences
+from api import bodies, pages, preferences, principal
 from api.problems import DefinitionInvalid
 from api.starting import start
 from api.state import State, of
@@ -123,6 +123,7 @@ async def execute(request: Request, ref: str) -> Response:
         catalog.startable(found),
         body.get("input", {}),
         idempotency_key=preferences.idempotency_key(request),
+        principal=principal.named(request),
         reply_to=state.reply_to if wait else None,
     )
     return await start(state, wish, wait)

@@ -206,6 +206,8 @@ class Names:
                 return self._wrong_node(rest, where)
             case "vars":
                 return self._wrong_variable(rest, where)
+            case "callback_url":
+                return self._wrong_callback(str(rest[0]), where)
             case "trigger" | "execution":
                 return self._wrong_member(root, rest, MEMBERS[root])
             case "item" | "index":
@@ -243,6 +245,23 @@ class Names:
                 self._guesses.nearest(str(rest[1]), NODE_MEMBERS), f"Write nodes.{name}.output.{rest[1]}."
             )
             return "expression.unknown_key", f"A node has `output` and `error`, and no `{rest[1]}`.", hint
+        return None
+
+    def _wrong_callback(self, name: str, where: _Where) -> _Words | None:
+        """Return what is wrong with the address of a node's wait."""
+        if name not in self._outline.ids:
+            return self._wrong_node([name], where)
+        vertex = self._outline.ids[name]
+        if where.start or vertex.is_container or where.beside(name) is None:
+            message = f"{where.words} cannot tell which wait of {name} is meant."
+            return (
+                "expression.unavailable_name",
+                message,
+                f"Use it beside {name}, in the same body or inside.",
+            )
+        if vertex.work.type is not None and not vertex.work.type.waits:
+            message = f"{name} waits for no call."
+            return "expression.value", message, 'Name a `wait` with "callback".'
         return None
 
     def _inside(self, name: str, where: _Where) -> _Words:

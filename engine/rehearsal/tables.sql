@@ -159,3 +159,91 @@ CREATE UNIQUE INDEX workflow_version_hash ON workflow_version (workflow_id, hash
 CREATE UNIQUE INDEX workflow_version_number ON workflow_version (workflow_id, number);
 CREATE INDEX execution_untold ON execution (finished_at) WHERE told = 0 AND finished_at IS NOT NULL;
 CREATE INDEX segment_forsaken ON segment (child) WHERE status = 'cancelled' AND child IS NOT NULL;
+CREATE TABLE signal (
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	source TEXT NOT NULL,
+	payload TEXT,
+	blob TEXT,
+	principal TEXT DEFAULT '' NOT NULL,
+	event_id TEXT,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (execution_id, segment, item)
+)
+ WITHOUT ROWID;
+CREATE INDEX signal_blob ON signal (blob) WHERE blob IS NOT NULL;
+CREATE TABLE subscription (
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	name TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	event TEXT DEFAULT '' NOT NULL,
+	correlation TEXT DEFAULT '' NOT NULL,
+	transient INTEGER DEFAULT '0' NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (execution_id, segment, item, name, kind)
+)
+ WITHOUT ROWID;
+CREATE INDEX subscription_topic ON subscription (project_id, event, correlation) WHERE kind = 'event';
+CREATE TABLE event_log (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	type TEXT NOT NULL,
+	correlation TEXT NOT NULL,
+	source TEXT NOT NULL,
+	"key" TEXT,
+	data TEXT,
+	blob TEXT,
+	principal TEXT DEFAULT '' NOT NULL,
+	at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX event_log_topic ON event_log (project_id, type, correlation, at);
+CREATE UNIQUE INDEX event_log_key ON event_log (project_id, source, "key");
+CREATE INDEX event_log_expiry ON event_log (expires_at);
+CREATE INDEX event_log_blob ON event_log (blob) WHERE blob IS NOT NULL;
+CREATE TABLE approval (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	node TEXT NOT NULL,
+	title TEXT NOT NULL,
+	body TEXT,
+	blob TEXT,
+	shown_hash TEXT NOT NULL,
+	approvers TEXT NOT NULL,
+	quorum INTEGER NOT NULL,
+	rule TEXT NOT NULL,
+	four_eyes INTEGER DEFAULT '0' NOT NULL,
+	reminded INTEGER DEFAULT '0' NOT NULL,
+	escalated INTEGER DEFAULT '0' NOT NULL,
+	status TEXT NOT NULL,
+	due BIGINT,
+	created_at BIGINT NOT NULL,
+	decided_at BIGINT,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX approval_wait ON approval (execution_id, segment, item);
+CREATE INDEX approval_status ON approval (project_id, status, id);
+CREATE INDEX approval_blob ON approval (blob) WHERE blob IS NOT NULL;
+CREATE TABLE approval_vote (
+	approval_id TEXT NOT NULL,
+	principal TEXT NOT NULL,
+	decision TEXT NOT NULL,
+	comment TEXT DEFAULT '' NOT NULL,
+	form TEXT,
+	shown_hash TEXT NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (approval_id, principal)
+)
+ WITHOUT ROWID;

@@ -123,6 +123,17 @@ SUSPEND = Batched(
         first_try_at="bigint",
     ),
 )
+REST = Batched(
+    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = 0, first_try_at = NULL, "
+    "owner = NULL FROM {rows} WHERE " + _MINE + _RETURN + ", segment.status",
+    columns(
+        "execution_id segment item epoch held due head",
+        segment="bigint",
+        epoch="bigint",
+        due="bigint",
+        head="bigint",
+    ),
+)
 CALL = Batched(
     f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = r.tries, "
     "first_try_at = r.first_try_at, owner = NULL, child = CASE WHEN segment.stop = 1 THEN NULL ELSE r.child END "
@@ -199,6 +210,12 @@ WAKE = Batched(
     "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
     "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
+    columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
+)
+AWAKE = Batched(
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'waiting'" + _RETURN,
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
 RESEND = Batched(

@@ -217,6 +217,130 @@ blob = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+signal = Table(
+    "signal",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("payload", Text),
+    Column("blob", Text),
+    Column("principal", Text, nullable=False, server_default=""),
+    Column("event_id", Text),
+    Column("at", BigInteger, nullable=False),
+    Index(
+        "signal_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""What ended a wait. Its key is the wait's, so the first one that is written is the only one."""
+
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("event", Text, nullable=False, server_default=""),
+    Column("correlation", Text, nullable=False, server_default=""),
+    Column("transient", Integer, nullable=False, server_default="0"),
+    Column("at", BigInteger, nullable=False),
+    Index(
+        "subscription_topic",
+        "project_id",
+        "event",
+        "correlation",
+        sqlite_where=text("kind = 'event'"),
+        postgresql_where=text("kind = 'event'"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""What a wait listens for: a row for each of its branches, as long as none has been taken."""
+
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("correlation", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("key", Text),
+    Column("data", Text),
+    Column("blob", Text),
+    Column("principal", Text, nullable=False, server_default=""),
+    Column("at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("event_log_topic", "project_id", "type", "correlation", "at"),
+    Index("event_log_key", "project_id", "source", "key", unique=True),
+    Index("event_log_expiry", "expires_at"),
+    Index(
+        "event_log_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""Events that were published, for waits that begin later."""
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text),
+    Column("blob", Text),
+    Column("shown_hash", Text, nullable=False),
+    Column("approvers", Text, nullable=False),
+    Column("quorum", Integer, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("four_eyes", Integer, nullable=False, server_default="0"),
+    Column("reminded", Integer, nullable=False, server_default="0"),
+    Column("escalated", Integer, nullable=False, server_default="0"),
+    Column("status", Text, nullable=False),
+    Column("due", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger),
+    Index("approval_wait", "execution_id", "segment", "item", unique=True),
+    Index("approval_status", "project_id", "status", "id"),
+    Index(
+        "approval_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""What a wait for people asks them, and how it ended."""
+
+approval_vote = Table(
+    "approval_vote",
+    metadata,
+    Column("approval_id", Text, primary_key=True),
+    Column("principal", Text, primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("comment", Text, nullable=False, server_default=""),
+    Column("form", Text),
+    Column("shown_hash", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 connection = Table(
     "connection",
     metadata,

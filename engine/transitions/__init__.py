@@ -19,9 +19,11 @@ from engine.store.database import Connection
 from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
 from engine.transitions.calling import call, forsake, returned
+from engine.transitions.deciding import decide
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.repairing import lose, resend, wake
+from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
 
 __all__ = [
@@ -32,17 +34,21 @@ __all__ = [
     "cancel",
     "claim",
     "close",
+    "decide",
     "doubt",
     "forsake",
     "lose",
     "pause",
+    "publish",
     "record",
     "release",
     "renew",
     "resend",
     "resolve",
+    "rest",
     "returned",
     "settle",
+    "signal",
     "spread",
     "start",
     "suspend",
@@ -52,7 +58,7 @@ __all__ = [
 
 def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rules) -> list[Any]:
     """Carry out operations inside the caller's transaction. Returns one answer for each, in their order."""
-    ids = op.executions_of(operations)
+    ids = sorted(lock_topics(connection, operations) | set(op.executions_of(operations)))
     rows = {}
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
         id_, project, version, status, *rest = fields
@@ -67,6 +73,7 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
             chosen = [operations[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
+    withdraw_ended(batch)
     write_back(batch)
     return answers
 
@@ -76,12 +83,16 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Cancel: cancel,
     op.Pause: pause,
     op.Resolve: resolve,
+    op.Signal: signal,
+    op.Decide: decide,
+    op.Publish: publish,
     op.Record: record,
     op.Settle: settle,
     op.Spread: spread,
     op.Close: close,
     op.Suspend: suspend,
     op.Call: call,
+    op.Rest: rest,
     op.Doubt: doubt,
     op.Release: release,
     op.Renew: renew,

@@ -15,6 +15,7 @@ from engine.plan import Plan, Region, item_in, item_of, split_item
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, journal_row, key_of, on_item
+from engine.transitions.signalling import withdraw
 
 
 @dataclass(slots=True)
@@ -188,7 +189,8 @@ class Wave:
     def _write_closings(self) -> None:
         connection = self.batch.connection
         rows = [(each.execution, each.first, each.beyond, each.item, each.inside) for each in self.closings]
-        connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
+        stopped = connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
+        withdraw(self.batch, [fields[:3] for fields in stopped], self.closed_at)
         names = sorted({each.execution for each in self.closings})
         for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
             row = self.batch.rows[name]

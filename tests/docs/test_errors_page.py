@@ -56,6 +56,7 @@ EVENTS = {
     "segment.ready",
     "segment.released",
     "segment.resolved",
+    "segment.signalled",
     "step.succeeded",
 }
 NO_CODES = FILES | NAMES | EVENTS

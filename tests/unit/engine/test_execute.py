@@ -14,7 +14,21 @@ from typing import Any, cast
 import pytest
 from pydantic import BaseModel
 
-from celeriac import Context, Effect, Fail, Json, NodeType, Retry, Route, TryAgain, Uncertain, Wait, node
+from celeriac import (
+    Context,
+    Effect,
+    Emit,
+    Fail,
+    Json,
+    NodeType,
+    OnCallback,
+    Retry,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+    node,
+)
 from engine import operations as op
 from engine.errors import Unavailable
 from engine.execute import Executor
@@ -1995,3 +2009,41 @@ async def test_a_large_plan_of_iterations_costs_no_losses(at: Theatre, stage: St
         await at.tick(1)
     assert at.status(name) == "succeeded"
     assert at.segment(name, 0, "deliveries") == (0,)
+
+
+# Waits that signals may end, and events
+
+
+async def test_a_wait_for_nothing_fails_its_node(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(None))
+    name = await at.run(chain("waits"))
+    assert at.error(name)["code"] == "node.wait_endless"
+
+
+async def test_an_event_needs_a_declared_effect_and_is_published_once(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Emit("x"))
+    name = await at.run(chain("pure"))
+    assert at.error(name)["code"] == "node.emit_undeclared"
+    name = await at.run(chain("keyed"))
+    assert at.output(name) == {"a": {"id": at.query("SELECT id FROM event_log")[0][0]}}
+
+
+async def test_a_port_for_the_time_is_taken_though_no_signal_was_awaited(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 5_000, 7, port="late"))
+    name = await at.run(chain("waits"))
+    await at.tick(5)
+    assert at.output(name) == {"a": 7}
+
+
+async def test_a_wait_that_was_looked_at_too_early_goes_on_waiting(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 5_000, 7, (OnCallback(),), then=Wait(NOW + 9_000, 8, (OnCallback(),))))
+    name = await at.run(chain("waits"))
+    at.connection.run("UPDATE segment SET status = 'ready', due = ?, epoch = epoch + 1", (NOW,))
+    at.connection.run("UPDATE execution SET status = 'running', open = 1")
+    at.outlet.sent.append(("default", (name, 0, "")))
+    await at.carry()
+    assert at.segment(name, 0, "status", "due") == ("waiting", NOW + 5_000)
+    await at.tick(5)
+    assert at.segment(name, 0, "status", "due") == ("waiting", NOW + 9_000)
+    await at.tick(4)
+    assert at.output(name) == {"a": 8}

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from engine import transitions
 from engine.catalog import Active
 from engine.fans import Fan
 from engine.plan import item_in
+from engine.settings import DEFAULT_PROJECT
 from engine.states import (
     ACTIVE,
     EXECUTION_FINAL,
@@ -33,6 +35,7 @@ from tests.builders import document, edge, edges, node
 from tests.workbench import NOW, OWNER, Workbench
 
 LEASE = 15_000
+NUMBERS = count()
 GRACE = 2_000
 EFFECT = node("call", "http_request", {"url": "https://x.example/", "method": "POST"})
 """A node with an effect: its segment is claimed."""
@@ -1271,6 +1274,29 @@ _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], 
     "suspend": lambda at, _due, _taken, chance, n: op.Suspend(
         **at, due=at["now"] + n, head=n, tries=n, backing_off=chance
     ),
+    "rest": lambda at, _due, _taken, chance, n: op.Rest(
+        **at,
+        project=DEFAULT_PROJECT,
+        head=n,
+        due=at["now"] + n if chance else None,
+        subscriptions=(
+            op.Subscription("event", "event", "paid", "", at["now"] - n, transient=chance),
+            op.Subscription("called", "callback"),
+            *((op.Subscription("late", "time"),) if chance else ()),
+        ),
+    ),
+    "signal": lambda at, _due, _taken, _chance, _n: op.Signal(
+        at["execution"], at["segment"], "", "called", "callback", at["now"]
+    ),
+    "publish": lambda at, _due, _taken, chance, n: op.Publish(
+        f"evt_{next(NUMBERS)}",
+        DEFAULT_PROJECT,
+        "paid",
+        "",
+        at["now"],
+        at["now"] + 10,
+        key=str(n) if chance else None,
+    ),
     "doubt": lambda at, _due, _taken, _chance, n: op.Doubt(**{**at, "pure": False}, head=n, reason="{}"),
     "release": lambda at, _due, _taken, _chance, _n: op.Release(**{**at, "pure": False}),
     "renew": lambda at, _due, _taken, _chance, _n: op.Renew(
@@ -1312,7 +1338,7 @@ def workflows(bench: Workbench) -> list[Active]:
 
 def empty(bench: Workbench) -> None:
     """Bring a workbench back to where nothing was ever started, at the same time and with the same ids to come."""
-    for table in ("execution", "segment", "journal", "event"):
+    for table in ("execution", "segment", "journal", "event", "signal", "subscription", "event_log"):
         bench.connection.run(f"DELETE FROM {table}")
     bench.clock.ms, bench.clock._drawn = NOW, 1_000
     for queue in ("default", "one", "other"):

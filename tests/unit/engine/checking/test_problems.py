@@ -549,7 +549,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "has no version 7",
             "Installed: 1.",
         ),
-        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: exit, fail,"),
+        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: approval,"),
         (
             workflow({"id": "a", "type": "scpoe", "body": body(noop("b"))}),
             "no node type",
@@ -712,7 +712,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (
             workflow(scope("a", noop("b", compensate={"type": "scope"}))),
             "cannot undo a node",
-            "Installed: exit, fail,",
+            "Installed: approval,",
         ),
         (workflow(noop("a", compensate={"type": "noop"})), "stands in no scope", "the body of a scope"),
         (
@@ -1077,3 +1077,45 @@ def test_a_port_function_that_fails_on_a_good_config_is_not_hushed_up() -> None:
     registry = Registry([replace(picky, ports=broken)])
     with pytest.raises(ZeroDivisionError):
         problems.check(workflow({"id": "a", "type": "picky"}), registry)
+
+
+# Addresses that are given away.
+
+PAUSE = {"id": "pause", "type": "wait", "config": {"callback": True}}
+
+
+def telling(expression: str) -> dict[str, Any]:
+    return {"id": "tell", "type": "log", "config": {"message": f"{{{{ {expression} }}}}"}}
+
+
+def addressing(expression: str, *nodes: Any, **rest: Any) -> dict[str, Any]:
+    return workflow(telling(expression), *(nodes or (PAUSE,)), **rest)
+
+
+@pytest.mark.parametrize(
+    "expression", ["callback_url('pause')", "callback_url('pause', 'x')", "callback_url(trigger.id)"]
+)
+def test_the_address_of_a_wait_may_be_given_away_before_it_and_beside_it(expression: str) -> None:
+    assert codes(addressing(expression)) == []
+
+
+def test_the_address_of_a_wait_outside_may_be_given_away_inside() -> None:
+    assert codes(workflow(scope("box", telling("callback_url('pause')")), PAUSE)) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        (addressing("callback_url('pauze')"), "expression.unknown_node"),
+        (addressing("callback_url('tell')"), "expression.value"),
+        (addressing("callback_url('pause')", scope("box", PAUSE)), "expression.unavailable_name"),
+        (
+            addressing("callback_url('pause')", {**PAUSE, "for_each": {"items": "[1]"}}),
+            "expression.unavailable_name",
+        ),
+        (workflow(PAUSE, variables={"a": "{{ callback_url('pause') }}"}), "expression.unavailable_name"),
+        (addressing("callback_url()"), "expression.arguments"),
+    ],
+)
+def test_an_address_that_names_no_wait_is_a_mistake(document: Any, code: str) -> None:
+    assert only(document).code == code
