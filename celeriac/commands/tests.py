@@ -120,7 +120,11 @@ def _read(file: Path, registry: Registry) -> tuple[dict[str, Json], list[Trial]]
     written: Any = document.get("tests", [])
     beside = _beside(file)
     if beside.exists():
-        written = [*written, *_sound_tests(beside, document, registry)]
+        more = _sound_tests(beside, document, registry)
+        if taken := {each["name"] for each in written} & {each["name"] for each in more}:
+            message = f"{beside} has a test of the same name as {file}: {min(taken)}."
+            refuse("test.duplicate_name", message, "Say what makes one of them different.")
+        written = [*written, *more]
     return document, [Trial.parse(each) for each in written]
 
 
