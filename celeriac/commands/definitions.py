@@ -22,6 +22,10 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definition
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition, as JSON.")]
 
 
+TESTS = ".tests.json"
+"""How the name of a file ends that holds the tests of the definition beside it."""
+
+
 class Format(StrEnum):
     """How a compiled workflow is shown."""
 
@@ -31,14 +35,14 @@ class Format(StrEnum):
 
 
 def validate(files: Files, as_json: AsJson = False) -> None:
-    """Tell every mistake in definitions, each with its place and its remedy."""
+    """Tell every mistake in definitions, and in files of tests, each with its place and its remedy."""
     with answering(as_json):
         registry = load_registry()
         results = []
         for file in files:
-            document, problems = check_file(file, registry)
+            valid, problems = _checked(file, registry)
             found = [each.to_json() for each in problems]
-            results.append({"file": str(file), "valid": document is not None, "problems": found})
+            results.append({"file": str(file), "valid": valid, "problems": found})
             if not as_json:
                 for each in found:
                     say(problem_text(dict(each), str(file)))
@@ -108,6 +112,20 @@ def check_file(file: Path, registry: Registry) -> tuple[dict[str, Json] | None, 
     if not isinstance(document, dict) or any(each.severity == "error" for each in problems):
         return None, problems
     return document, problems
+
+
+def _checked(file: Path, registry: Registry) -> tuple[bool, list[Problem]]:
+    """Whether a file is without mistakes: a definition, or the tests of the one beside it."""
+    beside = file.with_name(file.name.removesuffix(TESTS) + ".json")
+    if not file.name.endswith(TESTS) or not beside.exists():
+        document, problems = check_file(file, registry)
+        return document is not None, problems
+    from engine.checking.problems import check_tests
+    from engine.settings import from_environment
+
+    document = sound(beside, registry)
+    _, problems = check_tests(read_file(file), document, registry, from_environment().limits)
+    return not problems, problems
 
 
 def sound(file: Path, registry: Registry) -> dict[str, Json]:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from engine.rehearsal.rehearsal import Report
     from engine.rehearsal.trial import Trial
 
-_SUFFIX = ".tests.json"
 _RECORDABLE = ("succeeded", "failed", "timed_out")
 _MOST = 20
 """How many things that no test has reached are listed for people."""
@@ -101,14 +100,16 @@ def run_tests(
 def _definitions(files: Sequence[Path]) -> list[Path]:
     """Return the definitions that are meant, each once; a file of tests means the definition beside it."""
     meant = [
-        file.with_name(file.name.removesuffix(_SUFFIX) + ".json") if file.name.endswith(_SUFFIX) else file
+        file.with_name(file.name.removesuffix(definitions.TESTS) + ".json")
+        if file.name.endswith(definitions.TESTS)
+        else file
         for file in files
     ]
     return list(dict.fromkeys(meant))
 
 
 def _beside(file: Path) -> Path:
-    return file.with_name(file.stem + _SUFFIX)
+    return file.with_name(file.stem + definitions.TESTS)
 
 
 def _read(file: Path, registry: Registry) -> tuple[dict[str, Json], list[Trial]]:
@@ -119,7 +120,11 @@ def _read(file: Path, registry: Registry) -> tuple[dict[str, Json], list[Trial]]
     written: Any = document.get("tests", [])
     beside = _beside(file)
     if beside.exists():
-        written = [*written, *_sound_tests(beside, document, registry)]
+        more = _sound_tests(beside, document, registry)
+        if taken := {each["name"] for each in written} & {each["name"] for each in more}:
+            message = f"{beside} has a test of the same name as {file}: {min(taken)}."
+            refuse("test.duplicate_name", message, "Say what makes one of them different.")
+        written = [*written, *more]
     return document, [Trial.parse(each) for each in written]
 
 

@@ -11,9 +11,6 @@ from celeriac import Json
 from engine.rehearsal.clock import START
 from engine.rehearsal.mocks import Mocks
 
-SUFFIX = ".tests.json"
-"""How the file is called that holds the tests of a definition, behind the definition's own name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Expectation:

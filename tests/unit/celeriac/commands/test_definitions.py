@@ -119,3 +119,21 @@ def test_a_region_is_a_frame_in_a_flow_chart() -> None:
         "  s1 -->|any| s2",
         "  s3 --> s4",
     ]
+
+
+def test_a_file_of_tests_is_checked_against_the_definition_beside_it(tmp_path: Path) -> None:
+    definition = written(tmp_path, "a->b->c")
+    tests = tmp_path / "w.tests.json"
+    tests.write_text('{"tests": [{"name": "x", "expect": {"path": ["a", "d"]}}]}')
+    ran = runner.invoke(app, ["validate", definition, str(tests)])
+    assert ran.exit_code == 2
+    assert ran.stdout.splitlines() == [f"{definition}: ok", f"{tests}: one mistake"]
+    assert f"{tests}:1:51: error: There is no node d. (test.unknown_node)" in ran.stderr
+    tests.write_text('{"tests": [{"name": "x", "expect": {"path": ["a", "b", "c"]}}]}')
+    assert runner.invoke(app, ["validate", str(tests)]).exit_code == 0
+
+
+def test_a_file_of_tests_without_a_definition_is_no_definition(tmp_path: Path) -> None:
+    alone = tmp_path / "alone.tests.json"
+    alone.write_text('{"tests": []}')
+    assert runner.invoke(app, ["validate", str(alone)]).exit_code == 2

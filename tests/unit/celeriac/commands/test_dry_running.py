@@ -104,3 +104,16 @@ def test_mistakes_in_mocks_are_told(path: str) -> None:
 def test_mocks_without_a_dry_run_are_refused(path: str) -> None:
     ran = runner.invoke(app, ["run", path, "--mocks", "{}", "--json"], catch_exceptions=False)
     assert (ran.exit_code, json.loads(ran.stdout)["error"]["code"]) == (2, "usage.option")
+
+
+def test_items_and_later_attempts_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "w.json"
+    each = node("each", "http_request", {"url": "http://a/{{ item }}"}, for_each={"items": "[1, 2]"})
+    file.write_text(json.dumps(document([each])))
+    ran = dry(str(file), "--mocks", '{"each": [{"error": {"code": "a.b"}}, {"output": 1}]}')
+    assert [line for line in ran.stdout.splitlines() if "GET" in line] == [
+        "  1  each[0]  GET http://a/1  read, mocked",
+        "  2  each[1]  GET http://a/2  read, mocked",
+        "  3  each[0]  GET http://a/1  read, mocked, attempt 2",
+        "  4  each[1]  GET http://a/2  read, mocked, attempt 2",
+    ]

@@ -133,6 +133,11 @@ def test_a_mistake_in_a_test_is_told_at_its_place_and_nothing_runs(tmp_path: Pat
     assert "Did you mean ask?" in ran.stderr
 
 
+def test_two_tests_of_one_name_in_two_files_are_refused(tmp_path: Path) -> None:
+    ran = run_tests(written(tmp_path, [YES], [NO, YES]), "--json")
+    assert (ran.exit_code, json.loads(ran.stdout)["error"]["code"]) == (2, "test.duplicate_name")
+
+
 def test_a_bad_definition_is_not_tested(tmp_path: Path) -> None:
     ran = run_tests(written(tmp_path, [YES], body={"name": "x", "definition": {"nodes": []}}))
     assert (ran.exit_code, ran.stdout) == (2, "")

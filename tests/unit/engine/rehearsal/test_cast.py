@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from celeriac import Effect
+import pytest
+
+from celeriac import Effect, Fail
+from engine.rehearsal.cast import Walls
 from tests.builders import document, edge, edges, node
 from tests.unit.engine.rehearsal.conftest import Perform
 
@@ -83,3 +86,12 @@ def test_one_that_undoes_has_its_own_mock(perform: Perform) -> None:
     )
     assert (seen.status, seen.part.unmocked) == ("failed", {})
     assert seen.path == ["trip", "book", "stop", "book@undo"]
+
+
+async def test_there_is_no_way_out_whoever_asks() -> None:
+    with pytest.raises(Fail) as caught:
+        Walls().client()
+    assert caught.value.code == "egress.no_way_out"
+    with pytest.raises(Fail) as caught:
+        await Walls().connect("proj", "bank")
+    assert caught.value.code == "egress.no_way_out"

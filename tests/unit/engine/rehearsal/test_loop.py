@@ -46,6 +46,16 @@ def test_a_year_and_a_century_end() -> None:
     assert clock.passed == 101 * 365 * 86_400_000
 
 
+def test_a_thread_takes_no_time_whatever_timer_runs() -> None:
+    clock = HandClock()
+
+    async def main() -> int:
+        async with asyncio.timeout(1):
+            return await asyncio.to_thread(sum, range(300_000)) + await asyncio.to_thread(lambda: 7)
+
+    assert (perform(clock, main()), clock.passed) == (44_999_850_007, 0)
+
+
 def test_with_no_timer_it_waits_for_what_comes_from_another_thread() -> None:
     clock = HandClock()
 

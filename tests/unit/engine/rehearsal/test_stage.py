@@ -61,6 +61,12 @@ def test_a_failure_stops_what_runs_beside_it(perform: Perform) -> None:
     assert (seen.status, seen.passed) == ("failed", 1000)
 
 
+def test_time_ends_with_the_execution_whatever_is_still_computed(perform: Perform) -> None:
+    nodes = [node("slow"), node("bad", "fail", {"message": "No."})]
+    seen = perform(document(nodes), {}, {"slow": {"takes": "60s", "output": 1}})
+    assert (seen.status, seen.passed) == ("failed", 0)
+
+
 def test_what_waits_for_a_person_rests(perform: Perform) -> None:
     post = node("a", "http_request", {"url": "http://a", "method": "POST"})
     seen = perform(document([post]), {}, {"a": {"error": {"code": "a.b", "kind": "uncertain"}}})
