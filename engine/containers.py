@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from celeriac import Fail, Json, NodeError
 from engine import retry
 from engine.definition import ForEach, Loop
+from engine.expressions.values import kind
 from engine.failure import TIMED_OUT
 from engine.fans import Fan
 from engine.plan import Catch, Container, Plan
@@ -134,7 +135,7 @@ class _Map:
         """Look at the items and open the first of them."""
         items = self.ask("items")
         if not isinstance(items, list):
-            message = f"The items of a map are {type(items).__name__}, and have to be a list."
+            message = f"The items of a map are {kind(items)}, and have to be a list."
             raise Fail("map.items_not_a_list", message)
         if len(items) > most:
             message = f"The map has {len(items):,} items; at most {most:,} are allowed."
@@ -314,6 +315,6 @@ def _single(region: int, deadline: int | None) -> Fan:
 
 def _is_true(word: str, value: Json) -> bool:
     if not isinstance(value, bool):
-        message = f"`{word}` is {type(value).__name__}, not true or false."
+        message = f"`{word}` is {kind(value)}, not true or false."
         raise Fail("expression.not_boolean", message)
     return value

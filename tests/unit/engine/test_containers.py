@@ -85,11 +85,14 @@ def test_a_map_of_nothing_is_over_at_once() -> None:
     assert decided(map_(on_item_error="partition"), items=[]) == Done({"succeeded": [], "failed": []})
 
 
-@pytest.mark.parametrize("items", [None, {"a": 1}, "text", 3])
-def test_what_is_no_list_is_no_items(items: Any) -> None:
+@pytest.mark.parametrize(
+    ("items", "word"), [(None, "null"), ({"a": 1}, "an object"), ("text", "text"), (3, "a number")]
+)
+def test_what_is_no_list_is_no_items(items: Any, word: str) -> None:
     with pytest.raises(Fail) as raised:
         decided(map_(), items=items)
     assert raised.value.code == "map.items_not_a_list"
+    assert f"are {word}," in raised.value.message
 
 
 def test_a_map_has_a_greatest_size() -> None:
