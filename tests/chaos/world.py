@@ -282,9 +282,13 @@ class World:
         )
 
     def _unfinished(self) -> int:
+        """Executions that have not ended, and segments that somebody still holds: of a dead one the lease has to lapse."""
         connection = self.actors[0].connection
-        found: int = connection.run("SELECT count(*) FROM execution WHERE finished_at IS NULL")[0][0]
-        return found
+        rows = connection.run(
+            "SELECT (SELECT count(*) FROM execution WHERE finished_at IS NULL), "
+            "(SELECT count(*) FROM segment WHERE status = 'running')"
+        )
+        return sum(rows[0])
 
     def _under_way(self) -> bool:
         return bool(self.messages or self.calls or any(each.work or each.reads for each in self.actors))
