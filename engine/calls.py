@@ -13,7 +13,7 @@ from engine.admission import Request
 from engine.catalog import Active, Versions
 from engine.errors import NotFound
 from engine.failure import TIMED_OUT
-from engine.inline import MARK
+from engine.nested import MARK
 from engine.settings import Limits
 from engine.snapshots import Facts
 from engine.states import EXECUTION_FINAL, ExecutionStatus
