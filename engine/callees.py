@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celeriac import Json
-from engine import inline
+from engine import nested
 from engine.calls import SELF
 from engine.checking.outline import Outline, Vertex
 from engine.checking.problems import Problem
@@ -40,9 +40,9 @@ def called(document: Json, registry: Registry) -> Iterator[tuple[Path, str]]:
         for work in vertex.works:
             reference = _written(vertex, work.path).get("type")
             name = work.config.get("workflow")
-            if inline.is_call(reference) and isinstance(name, str) and "{{" not in name and "{%" not in name:
+            if nested.is_call(reference) and isinstance(name, str) and "{{" not in name and "{%" not in name:
                 yield (*work.path, "config", "workflow"), name
-            definition = inline.written_in(reference, _written(vertex, work.path).get("config"))
+            definition = nested.written_in(reference, _written(vertex, work.path).get("config"))
             if definition is not None:
                 for path, inner in called({"definition": dict(definition)}, registry):
                     yield (*work.path, "config", *path), inner

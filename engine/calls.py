@@ -13,7 +13,7 @@ from engine.admission import Request
 from engine.catalog import Active, Versions
 from engine.errors import NotFound
 from engine.failure import TIMED_OUT
-from engine.inline import MARK
+from engine.nested import MARK
 from engine.settings import Limits
 from engine.snapshots import Facts
 from engine.states import EXECUTION_FINAL, ExecutionStatus
@@ -35,19 +35,13 @@ FORSAKEN: Final = (
 )
 """Segments that have called and were then stopped, with what they called."""
 
+Place = tuple[str, int, str]
+"""(execution, segment, item) of a segment that calls."""
+
 _ANSWER: Final = (
     "SELECT e.status, e.created_at, e.cancel_reason, e.error, coalesce(e.output, b.body) FROM execution e "
     "LEFT JOIN blob b ON b.hash = e.output_blob WHERE e.id = ?"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The segment that waits for an execution."""
-
-    execution: str
-    segment: int
-    item: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +87,12 @@ def request(
     versions: Versions,
     facts: Facts,
     call: Call,
-    caller: Caller,
+    place: Place,
     node: str,
     tries: int,
     limits: Limits,
 ) -> Request:
-    """Return the start that a call asks for: one for each try of a node. Raises `Fail` for what cannot be called."""
+    """Return the start that a call at a place asks for: one for each try of a node. Raises `Fail` for what cannot be called."""
     if facts.depth >= limits.call_depth:
         message = f"There are {limits.call_depth} calls around this one already, and no more are allowed."
         raise Fail("workflow.too_deep", message, {"limit": limits.call_depth})
@@ -106,13 +100,14 @@ def request(
     if not found.enabled:
         message = f"The workflow {found.name} is disabled, and is not called."
         raise Fail("workflow.disabled", message, {"workflow": found.name})
-    key = f"call:{caller.execution}:{node}:{caller.item}:{tries}"
+    execution, _, item = place
+    key = f"call:{execution}:{node}:{item}:{tries}"
     return Request(
         found,
         call.input,
         kind="call",
         idempotency_key=key if call.wait or call.key is None else call.key,
-        parent=(caller.execution, caller.segment, caller.item),
+        parent=place,
         caller=node,
         depth=facts.depth + 1,
         awaited=call.wait,

@@ -13,7 +13,7 @@ from typing import Any
 
 from celeriac import Effect, Json, NodeType, TryAgain
 from celeriac.contract import retry_to_json
-from engine import expressions, inline
+from engine import expressions, nested
 from engine.config import braced, with_braces
 from engine.definition import SCOPE, TRIGGER, Body, Edge, Handler, Join, Node, OnError, RetryPolicy, Workflow
 from engine.graph import Graph
@@ -205,7 +205,7 @@ class _Cut:
         workflow = self.workflow
         queue = node.queue or workflow.queue or (None if _neutral(node_type, effect) else node_type.queue)
         timeout = node.timeout
-        config = with_braces(inline.named(node), node_type)
+        config = with_braces(nested.named(node), node_type)
         return _Vertex(
             PlanNode(
                 id=node.id,

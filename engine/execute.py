@@ -646,10 +646,10 @@ class Executor:
     async def _start(self, run: Run, step: Step, call: Call, tries: int, started_at: int) -> Json:
         """Start what a node calls, and rest until it has ended, or return its id. Raises `Fail` for what cannot be started."""
         at, facts = self._services, run.work.facts
-        caller = calls.Caller(facts.execution, run.work.segment.id, run.work.item)
+        place = (facts.execution, run.work.segment.id, run.work.item)
         request = await at.reader.read(
             lambda connection: calls.request(
-                connection, self._versions, facts, call, caller, step.node.id, tries, at.settings.limits
+                connection, self._versions, facts, call, place, step.node.id, tries, at.settings.limits
             )
         )
         try:
@@ -681,7 +681,7 @@ class Executor:
         if called.execution is not None and called.send:
             ready.append((start.queue, (called.execution, 0, "")))
         if called.already:
-            ready.append((run.work.segment.queue, (facts.execution, run.work.segment.id, run.work.item)))
+            ready.append((run.work.segment.queue, place))
         raise Called(ready)
 
     async def _start_unawaited(self, run: Run, start: op.Start) -> Json:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from celeriac import Json, NodeType
-from engine import inline
+from engine import nested
 from engine.checking.source import Path
 from engine.definition import SCOPE, TRIGGER
 from engine.graph import Graph
@@ -256,7 +256,7 @@ class Outline:
 
 
 def _config(node: Mapping[str, Any]) -> dict[str, Any]:
-    return inline.without(node.get("type"), _object(node.get("config")))
+    return nested.without(node.get("type"), _object(node.get("config")))
 
 
 def _bodies(node: Mapping[str, Any]) -> Iterator[tuple[Path, Kind, Mapping[str, Any]]]:

@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from celeriac import Json, NodeType
-from engine import inline
+from engine import nested
 from engine.checking import source
 from engine.checking.entrances import entrances
 from engine.checking.finding import Finding, Guesses, Severity
@@ -144,7 +144,7 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
 def _inside(vertex: Vertex, work: Work, registry: Registry, limits: Limits) -> Iterator[Finding]:
     """Check the definition that is written in a call, and lead what is found to where it stands."""
     written = vertex.written if work is vertex.work else vertex.written["compensate"]
-    definition = inline.written_in(written.get("type"), written.get("config"))
+    definition = nested.written_in(written.get("type"), written.get("config"))
     if definition is not None:
         document: Json = {"name": "inside", "definition": dict(definition)}
         for each in _findings(document, registry, limits):

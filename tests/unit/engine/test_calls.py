@@ -521,3 +521,38 @@ async def test_a_full_message_sends_what_it_calls(bench: Workbench, tmp_path: Pa
     (child,) = children(small, execution)
     assert small.outlet.taken() == [(child, 0, "")]
     small.close()
+
+
+async def test_five_hundred_children_are_stopped_with_their_caller(bench: Workbench) -> None:
+    bench.push(WAITING)
+    ask = node("ask", "workflow", {"workflow": "waiting"}, for_each={"items": "range(501)"})
+    execution = bench.start(bench.push(document([ask])), {})
+    await bench.carry()
+    bench.ask(op.Cancel(execution, bench.clock.now()))
+    bench.poller().tick()
+    assert bench.query("SELECT status, count(*) FROM execution GROUP BY status") == [("cancelled", 502)]
+
+
+async def test_a_deadline_of_the_caller_stops_what_it_has_called(bench: Workbench) -> None:
+    bench.push(WAITING)
+    body = calling(target="waiting")
+    body["definition"]["timeout"] = "10s"
+    execution = bench.start(bench.push(body), {"n": 1})
+    await bench.carry()
+    bench.clock.move(11)
+    bench.poller().tick()
+    (child,) = children(bench, execution)
+    assert (bench.status(execution), bench.status(child)) == ("timed_out", "cancelled")
+
+
+async def test_the_deadline_of_a_child_is_its_failure(bench: Workbench) -> None:
+    bench.push({**WAITING, "definition": {**WAITING["definition"], "timeout": "10s"}})
+    execution = bench.start(bench.push(calling(target="waiting")), {"n": 1})
+    await bench.carry()
+    for _ in range(2):
+        bench.clock.move(11)
+        bench.poller().tick()
+        await bench.carry()
+    error = bench.error(execution)
+    assert (error["code"], error["details"]["status"]) == ("workflow.failed_child", "timed_out")
+    assert error["details"]["error"]["code"] == "execution.timed_out"

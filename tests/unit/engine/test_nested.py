@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine import inline
+from engine import nested
 from engine.definition import Workflow
 from tests.builders import document, node
 
@@ -25,21 +25,21 @@ def test_every_definition_inside_a_workflow_has_a_name_of_its_own() -> None:
     }
     undone = node("done", compensate={"type": "workflow@1", "config": {"definition": INSIDE}})
     body = document([call("one"), scope, undone, node("plain", "workflow", {"workflow": "other"})])
-    found = dict(inline.definitions(Workflow.parse(body)))
+    found = dict(nested.definitions(Workflow.parse(body)))
     assert list(found) == ["@one", "@inner", "@caught", "@last", "@done@undo"]
     assert all(each == INSIDE for each in found.values())
 
 
 def test_a_call_refers_to_its_definition_by_name() -> None:
     one, other = Workflow.parse(document([call("one"), node("other", "workflow", {"workflow": "x"})])).nodes
-    assert inline.named(one) == {"workflow": "@one"}
-    assert inline.named(other) == {"workflow": "x"}
+    assert nested.named(one) == {"workflow": "@one"}
+    assert nested.named(other) == {"workflow": "x"}
 
 
 def test_only_calls_have_definitions() -> None:
     config = {"definition": INSIDE}
-    assert inline.written_in("workflow@1", config) == INSIDE
+    assert nested.written_in("workflow@1", config) == INSIDE
     for kind, given in (("set", config), ("workflow", {"definition": 7}), ("workflow", 7), (None, config)):
-        assert inline.written_in(kind, given) is None
-    assert inline.without("workflow", config) == {"definition": {}}
-    assert inline.without("set", config) is config
+        assert nested.written_in(kind, given) is None
+    assert nested.without("workflow", config) == {"definition": {}}
+    assert nested.without("set", config) is config
