@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from celeriac import Effect, Json
 from celeriac.duration import seconds
+from engine.holds import Limits
 
 SCOPE = "scope"
 """The type of a node whose work is a body of nodes."""
@@ -225,6 +226,7 @@ class Node:
     catch: tuple[Handler, ...] = ()
     last: Body | None = None
     compensate: Node | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,7 @@ def _node(body: Mapping[str, Any]) -> Node:
         compensate=_node({"id": f"{body['id']}@undo", **body["compensate"]})
         if "compensate" in body
         else None,
+        limits=Limits.parse(body),
     )
 
 

@@ -28,6 +28,7 @@ from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
 from engine.failure import TIMED_OUT, error_of, knows_outcome
 from engine.fans import Fan
+from engine.holds import Limits, refusal
 from engine.leases import Hold, Leases, Stop
 from engine.ledger import LedgerThread
 from engine.outside.scrub import scrub
@@ -118,7 +119,7 @@ class Run:
     head: int = 0
     ports: tuple[str, ...] = ("out",)
     failed: NodeError | None = None
-    unready: ExpressionError | None = None
+    unready: Exception | None = None
     failures: int = 0
     inline: int = 0
 
@@ -267,10 +268,28 @@ class Executor:
         claim = op.Claim(
             work.facts.execution, work.segment.id, work.item, at.owner, now, now + at.settings.timing.lease
         )
+        if work.segment.limits is not None:
+            claim = self._limited(claim, work, work.segment.limits)
         claimed: op.Claimed | None = await at.ledger.submit(claim)
         if claimed is None:
             raise _Lost
+        if claimed.refused is not None:
+            work.refused = refusal(claimed.refused)
         return await self._take(work, claimed, horizon)
+
+    def _limited(self, claim: op.Claim, work: Work, limits: Limits) -> op.Claim:
+        """Ask for what limits a segment as well. A key that cannot be rendered fails the node, which claims without it."""
+        run = self._begin(work, None, pure=False)
+        try:
+            if run.unready is not None:
+                raise run.unready
+            keys = work.facts.program.keys(work.segment.id, limits)
+            asked = limits.rendered(keys.render(self._scope(run, work.segment.nodes[0].id)))
+        except (ExpressionError, Fail) as error:
+            work.refused = error
+            return claim
+        rate = asked.rate if work.fan is None else None
+        return dataclasses.replace(claim, concurrency=asked.concurrency, rate=rate)
 
     async def _take(self, work: Work, claimed: op.Claimed, horizon: float) -> Hold:
         """Register a claim, and read again what an earlier holder may have journaled since the first look."""
@@ -319,6 +338,8 @@ class Executor:
                 values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
             except ExpressionError as error:
                 run.unready = error
+        if work.refused is not None:
+            run.unready = work.refused
         return run
 
     async def _run_nodes(self, run: Run) -> None:
@@ -907,6 +928,8 @@ class Executor:
         failpoint("dispatch.before")
         if settled.ready:
             at.outlet.send(work.facts.execution, settled.ready)
+        for execution, admitted in settled.admitted:
+            at.outlet.send(execution, (admitted,))
         family.count += len(settled.successors)
         following: list[tuple[Work, Hold | None]] = []
         for each in settled.successors:

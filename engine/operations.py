@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeVar, dataclass_transform
 
 from engine.advance import Address
+from engine.holds import Concurrency, Rate
 
 T = TypeVar("T")
 
@@ -99,7 +100,11 @@ class Started:
 
 @value
 class Claim:
-    """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had."""
+    """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had.
+
+    With a limit it has to be let in first: it may wait now for a slot of the `concurrency` or for a token of the `rate`,
+    whose keys are rendered, or be refused.
+    """
 
     execution: str
     segment: int
@@ -107,11 +112,16 @@ class Claim:
     owner: str
     now: int
     due: int
+    concurrency: Concurrency | None = None
+    rate: Rate | None = None
 
 
 @value
 class Claimed:
-    """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for."""
+    """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
+
+    `refused` is the code of the failure that its limit makes of it.
+    """
 
     epoch: int
     deliveries: int
@@ -121,6 +131,7 @@ class Claimed:
     first_try_at: int | None
     hi: int | None = None
     fan: str | None = None
+    refused: str | None = None
 
 
 @value
@@ -197,12 +208,16 @@ class Close(Held):
 
 @value
 class Settled:
-    """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status."""
+    """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status.
+
+    `admitted` are segments of any executions, with these, that were let in where this one or another has gone.
+    """
 
     ready: tuple[Sendable, ...] = ()
     successors: tuple[tuple[int, str, Claimed], ...] = ()
     finished: str | None = None
     reply_to: str | None = None
+    admitted: tuple[tuple[str, Sendable], ...] = ()
 
 
 @value
@@ -255,6 +270,14 @@ class Wake:
 
     execution: str
     addresses: tuple[Address, ...]
+    now: int
+
+
+@value
+class Admit:
+    """Look again at the limits that an execution waits at: whoever may go on is let in. The feeder sends it."""
+
+    execution: str
     now: int
 
 
@@ -331,6 +354,7 @@ Operation = (
     | Release
     | Renew
     | Wake
+    | Admit
     | Resend
     | Lose
     | Cancel

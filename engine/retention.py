@@ -33,6 +33,7 @@ _BLOBS = Batched(
 _FORGET = (
     Batched("DELETE FROM event WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM journal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM hold WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM segment WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM execution WHERE id IN (SELECT r.id FROM {rows})", columns("id")),
 )

@@ -65,6 +65,8 @@ class Work:
     items: dict[int, Json] = field(default_factory=dict)
     outputs: dict[str, dict[str, Json]] = field(default_factory=dict)
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
+    refused: Exception | None = None
+    """Why its limit does not let it go on."""
 
 
 def load(connection: Connection, programs: Programs, references: Sequence[Reference]) -> list[Work]:

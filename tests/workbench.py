@@ -29,7 +29,7 @@ from engine.registry import Registry
 from engine.settings import Limits, Settings, Timing
 from engine.snapshots import Reference
 from engine.store import schema
-from engine.store.database import Connection, SqliteConnection, SqliteDatabase
+from engine.store.database import Connection, SqliteConnection, SqliteDatabase, open_database
 from engine.transitions import Rules
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class Gauge:
 
 
 class Workbench:
-    """One process of the engine, as far as it has no threads."""
+    """One process of the engine, as far as it has no threads. Without a `store` it has a file of its own."""
 
     def __init__(
         self,
@@ -147,17 +147,19 @@ class Workbench:
         window: int = 64,
         limits: Limits | None = None,
         timing: Timing | None = None,
+        store: Settings | None = None,
     ) -> None:
         path = folder / "celeriac.db"
-        path.write_bytes(migrated())
-        self.settings = Settings(
+        if store is None:
+            path.write_bytes(migrated())
+        self.settings = store or Settings(
             f"sqlite:///{path}", "memory://", folder, limits=limits or Limits(), timing=timing or Timing()
         )
         self.clock = HandClock()
         self.registry = registry or built_in()
         self.programs = Programs(self.registry)
         self.room = Room(window)
-        self.database = QuickDatabase(path)
+        self.database = QuickDatabase(path) if store is None else open_database(store)
         self.rules = Rules(self.programs.plan, self.settings.timing.grace, self.room)
         self.ledger = Ledger(self.database, self.rules, OWNER, self.clock, pause=self.clock.move)
         self.connection = self.database.connect()

@@ -35,6 +35,9 @@ _REPETITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 }
 """The expressions that repeat a node, with the names that have a value in each."""
 
+KEYS: Final = (("mutex",), ("concurrency", "key"), ("rate", "key"))
+"""Where the keys of limits stand in a node."""
+
 _ROOTS: Final = ("nodes", "vars", "trigger", "execution")
 """The roots a payload's key is mistaken for; `item`, `index` and `env` are ordinary enough names of keys."""
 
@@ -131,6 +134,7 @@ class Names:
                 yield from self._value((*region.path, "output"), region.body.get("output"), where)
             for vertex in region.vertices:
                 yield from self._repetition(vertex)
+                yield from self._limits(vertex)
 
     def of_work(self, vertex: Vertex, work: Work) -> tuple[list[Finding], bool]:
         """Return what is wrong with the expressions in the config of a node, or of what undoes it, and whether there are
@@ -160,6 +164,16 @@ class Names:
                     yield from self._value(path, value, where)
                 elif isinstance(value, str) and value:
                     yield from self._expression(path, value, where)
+
+    def _limits(self, vertex: Vertex) -> Iterator[Finding]:
+        """Yield what is wrong with the keys of a node's limits, which hold for each of its repetitions by itself."""
+        for place in KEYS:
+            holder = vertex.written.get(place[0])
+            key = holder.get("key") if len(place) > 1 and isinstance(holder, dict) else holder
+            if isinstance(key, str):
+                words = f"`{'.'.join(place)}` of {vertex.id}"
+                where = _Where(words, vertex.region, vertex.id, names=vertex.names)
+                yield from self._value((*vertex.path, *place), key, where)
 
     def _value(self, path: Path, value: Json, where: _Where) -> Iterator[Finding]:
         for inner, text, _ in _live(path, value, value):

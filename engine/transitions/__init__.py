@@ -20,12 +20,14 @@ from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
+from engine.transitions.limiting import admit, pass_on
 from engine.transitions.repairing import lose, resend, wake
 from engine.transitions.starting import start
 
 __all__ = [
     "Room",
     "Rules",
+    "admit",
     "apply",
     "cancel",
     "claim",
@@ -53,16 +55,17 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
         id_, project, version, status, *rest = fields
         rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
-    batch = Batch(connection, rules, rows)
+    answers: list[Any] = [None] * len(operations)
+    batch = Batch(connection, rules, rows, asked=operations, answers=answers)
     kinds: dict[type[Any], list[int]] = defaultdict(list)
     for index, each in enumerate(operations):
         kinds[type(each)].append(index)
-    answers: list[Any] = [None] * len(operations)
     for kind, transition in _TRANSITIONS.items():
         if indexes := kinds.get(kind):
             chosen = [operations[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
+    pass_on(batch, answers)
     write_back(batch)
     return answers
 
@@ -82,6 +85,7 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Renew: renew,
     op.Lose: lose,
     op.Wake: wake,
+    op.Admit: admit,
     op.Resend: resend,
     op.Claim: claim,
 }

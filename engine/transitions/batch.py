@@ -54,6 +54,8 @@ class Row:
     pause_at: int | None
     cancel_reason: str | None
     reply_to: str | None
+    limited: int = 0
+    priority: int = 0
     started_at: int | None = None
     finished_at: int | None = None
     output: op.Payload = op.Payload()
@@ -91,6 +93,13 @@ class Batch:
     rows: dict[str, Row]
     events: list[tuple[Any, ...]] = field(default_factory=list)
     blobs: dict[str, tuple[str, int]] = field(default_factory=dict)
+    asked: Sequence[op.Operation] = ()
+    answers: Sequence[Any] = ()
+    thinned: set[str] = field(default_factory=set)
+    """Executions of which a part was stopped."""
+    limits_met: bool = False
+    admitted: list[tuple[str, op.Sendable]] = field(default_factory=list)
+    """Segments that a limit has let in and that are to be sent."""
 
     def emit(self, row: Row, epoch: int, now: int, *bodies: op.EventBody) -> None:
         """Append one packed row of events: a gapless range of the execution's sequence."""

@@ -183,6 +183,7 @@ class Wave:
         rows = [(each.execution, each.first, each.beyond, each.item, each.inside) for each in self.closings]
         connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
         names = sorted({each.execution for each in self.closings})
+        self.batch.thinned.update(names)
         for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
             row = self.batch.rows[name]
             row.count(active - row.open, self.closed_at)
@@ -222,6 +223,7 @@ class Wave:
         if container is not None:
             epoch, pending, taken = container.epoch + 1, container.pending, container.taken
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
+        near = near and (container is not None or plan.segments[segment].limits is None)
         if near and len(started.successors) < each.inline and (pure or not started.claims):
             due: int | None = each.now + self.batch.rules.grace
             if not pure:

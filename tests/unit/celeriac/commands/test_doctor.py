@@ -50,7 +50,7 @@ def test_a_database_that_is_behind_is_told_with_the_command(tmp_path: Path) -> N
     code, found = needs()
     assert (code, found["database"]["remedy"]) == (1, "Run: celeriac migrate")
     path.write_bytes(migrated())
-    assert needs()[1]["database"]["found"] == "SQLite, schema 0002"
+    assert needs()[1]["database"]["found"] == "SQLite, schema 0003"
 
 
 def test_work_that_nobody_takes_up_is_told_with_its_queue(
