@@ -159,7 +159,9 @@ class Workbench:
         self.registry = registry or built_in()
         self.programs = Programs(self.registry)
         self.room = Room(window)
-        self.database = QuickDatabase(path) if store is None else open_database(store)
+        self.database = QuickDatabase(path)
+        if store is not None:
+            self.database = cast("QuickDatabase", open_database(store))
         self.rules = Rules(self.programs.plan, self.settings.timing.grace, self.room)
         self.ledger = Ledger(self.database, self.rules, OWNER, self.clock, pause=self.clock.move)
         self.connection = self.database.connect()

@@ -42,6 +42,7 @@ EVENTS = {
     "node.uncertain",
     "node.waiting",
     "segment.claimed",
+    "segment.limited",
     "segment.lost",
     "segment.ready",
     "segment.released",

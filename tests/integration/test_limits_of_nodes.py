@@ -16,7 +16,7 @@ from engine.registry import Registry
 from engine.settings import Settings
 from tests.builders import document, edges
 from tests.builders import node as vertex
-from tests.workbench import OWNER, Workbench
+from tests.workbench import Workbench
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -91,7 +91,7 @@ def one(**limits: Any) -> dict[str, Any]:
     return document([vertex("a", "visit", **limits)])
 
 
-def carry(bench: Workbench, *others: Workbench) -> None:
+def carry(bench: Workbench) -> None:
     asyncio.run(bench.carry())
 
 
@@ -116,10 +116,17 @@ def test_two_hundred_executions_are_never_two_at_a_time_under_a_mutex(bench: Wor
 def test_a_mutex_serves_those_who_wait_in_the_order_they_came(bench: Workbench) -> None:
     active = bench.push(one(mutex="the door"))
     names = [bench.start(active) for _ in range(10)]
-    carry(bench)
-    first = [each for each in FLOOR.order if each == FLOOR.order[0]]
-    assert len(first) == 1
-    assert sorted(FLOOR.order) == sorted(names)
+    FLOOR.turns = 1000
+
+    async def carried() -> list[str]:
+        carrying = asyncio.create_task(bench.carry())
+        while len(holds(bench)) < len(names):
+            await asyncio.sleep(0)
+        queue = [name for name, _ in holds(bench)]
+        await carrying
+        return queue
+
+    assert asyncio.run(carried()) == FLOOR.order
 
 
 def test_a_limit_of_three_lets_three_in(bench: Workbench) -> None:
@@ -218,7 +225,7 @@ def test_a_cancelled_holder_gives_its_key_on_when_it_has_stopped(bench: Workbenc
     async def cancelled() -> str:
         carrying = asyncio.create_task(bench.carry())
         await until_inside()
-        holder = FLOOR.inside[0]
+        holder: str = FLOOR.inside[0]
         bench.ask(op.Cancel(holder, bench.clock.now()))
         assert [granted for _, granted in holds(bench)] == [1, 0]
         await carrying
@@ -262,7 +269,7 @@ def test_who_is_held_waits_behind_the_others_until_it_goes_on(bench: Workbench) 
         waiting = [name for name, granted in holds(bench) if not granted]
         bench.ask(op.Pause(waiting[0], bench.clock.now()))
         await carrying
-        return waiting[0]
+        return str(waiting[0])
 
     paused = asyncio.run(held())
     assert sorted(map(bench.status, names)) == ["succeeded", "succeeded", "waiting"]
@@ -304,4 +311,90 @@ def test_no_key_is_touched_by_a_message_that_comes_twice(bench: Workbench) -> No
     asyncio.run(doubled())
     assert FLOOR.most == 1
     assert {bench.status(each) for each in names} == {"succeeded"}
-    assert OWNER
+
+
+def test_who_finds_no_slot_is_turned_away_when_the_author_says_so(bench: Workbench) -> None:
+    active = bench.push(one(concurrency={"key": "hall", "limit": 2, "strategy": "reject"}))
+    names = [bench.start(active) for _ in range(5)]
+    FLOOR.turns = 300
+    carry(bench)
+    assert sorted(map(bench.status, names)) == ["failed"] * 3 + ["succeeded"] * 2
+    failed = next(each for each in names if bench.status(each) == "failed")
+    assert bench.error(failed)["code"] == "limit.rejected"
+    assert bench.error(failed)["node"] == "a"
+    assert FLOOR.most == 2
+    assert holds(bench) == []
+
+
+def test_who_was_turned_away_may_come_again(bench: Workbench) -> None:
+    again = {"max_attempts": 3, "on": ["limit.rejected"], "delay": 1, "jitter": 0}
+    active = bench.push(one(concurrency={"key": "hall", "limit": 1, "strategy": "reject"}, retry=again))
+    names = [bench.start(active) for _ in range(2)]
+    FLOOR.turns = 300
+    carry(bench)
+    assert len(FLOOR.order) == 1
+    bench.clock.move(1.5)
+    bench.poller().tick()
+    carry(bench)
+    assert {bench.status(each) for each in names} == {"succeeded"}
+
+
+def test_no_more_wait_than_may(bench: Workbench) -> None:
+    active = bench.push(one(concurrency={"key": "hall", "limit": 1, "max_queued": 2}))
+    names = [bench.start(active) for _ in range(6)]
+    FLOOR.turns = 300
+    carry(bench)
+    assert sorted(map(bench.status, names)) == ["failed"] * 3 + ["succeeded"] * 3
+    codes = {bench.error(each)["code"] for each in names if bench.status(each) == "failed"}
+    assert codes == {"limit.queue_full"}
+
+
+def test_a_rate_lets_so_many_start_within_its_period(bench: Workbench) -> None:
+    active = bench.push(one(rate={"key": "api", "limit": 3, "period": "9s"}))
+    for _ in range(8):
+        bench.start(active)
+    started: list[int] = []
+    for _ in range(20):
+        bench.poller().tick()
+        carry(bench)
+        started.append(len(FLOOR.order))
+        bench.clock.move(1)
+    assert started == [3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 8, 8, 8]
+    assert holds(bench) == []
+
+
+def test_a_rate_counts_each_attempt(bench: Workbench) -> None:
+    FLOOR.acts = [Fail("x.busy", "later"), None]
+    execution = bench.start(bench.push(one(rate={"key": "api", "limit": 1, "period": "10s"})))
+    carry(bench)
+    for moved, count in ((1.1, 1), (8, 1), (1, 2)):
+        bench.clock.move(moved)
+        bench.poller().tick()
+        carry(bench)
+        assert len(FLOOR.order) == count
+    assert bench.status(execution) == "succeeded"
+
+
+def test_a_place_is_taken_before_a_time_and_kept_until_then(bench: Workbench) -> None:
+    limits = {"concurrency": {"key": "hall", "limit": 1}, "rate": {"key": "api", "limit": 1, "period": "10s"}}
+    active = bench.push(one(**limits))
+    names = [bench.start(active) for _ in range(3)]
+    started = []
+    for _ in range(25):
+        bench.poller().tick()
+        carry(bench)
+        started.append(len(FLOOR.order))
+        bench.clock.move(1)
+    assert (started[0], started[9], started[10], started[19], started[20]) == (1, 1, 2, 2, 3)
+    assert {bench.status(each) for each in names} == {"succeeded"}
+    assert holds(bench) == []
+
+
+def test_who_is_cancelled_while_its_time_has_not_come_leaves_nothing(bench: Workbench) -> None:
+    active = bench.push(one(rate={"key": "api", "limit": 1, "period": "10s"}))
+    names = [bench.start(active) for _ in range(2)]
+    carry(bench)
+    waiting = next(each for each in names if bench.status(each) == "waiting")
+    bench.ask(op.Cancel(waiting, bench.clock.now()))
+    assert bench.status(waiting) == "cancelled"
+    assert holds(bench) == []

@@ -73,7 +73,7 @@ def test_a_database_of_a_known_older_version_is_to_be_migrated(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "HEAD", "0004")
-    with pytest.raises(SchemaMissing, match="needs 0003"):
+    with pytest.raises(SchemaMissing, match="needs 0004"):
         schema.check(bench.connection)
     assert not schema.is_at_head(bench.settings)
 
