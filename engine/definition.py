@@ -257,6 +257,8 @@ class Workflow:
     timeout: float | None
     on_error: OnError | None
     queue: str | None
+    limits: Limits | None = None
+    priority: int = 0
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Workflow:
@@ -279,6 +281,8 @@ class Workflow:
             timeout=seconds(body["timeout"]) if "timeout" in body else None,
             on_error=OnError.parse(body["on_error"]) if "on_error" in body else None,
             queue=body.get("queue"),
+            limits=Limits.parse(body),
+            priority=body.get("priority", 0),
         )
 
 

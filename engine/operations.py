@@ -83,19 +83,25 @@ class Start:
     base: str | None = None
     deadline: int | None = None
     reply_to: str | None = None
+    concurrency: Concurrency | None = None
+    rate: Rate | None = None
 
 
 @value
 class Started:
     """`new` is false when the key was known; then `same` says whether the request was the same too.
 
-    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will.
+    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will, or it waits at a
+    limit. A limit may also have `refused` it, with a code, or have another execution stand for it; and it may want others,
+    `outdone`, to be cancelled.
     """
 
     execution: str
     new: bool
     same: bool = True
     send: bool = False
+    refused: str | None = None
+    outdone: tuple[str, ...] = ()
 
 
 @value

@@ -60,6 +60,16 @@ QUEUED = Batched(
     "AND h.granted = 0) FROM {rows}",
     columns("project_id key"),
 )
+STANDING_FOR_OTHERS = (
+    "SELECT h.execution_id FROM hold h WHERE h.project_id = ? AND h.key = ? AND h.granted = 0 AND h.segment = -1 "
+    "ORDER BY h.rank, h.place LIMIT 1"
+)
+OUTDONE = (
+    "SELECT h.execution_id FROM hold h WHERE h.project_id = ? AND h.key = ? AND h.segment = -1 "
+    "ORDER BY h.place DESC LIMIT 1000 OFFSET ?"
+)
+"""The executions under a key or in its queue that came before so many others."""
+
 NEXT = (
     "SELECT h.execution_id, h.segment, h.item, h.most, s.queue, h.rank, h.place FROM hold h "
     f"JOIN execution e ON e.id = h.execution_id JOIN segment s ON s.execution_id = h.execution_id AND s.segment = {_FIRST} "

@@ -65,7 +65,7 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
             chosen = [operations[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
-    pass_on(batch, answers)
+    pass_on(batch)
     write_back(batch)
     return answers
 

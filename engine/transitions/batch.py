@@ -94,7 +94,9 @@ class Batch:
     events: list[tuple[Any, ...]] = field(default_factory=list)
     blobs: dict[str, tuple[str, int]] = field(default_factory=dict)
     asked: Sequence[op.Operation] = ()
-    answers: Sequence[Any] = ()
+    answers: list[Any] = field(default_factory=list)
+    limited_starts: list[op.Start] = field(default_factory=list)
+    """Those that a limit has to let in, when everything else of the batch has been done."""
     thinned: set[str] = field(default_factory=set)
     """Executions of which a part was stopped."""
     limits_met: bool = False

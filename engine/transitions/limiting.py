@@ -19,9 +19,13 @@ from engine.holds import QUEUE_FULL, REJECTED, Concurrency, admitted, take_token
 from engine.states import ExecutionStatus
 from engine.store import holds as sql
 from engine.transitions.batch import Batch, Key, Row, may_run, on_item
+from engine.transitions.starting import accept, known_keys
 
 Name = tuple[str, str]
 """(project, key)."""
+
+WHOLE = -1
+"""Stands for the segment where a whole execution holds a key."""
 
 _FURTHER = 100
 """How many of a queue are looked at when a poller finds that a slot is free."""
@@ -36,11 +40,17 @@ def let_in(batch: Batch, claims: dict[Key, op.Claim]) -> dict[Key, str]:
     return _Turn(batch).take(claims, limited) if limited else {}
 
 
-def pass_on(batch: Batch, answers: list[Any]) -> None:
-    """Give the slots that were left to whoever waits for them, and put those into an answer that somebody sends by."""
-    if not batch.limits_met and any(row.limited and row.dirty for row in batch.rows.values()):
+def pass_on(batch: Batch) -> None:
+    """Give the slots that were left to whoever waits for them, and put those into an answer that somebody sends by.
+
+    Then starts with a limit are answered as well. Claims of the same batch have done all that already.
+    """
+    if not batch.limits_met and (
+        batch.limited_starts or any(row.limited and row.dirty for row in batch.rows.values())
+    ):
         _Turn(batch).take({}, [])
     if batch.admitted:
+        answers = batch.answers
         index = next(index for index, each in enumerate(answers) if isinstance(each, op.Settled))
         answers[index] = replace(answers[index], admitted=tuple(batch.admitted))
 
@@ -82,6 +92,9 @@ class _Turn:
     left: list[Key] = field(default_factory=list)
     parked: dict[Key, tuple[int | None, str]] = field(default_factory=dict)
     refused: dict[Key, str] = field(default_factory=dict)
+    resting: dict[str, int | None] = field(default_factory=dict)
+    standing: dict[Name, str] = field(default_factory=dict)
+    coalesced: dict[str, str] = field(default_factory=dict)
 
     def take(self, claims: dict[Key, op.Claim], limited: Sequence[Key]) -> dict[Key, str]:
         """Do everything; take those out of the claims who cannot go on. Returns who is refused, and why."""
@@ -103,17 +116,75 @@ class _Turn:
                 )
             if claim.rate is not None:
                 rates[row.project, claim.rate.key].append(key)
+        starts = batch.limited_starts
+        for index, start in enumerate(self._new(starts), len(there)):
+            if start.concurrency is not None:
+                order = (-start.priority, self.now * 1000 + index)
+                asking = _Asking(
+                    (start.execution, WHOLE, ""), order, start.concurrency.limit, limit=start.concurrency
+                )
+                self.asking[start.project, start.concurrency.key].append(asking)
         self._look_around()
         ended = self._ended()
-        self._lock({*self.asking, *self.looked, *(name for _, name in ended)}, rates)
+        locked = {(each.project, each.rate.key) for each in starts if each.rate is not None}
+        self._lock({*self.asking, *self.looked, *(name for _, name in ended)}, {*rates, *locked})
         for project, key, granted in connection.batch(sql.GIVE_BACK, [place for place, _ in ended]):
             self.freed[project, key] += granted
         admitted_later = self._decide()
         for name, places in rates.items():
             self._draw(name, [claims[each] for each in places], {each: there[each][2] for each in places})
+        started = self._accept(starts)
         self._write(claims)
         self._admit(admitted_later)
+        self._answer_starts(starts, started)
         return self.refused
+
+    def _new(self, starts: Sequence[op.Start]) -> list[op.Start]:
+        """Leave out those whose idempotency key has started an execution before."""
+        known = {*known_keys(self.batch, starts)}
+        found = []
+        for each in starts:
+            key = (each.project, each.idempotency_key)
+            if each.idempotency_key is None or key not in known:
+                found.append(each)
+                known.add(key)
+        return found
+
+    def _accept(self, starts: Sequence[op.Start]) -> dict[str, op.Started]:
+        """Accept those that are not turned away; who may not begin yet rests."""
+        accepted = [
+            each
+            for each in starts
+            if (each.execution, WHOLE, "") not in self.refused and each.execution not in self.coalesced
+        ]
+        for each in accepted:
+            if each.rate is not None:
+                name = (each.project, each.rate.key)
+                expected = next((row[2] for row in self.batch.connection.batch(sql.EXPECTED, [name])), None)
+                at, expected = take_token(each.rate, expected, self.now)
+                self.batch.connection.batch(sql.EXPECT, [(*name, expected)])
+                if at > self.now:
+                    self.resting.setdefault(each.execution, at)
+        answers = accept(self.batch, accepted, self.resting) if accepted else []
+        started = {each.execution: answer for each, answer in zip(accepted, answers, strict=True)}
+        for execution, answer in started.items():
+            if not answer.new:
+                self.taken.pop((execution, WHOLE, ""), None)
+        return started
+
+    def _answer_starts(self, starts: Sequence[op.Start], started: dict[str, op.Started]) -> None:
+        places = {id(each): index for index, each in enumerate(self.batch.asked)} if starts else {}
+        for each in starts:
+            answer = started.get(each.execution)
+            if each.execution in self.coalesced:
+                answer = op.Started(self.coalesced[each.execution], new=False)
+            elif answer is None:
+                answer = op.Started("", new=False, refused=self.refused[each.execution, WHOLE, ""])
+            limit = each.concurrency
+            if limit is not None and limit.strategy == "cancel_oldest" and answer.new:
+                rows = self.batch.connection.run(sql.OUTDONE, (each.project, limit.key, limit.limit))
+                answer = replace(answer, outdone=tuple(row[0] for row in rows))
+            self.batch.answers[places[id(each)]] = answer
 
     def _look_around(self) -> None:
         """Find what executions wait for that a poller has asked to look at."""
@@ -173,6 +244,9 @@ class _Turn:
                 if limit.strategy == "reject":
                     self.refused[each.place] = REJECTED
                     continue
+                if limit.strategy == "coalesce" and (other := self._standing(name)) is not None:
+                    self.coalesced[each.place[0]] = other
+                    continue
                 if limit.max_queued is not None:
                     if queued is None:
                         ((_, _, queued),) = self.batch.connection.batch(sql.QUEUED, [name])
@@ -180,8 +254,19 @@ class _Turn:
                         self.refused[each.place] = QUEUE_FULL
                         continue
                     queued += 1
-                self.parked[each.place] = (None, name[1])
+                if each.place[1] == WHOLE:
+                    self.resting[each.place[0]] = None
+                    self.standing.setdefault(name, each.place[0])
+                else:
+                    self.parked[each.place] = (None, name[1])
             self._take(each.place, name, limit.limit, each.order, granted=each.place in let)
+
+    def _standing(self, name: Name) -> str | None:
+        """Return the execution that waits for a key already, and stands for all that come."""
+        if name not in self.standing:
+            for row in self.batch.connection.run(sql.STANDING_FOR_OTHERS, name):
+                self.standing[name] = row[0]
+        return self.standing.get(name)
 
     def _take(
         self,
@@ -228,10 +313,11 @@ class _Turn:
         batch, connection = self.batch, self.batch.connection
         connection.batch(sql.GIVE_BACK, self.left)
         connection.batch(sql.TAKE, [self.taken[place] for place in sorted(self.taken)])
-        new = sorted({place[0] for place in self.taken if not batch.rows[place[0]].limited})
+        rows = batch.rows
+        new = sorted({place[0] for place in self.taken if place[0] not in rows or not rows[place[0]].limited})
         connection.batch(sql.LIMIT_EXECUTIONS, [(each,) for each in new])
-        for name in new:
-            batch.rows[name].limited = 1
+        for name in rows.keys() & new:
+            rows[name].limited = 1
         connection.batch(sql.PARK, [(*place, due) for place, (due, _) in self.parked.items()])
         for place, (due, key) in self.parked.items():
             row = batch.rows[place[0]]
