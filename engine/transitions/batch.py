@@ -21,6 +21,9 @@ Key = tuple[str, int, str]
 HeldT = TypeVar("HeldT", bound=op.Held)
 
 
+_AHEAD = 10**13
+"""Milliseconds that one step of priority counts for: three centuries."""
+
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -118,7 +121,12 @@ class Batch:
             return None, False
         if self.rules.room.take(queue):
             return now + self.rules.grace, True
-        return now, False
+        return unsent(row, now), False
+
+
+def unsent(row: Row, now: int) -> int:
+    """Return the `due` of a segment that was never sent: in its order the feeder sends, so a higher priority goes first."""
+    return now - row.priority * _AHEAD
 
 
 def write_back(batch: Batch) -> None:

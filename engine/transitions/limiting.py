@@ -18,7 +18,7 @@ from engine import operations as op
 from engine.holds import QUEUE_FULL, REJECTED, Concurrency, admitted, take_token
 from engine.states import ExecutionStatus
 from engine.store import holds as sql
-from engine.transitions.batch import Batch, Key, Row, may_run, on_item
+from engine.transitions.batch import Batch, Key, Row, may_run, on_item, unsent
 from engine.transitions.starting import accept, known_keys
 
 Name = tuple[str, str]
@@ -343,7 +343,7 @@ class _Turn:
         for (execution, segment, item), queue in told:
             if may_run(batch, execution):
                 row = batch.rows[execution]
-                due, send = batch.due(row, queue, self.now) if sends else (self.now, False)
+                due, send = batch.due(row, queue, self.now) if sends else (unsent(row, self.now), False)
                 rows[execution, max(segment, 0), item] = (due, send, queue)
         admits = [(*place, self.now, due) for place, (due, _, _) in rows.items()]
         for place in connection.batch(sql.ADMIT, admits):

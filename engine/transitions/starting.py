@@ -57,6 +57,7 @@ def accept(
         row = Row(
             each.execution, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None
         )
+        row.priority = each.priority
         status, due = "waiting", resting.get(each.execution)
         if each.execution not in resting:
             status = "ready"

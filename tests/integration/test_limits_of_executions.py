@@ -219,6 +219,19 @@ def test_a_workflow_and_its_nodes_may_have_limits_of_their_own(bench: Workbench)
     assert holds(bench) == []
 
 
+def test_where_a_queue_is_full_a_higher_priority_is_sent_first(bench: Workbench) -> None:
+    bench.room.learn("default", 1_000)
+    plain = bench.push(document([vertex("a", "noop")], name="plain"))
+    urgent = bench.push(document([vertex("a", "noop")], name="urgent", priority=7))
+    names = [started(bench, plain, 1)[0], started(bench, urgent, 1)[0], *started(bench, plain, 1, priority=9)]
+    assert not any(each.send for each in names)
+    bench.gauge.waiting["default"] = 0
+    bench.clock.move(1)
+    bench.poller().tick()
+    sent = [execution for execution, _, _ in bench.outlet.taken()]
+    assert sent == [names[2].execution, names[1].execution, names[0].execution]
+
+
 class _Runtime:
     """The door's view of a bench."""
 
