@@ -133,11 +133,11 @@ def admitted(held: int, asking: Iterable[AsksT]) -> Iterator[AsksT]:
 
 
 def take_token(rate: Rate, expected: int | None, now: int) -> tuple[int, int]:
-    """Take one token of a rate. Returns when it may be used, and what to expect next (milliseconds).
+    """Take one token of a rate. Returns when it may be used (milliseconds), and what to expect next (microseconds).
 
     `expected` is when the key would be at rest again: a token adds its share of the period to that, and may be used when the
     sum is no more than a period ahead. So nobody has to count, and whoever waits has a time of its own, in order.
     """
-    period = round(rate.period * 1000)
-    following = max(expected or 0, now) + -(-period // rate.limit)
-    return max(now, following - period), following
+    period = round(rate.period * 1_000_000)
+    following = max(expected or 0, now * 1000) + -(-period // rate.limit)
+    return max(now, -(-(following - period) // 1000)), following

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,22 @@ import pytest
 from pydantic import BaseModel
 
 from celeriac import Context, Effect, Fail, Json, NodeType, Retry, Wait, node
+from engine import admission
 from engine import operations as op
 from engine.registry import Registry
 from engine.settings import Settings
-from tests.builders import document, edges
+from tests.builders import (
+    Client,
+    celery_worker,
+    document,
+    edges,
+    environment,
+    is_ready,
+    prepared,
+    wait_until,
+)
 from tests.builders import node as vertex
+from tests.servers import Postgres, Valkey
 from tests.workbench import Workbench
 
 pytestmark = pytest.mark.timeout(120)
@@ -398,3 +411,34 @@ def test_who_is_cancelled_while_its_time_has_not_come_leaves_nothing(bench: Work
     bench.ask(op.Cancel(waiting, bench.clock.now()))
     assert bench.status(waiting) == "cancelled"
     assert holds(bench) == []
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_worker_that_is_killed_holding_a_key_comes_back_to_it_and_nobody_came_between(
+    database: str, request: pytest.FixtureRequest, valkey: Valkey, tmp_path: Path
+) -> None:
+    valkey.flush()
+    with ExitStack() as opened:
+        url = None
+        if database == "postgresql":
+            server: Postgres = request.getfixturevalue("postgres")
+            url = opened.enter_context(server.database())
+        around = environment(tmp_path, valkey.url, url)
+        client = Client(prepared(around))
+        opened.callback(client.close)
+        first, second = (celery_worker(around, tmp_path / f"{name}.log", name=name) for name in ("v", "w"))
+        opened.callback(second.end)
+        wait_until(lambda: is_ready(first) and is_ready(second))
+        active = client.push(document([vertex("a", "compute", {"seconds": 0.05}, mutex="door")]))
+        client.start_all([admission.Request(active, {"k": number}) for number in range(30)])
+        wait_until(lambda: client.query("SELECT count(*) FROM journal WHERE node = 'a'")[0][0] >= 5)
+        wait_until(
+            lambda: bool(client.query("SELECT 1 FROM segment WHERE status = 'running' AND segment > 0"))
+        )
+        first.kill()
+        client.all_finished()
+        rows = client.query("SELECT started_at, ended_at FROM journal WHERE node = 'a' ORDER BY started_at")
+        assert len(rows) == 30
+        overlapping = [(before, after) for before, after in pairwise(rows) if after[0] < before[1]]
+        assert overlapping == []
+        assert client.query("SELECT * FROM hold") == []
