@@ -140,7 +140,7 @@ def test_mistakes_in_limits_are_found_before_anything_runs(
 
 
 def test_in_a_repeated_node_the_key_may_name_the_item() -> None:
-    each = {"for_each": {"items": "[1]", "as": "order"}}
+    each: dict[str, Any] = {"for_each": {"items": "[1]", "as": "order"}}
     assert found(document([node("a", mutex="{{ item }} {{ order }} {{ index }}", **each)])) == []
 
 
