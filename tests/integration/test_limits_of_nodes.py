@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from celeriac import Context, Effect, Fail, Json, NodeType, Retry, Wait, node
+from celeriac import Context, Effect, Fail, Json, NodeType, Retry, TryAgain, Wait, node
 from engine import admission
 from engine import operations as op
 from engine.registry import Registry
@@ -48,6 +48,7 @@ class Floor:
         self.most = 0
         self.order: list[str] = []
         self.acts: list[Any] = []
+        self.acts_of: dict[str, list[Any]] = {}
         self.turns = 3
 
     async def visit(self, ctx: Context) -> Json:
@@ -57,7 +58,8 @@ class Floor:
         try:
             for _ in range(self.turns):
                 await asyncio.sleep(0)
-            act = self.acts.pop(0) if self.acts else None
+            acts = self.acts_of.get(ctx.node_id, self.acts)
+            act = acts.pop(0) if acts else None
             if isinstance(act, BaseException):
                 raise act
         finally:
@@ -294,18 +296,62 @@ def test_who_is_held_waits_behind_the_others_until_it_goes_on(bench: Workbench) 
 
 
 def test_a_stopped_instance_gives_its_key_on(bench: Workbench) -> None:
-    each = {"items": "[0, 1, 2]", "as": "n", "on_item_error": "fail"}
     body = {
         "nodes": [
-            vertex("bad", "visit", mutex="door {{ n }}"),
-            vertex("slow", "stay", mutex="slow door"),
-        ]
+            vertex("slow", "stay", mutex="door"),
+            vertex("bad", "visit", {"text": "{{ nodes.slow.output }}"}),
+        ],
+        "edges": edges("slow->bad"),
     }
-    FLOOR.acts = [Fail("x.broken", "no"), *[Wait(until=bench.clock.now() + 10_000)] * 20]
-    active = bench.push(document([{"id": "s", "type": "scope", "for_each": each, "body": body}]))
-    execution = bench.start(active)
+    FLOOR.acts_of = {
+        "slow": [None, Wait(until=bench.clock.now() + 600_000)],
+        "bad": [TryAgain("x.busy", "not yet"), Fail("x.broken", "no")],
+        "after": [Wait(until=bench.clock.now() + 600_000)],
+    }
+    scope = {"id": "s", "type": "scope", "for_each": {"items": "[0, 1, 2]"}, "body": body}
+    after = vertex("after", "stay")
+    execution = bench.start(
+        bench.push(document([{**scope, "on_error": "continue"}, after], edges("s->after")))
+    )
     carry(bench)
-    assert bench.status(execution) == "failed"
+    assert [granted for _, granted in holds(bench)] == [1, 0]
+    bench.clock.move(2)
+    bench.poller().tick()
+    carry(bench)
+    assert bench.status(execution) == "waiting"
+    assert holds(bench) == []
+    other = bench.start(bench.push(one(mutex="door")))
+    carry(bench)
+    assert bench.status(other) == "succeeded"
+
+
+def test_whose_row_is_locked_elsewhere_is_let_in_and_hears_of_it_later(bench: Workbench) -> None:
+    if bench.connection.dialect != "postgresql":
+        return  # SQLite has one writer, who has every row
+    active = bench.push(one(mutex="door"))
+    names = [bench.start(active) for _ in range(2)]
+    FLOOR.turns = 1000
+    elsewhere = bench.database.connect()
+
+    async def locked() -> str:
+        carrying = asyncio.create_task(bench.carry())
+        while len(holds(bench)) < 2:
+            await asyncio.sleep(0)
+        waiting: str = next(name for name, granted in holds(bench) if not granted)
+        elsewhere.run("BEGIN")
+        elsewhere.run("SELECT 1 FROM execution WHERE id = ? FOR UPDATE", (waiting,))
+        await carrying
+        return waiting
+
+    waiting = asyncio.run(locked())
+    elsewhere.rollback()
+    elsewhere.close()
+    assert holds(bench) == [(waiting, 1)]
+    assert bench.status(waiting) == "waiting"
+    bench.clock.move(1)
+    bench.poller().tick()
+    carry(bench)
+    assert {bench.status(each) for each in names} == {"succeeded"}
     assert holds(bench) == []
 
 
