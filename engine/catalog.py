@@ -19,6 +19,7 @@ from engine.clock import Clock
 from engine.cutting import build
 from engine.definition import Workflow, content_hash
 from engine.errors import Conflict, NotFound
+from engine.holds import Limits
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
@@ -48,6 +49,12 @@ class Active:
     queue: str
     timeout: float | None
     inputs: str | None
+    limits: Limits | None = None
+    priority: int = 0
+
+
+Start = tuple[str, float | None, str | None, Limits | None, int]
+"""What a version's start depends on: its first queue, its time limit, the schema of its input, its limits, its priority."""
 
 
 def push(
@@ -147,7 +154,7 @@ class Versions:
 
     def __init__(self, kept: int = 256) -> None:
         self._kept = kept
-        self._found: OrderedDict[str, tuple[str, float | None, str | None]] = OrderedDict()
+        self._found: OrderedDict[str, Start] = OrderedDict()
         self._lock = threading.Lock()
 
     def active(
@@ -171,19 +178,17 @@ class Versions:
     def _started(
         self, connection: Connection, name: str, title: str, enabled: int, version: str, project: str
     ) -> Active:
-        queue, timeout, schema = self._known(version) or self._keep(version, start_of(connection, version))
-        return Active(name, version, project, title, bool(enabled), queue, timeout, schema)
+        start = self._known(version) or self._keep(version, start_of(connection, version))
+        return Active(name, version, project, title, bool(enabled), *start)
 
-    def _known(self, version: str) -> tuple[str, float | None, str | None] | None:
+    def _known(self, version: str) -> Start | None:
         with self._lock:
             found = self._found.get(version)
             if found is not None:
                 self._found.move_to_end(version)
             return found
 
-    def _keep(
-        self, version: str, read: tuple[str, float | None, str | None]
-    ) -> tuple[str, float | None, str | None]:
+    def _keep(self, version: str, read: Start) -> Start:
         with self._lock:
             self._found[version] = read
             while len(self._found) > self._kept:
@@ -191,14 +196,15 @@ class Versions:
         return read
 
 
-def start_of(connection: Connection, version: str) -> tuple[str, float | None, str | None]:
-    """Return what a version's start depends on: its first queue, its time limit, the schema of its input."""
+def start_of(connection: Connection, version: str) -> Start:
+    """Return what a version's start depends on."""
     document, plan_text = connection.run(
         "SELECT document, plan FROM workflow_version WHERE id = ?", (version,)
     )[0]
     plan = Plan.from_json(json.loads(plan_text))
-    inputs = json.loads(document)["definition"].get("inputs")
-    return plan.root.queue, plan.timeout, None if inputs is None else json.dumps(inputs)
+    body = json.loads(document)["definition"]
+    inputs = None if "inputs" not in body else json.dumps(body["inputs"])
+    return plan.root.queue, plan.timeout, inputs, Limits.parse(body), body.get("priority", 0)
 
 
 def startable(found: Active) -> Active:

@@ -222,7 +222,8 @@ class _Cut:
                 on_error=self._on_error(node, branches=branches),
                 on_uncertain=node.on_uncertain,
                 branches=branches,
-                needs=self._needs(config),
+                needs=self._needs([config, _keys(node)]),
+                limits=node.limits,
             ),
             queue,
             node_type.ports_of(node.config),
@@ -231,6 +232,7 @@ class _Cut:
 
     def _container(self, node: Node, *, branches: bool) -> _Vertex:
         config = _questions(node)
+        limited = node.each is None and node.loop is None
         bare = _bare(node.id, SCOPE)
         made = replace(
             bare,
@@ -238,7 +240,8 @@ class _Cut:
             waits=True,
             on_error=self._on_error(node, branches=branches),
             branches=branches,
-            needs=self._needs(config),
+            needs=self._needs([config, _keys(node)] if limited else config),
+            limits=node.limits if limited else None,
         )
         return _Vertex(made, None, ("out",), node.join, node)
 
@@ -272,6 +275,7 @@ class _Cut:
         needs.pop(TRIGGER, None)
         read: list[expressions.Template | expressions.Compiled] = [*conditions]
         read += (expressions.compile_value(dict(each.config)) for each in nodes)
+        read += (expressions.compile_value(each.limits.keys) for each in nodes if each.limits)
         return Segment(
             id=numbers[run[0]],
             nodes=nodes,
@@ -345,6 +349,10 @@ def _undone(body: Body) -> Iterator[Node]:
             yield node
 
 
+def _keys(node: Node) -> dict[str, Json]:
+    return {} if node.limits is None else {**node.limits.keys}
+
+
 def _output(body: Body) -> Json:
     return body.output if body.has_output else None
 
@@ -352,12 +360,14 @@ def _output(body: Body) -> Json:
 def _body_of(node: Node) -> _Graph:
     """Return what a container performs: its body, or, repeated, the node itself.
 
-    What a repeated scope does with the failure of its body concerns one item, so it is a scope inside the repetition.
+    What a repeated scope does with the failure of its body concerns one item, and so do its limits: it is a scope inside the
+    repetition.
     """
     repeats = node.each is not None or node.loop is not None
     if node.body is None:
         return _Graph("body", node.id, Body((_plain(replace(node, id=f"{node.id}{ITEM}")),), ()), None)
-    if repeats and (node.catch or node.last or any(each.compensate for each in node.body.nodes)):
+    own = node.catch or node.last or node.limits or any(each.compensate for each in node.body.nodes)
+    if repeats and own:
         inner = replace(_plain(node), id=f"{node.id}{ITEM}", compensate=None)
         return _Graph("body", node.id, Body((inner,), ()), None)
     return _Graph("body", node.id, node.body, _output(node.body))
@@ -487,7 +497,9 @@ def _fusible(
     )
     same_queue = queue is None or target.queue is None or queue == target.queue
     alone = entering[edge.target] == 1 and target.join is None
-    return edge.target if unconditional and same_queue and alone and not source.node.waits else None
+    limited = source.node.limits is not None or target.node.limits is not None
+    goes_on = unconditional and same_queue and alone and not source.node.waits and not limited
+    return edge.target if goes_on else None
 
 
 def _bare(name: str, kind: str) -> PlanNode:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from celeriac import Effect, Json
 from celeriac.duration import seconds
+from engine.holds import Limits
 
 SCOPE = "scope"
 """The type of a node whose work is a body of nodes."""
@@ -236,6 +237,7 @@ class Node:
     catch: tuple[Handler, ...] = ()
     last: Body | None = None
     compensate: Node | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,8 @@ class Workflow:
     timeout: float | None
     on_error: OnError | None
     queue: str | None
+    limits: Limits | None = None
+    priority: int = 0
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Workflow:
@@ -288,6 +292,8 @@ class Workflow:
             timeout=seconds(body["timeout"]) if "timeout" in body else None,
             on_error=OnError.parse(body["on_error"]) if "on_error" in body else None,
             queue=body.get("queue"),
+            limits=Limits.parse(body),
+            priority=body.get("priority", 0),
         )
 
 
@@ -311,6 +317,7 @@ def _node(body: Mapping[str, Any]) -> Node:
         compensate=_node({"id": f"{body['id']}@undo", **body["compensate"]})
         if "compensate" in body
         else None,
+        limits=Limits.parse(body),
     )
 
 

@@ -30,6 +30,7 @@ from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
 from engine.failure import TIMED_OUT, error_of, knows_outcome
 from engine.fans import Fan
+from engine.holds import Limits, refusal
 from engine.leases import Hold, Stop
 from engine.outside.scrub import scrub
 from engine.performance import (
@@ -200,10 +201,28 @@ class Executor:
         claim = op.Claim(
             work.facts.execution, work.segment.id, work.item, at.owner, now, now + at.settings.timing.lease
         )
+        if work.segment.limits is not None:
+            claim = self._limited(claim, work, work.segment.limits)
         claimed: op.Claimed | None = await at.ledger.submit(claim)
         if claimed is None:
             raise Lost
+        if claimed.refused is not None:
+            work.refused = refusal(claimed.refused)
         return await self._take(work, claimed, horizon)
+
+    def _limited(self, claim: op.Claim, work: Work, limits: Limits) -> op.Claim:
+        """Ask for what limits a segment as well. A key that cannot be rendered fails the node, which claims without it."""
+        run = self._begin(work, None, pure=False)
+        try:
+            if run.unready is not None:
+                raise run.unready
+            keys = work.facts.program.keys(work.segment.id, limits)
+            asked = limits.rendered(keys.render(self._scope(run, work.segment.nodes[0].id)))
+        except (ExpressionError, Fail) as error:
+            work.refused = error
+            return claim
+        rate = asked.rate if work.fan is None else None
+        return dataclasses.replace(claim, concurrency=asked.concurrency, rate=rate)
 
     async def _take(self, work: Work, claimed: op.Claimed, horizon: float) -> Hold:
         """Register a claim, and read again what an earlier holder may have journaled since the first look."""
@@ -254,6 +273,8 @@ class Executor:
                 values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
             except ExpressionError as error:
                 run.unready = error
+        if work.refused is not None:
+            run.unready = work.refused
         return run
 
     async def _run_nodes(self, run: Run) -> None:
@@ -658,6 +679,10 @@ class Executor:
             raise Fail(error.code, error.message, error.details) from None
         if not call.wait:
             return await self._start_unawaited(run, start)
+        if start.concurrency is not None or start.rate is not None:
+            await self._record(run)
+            await self._let_in(start)
+            start = dataclasses.replace(start, concurrency=None, rate=None)
         first = run.work.first_try_at if tries > 1 and run.work.first_try_at is not None else started_at
         if run.hold is not None:
             run.hold.task = None
@@ -686,15 +711,25 @@ class Executor:
 
     async def _start_unawaited(self, run: Run, start: op.Start) -> Json:
         """Start an execution that lives by itself. Repeated after a crash, it finds the one that it started before."""
-        at = self._services
         await self._record(run)
-        started: op.Started = await at.ledger.submit(start)
+        started = await self._let_in(start)
         if not started.same:
             message = f"The key {start.idempotency_key!r} was used before, to start {started.execution} with something else."
             raise Fail("request.idempotency_key_reused", message, {"execution": started.execution})
+        return {"execution": started.execution}
+
+    async def _let_in(self, start: op.Start) -> op.Started:
+        """Start an execution by the rules of its own limit. Raises `Fail` when that refuses it."""
+        at = self._services
+        started: op.Started = await at.ledger.submit(start)
+        if started.refused is not None:
+            raise refusal(started.refused)
+        for name in started.outdone:
+            reason = "A newer execution takes its place."
+            await at.ledger.submit(op.Cancel(name, at.clock.now(), reason))
         if started.send:
             at.outlet.send(started.execution, [(0, "", start.queue)])
-        return {"execution": started.execution}
+        return started
 
     async def _take_answer(self, run: Run, step: Step, past: Past) -> None:
         """Take what a called execution came to as the outcome of the attempt that called it."""
@@ -791,6 +826,8 @@ class Executor:
         failpoint("dispatch.before")
         if settled.ready:
             at.outlet.send(work.facts.execution, settled.ready)
+        for execution, admitted in settled.admitted:
+            at.outlet.send(execution, (admitted,))
         family.count += len(settled.successors)
         following: list[tuple[Work, Hold | None]] = []
         for each in settled.successors:

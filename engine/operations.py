@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeVar, dataclass_transform
 
 from engine.advance import Address
+from engine.holds import Concurrency, Rate
 
 T = TypeVar("T")
 
@@ -88,24 +89,34 @@ class Start:
     base: str | None = None
     deadline: int | None = None
     reply_to: str | None = None
+    concurrency: Concurrency | None = None
+    rate: Rate | None = None
 
 
 @value
 class Started:
     """`new` is false when the key was known; then `same` says whether the request was the same too.
 
-    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will.
+    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will, or it waits at a
+    limit. A limit may also have `refused` it, with a code, or have another execution stand for it; and it may want others,
+    `outdone`, to be cancelled.
     """
 
     execution: str
     new: bool
     same: bool = True
     send: bool = False
+    refused: str | None = None
+    outdone: tuple[str, ...] = ()
 
 
 @value
 class Claim:
-    """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had."""
+    """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had.
+
+    With a limit it has to be let in first: it may wait now for a slot of the `concurrency` or for a token of the `rate`,
+    whose keys are rendered, or be refused.
+    """
 
     execution: str
     segment: int
@@ -113,11 +124,16 @@ class Claim:
     owner: str
     now: int
     due: int
+    concurrency: Concurrency | None = None
+    rate: Rate | None = None
 
 
 @value
 class Claimed:
-    """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for."""
+    """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
+
+    `refused` is the code of the failure that its limit makes of it.
+    """
 
     epoch: int
     deliveries: int
@@ -127,6 +143,7 @@ class Claimed:
     first_try_at: int | None
     hi: int | None = None
     fan: str | None = None
+    refused: str | None = None
 
 
 @value
@@ -206,12 +223,16 @@ class Close(Held):
 
 @value
 class Settled:
-    """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status."""
+    """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status.
+
+    `admitted` are segments of any executions, with these, that were let in where this one or another has gone.
+    """
 
     ready: tuple[Sendable, ...] = ()
     successors: tuple[tuple[int, str, Claimed], ...] = ()
     finished: str | None = None
     reply_to: str | None = None
+    admitted: tuple[tuple[str, Sendable], ...] = ()
 
 
 @value
@@ -457,6 +478,14 @@ class Wake:
 
 
 @value
+class Admit:
+    """Look again at the limits that an execution waits at: whoever may go on is let in. The feeder sends it."""
+
+    execution: str
+    now: int
+
+
+@value
 class Resend:
     """Mark ready segments (segment, item, due as read) as sent once more. Answers those whose mark was still the same.
 
@@ -534,6 +563,7 @@ Operation = (
     | Release
     | Renew
     | Wake
+    | Admit
     | Resend
     | Lose
     | Return

@@ -15,7 +15,7 @@ from engine.clock import Clock
 from engine.containers import Leaving
 from engine.context import NodeContext, Surroundings
 from engine.errors import CeleriacError
-from engine.expressions import ExpressionError, Scope
+from engine.expressions import Scope
 from engine.failure import TIMED_OUT
 from engine.leases import Hold, Leases
 from engine.ledger import LedgerThread
@@ -116,7 +116,7 @@ class Run:
     head: int = 0
     ports: tuple[str, ...] = ("out",)
     failed: NodeError | None = None
-    unready: ExpressionError | None = None
+    unready: Exception | None = None
     failures: int = 0
     leaving: Leaving | None = None
     inline: int = 0

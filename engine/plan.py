@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from celeriac import Effect, Json
 from engine.definition import EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, RetryPolicy
+from engine.holds import Limits
 
 OUTPUT = "@output"
 BEGIN, END = "@begin", "@end"
@@ -109,6 +110,7 @@ class PlanNode:
     branches: bool
     needs: tuple[str, ...]
     container: Container | None = None
+    limits: Limits | None = None
 
     @property
     def ends(self) -> bool:
@@ -147,7 +149,14 @@ class Segment:
     @cached_property
     def pure(self) -> bool:
         """Whether running it twice is harmless, so that it needs no claim."""
-        return all(each.effect is Effect.NONE and not each.process for each in self.nodes)
+        return self.limits is None and all(
+            each.effect is Effect.NONE and not each.process for each in self.nodes
+        )
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits of its node: one that has some is alone in its segment, which holds what it takes until it ends."""
+        return self.nodes[0].limits
 
     @cached_property
     def ends(self) -> bool:
@@ -268,6 +277,7 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
                     "on_error": OnError(**each["on_error"]),
                     "needs": tuple(each["needs"]),
                     "container": _container_from_json(each.get("container")),
+                    "limits": Limits.from_json(each.get("limits")),
                 }
             )
             for each in body["nodes"]

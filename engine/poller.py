@@ -21,6 +21,7 @@ from engine.errors import CeleriacError, Unavailable
 from engine.settings import Settings, Timing
 from engine.snapshots import Reference
 from engine.store.database import Connection
+from engine.store.holds import IDLE, MISSED
 from engine.store.sql import Row
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ _NEXT = tuple(
 
 _SHORT = 0.01
 _SYNC_SECONDS = 5.0
+_LIMITS_SECONDS = 0.5
 _STEP = 1_000
 """A database clock that is found this many milliseconds ahead was set, or this machine slept."""
 _QUIET_SECONDS = 60.0
@@ -150,6 +152,7 @@ class Poller:
         self._queues: list[str] = list(queues or settings.queues)
         self._queues_at = -1.0
         self._owners_at = -1.0
+        self._limits_at = -1.0
         self._synced_at = clock.monotonic()
         self._lenient_until = -1.0
         self._flushed = False
@@ -186,6 +189,7 @@ class Poller:
         self._do(self._take_from_the_dead, now)
         self._do(self._end_overdue, now)
         self._do(self._end_calls, now)
+        self._do(self._let_in, now)
         more = bool(self._do(self._feed, now)) or more
         poll = self._settings.timing.poll / 1000
         self._eager = min(poll, _SHORT if more else self._eager * 2)
@@ -328,6 +332,14 @@ class Poller:
                 break
             self._ask(calls.forsakes(forsaken, now))
         self._forward(calls.returns(self._rows(calls.UNTOLD, now - self._settings.timing.poll), now))
+
+    def _let_in(self, now: int) -> None:
+        """Look for slots of limits that somebody waits for in vain: left or granted where the waiting one was out of reach."""
+        if self._clock.monotonic() - self._limits_at < _LIMITS_SECONDS:
+            return
+        self._limits_at = self._clock.monotonic()
+        found = {row[0] for query in (MISSED, IDLE) for row in self._rows(query)}
+        self._ask([op.Admit(execution, now) for execution in sorted(found)])
 
     def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose | op.Return]) -> int:
         """Ask the pen, and send what it made ready. Returns how many segments that is."""

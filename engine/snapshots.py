@@ -71,6 +71,8 @@ class Work:
     outputs: dict[str, dict[str, Json]] = field(default_factory=dict)
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
     heard: Heard | None = None
+    refused: Exception | None = None
+    """Why its limit does not let it go on."""
 
 
 def load(connection: Connection, programs: Programs, references: Sequence[Reference]) -> list[Work]:

@@ -176,6 +176,8 @@ def line_of(event: dict[str, Any]) -> str | None:
             return f"  {paint('unsure', 'uncertain', sys.stderr)}   {node}  {event['message']}"
         case "node.log":
             return f"  {event['level']:<8} {node}  {event['message']}"
+        case "segment.limited":
+            return f"  {paint('waiting', 'waiting', sys.stderr)}  its turn at {event['key']}"
         case "segment.lost":
             return f"  {paint('lost', 'waiting', sys.stderr)}     a worker died; another goes on"
         case "execution.paused" | "execution.resumed" | "execution.cancel_requested":

@@ -35,6 +35,9 @@ _REPETITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 }
 """The expressions that repeat a node, with the names that have a value in each."""
 
+KEYS: Final = (("mutex",), ("concurrency", "key"), ("rate", "key"))
+"""Where the keys of limits stand in a node."""
+
 _ROOTS: Final = ("nodes", "vars", "trigger", "execution")
 """The roots a payload's key is mistaken for; `item`, `index` and `env` are ordinary enough names of keys."""
 
@@ -107,6 +110,7 @@ class Names:
         variables = outline.body.get("variables")
         self._variables: Mapping[str, Any] = variables if isinstance(variables, dict) else {}
         self._in_variables = _Where("a variable", outline.whole, start=True)
+        self._at_start = _Where("the key of the workflow's limit", outline.whole, start=True)
         self._payload = _declared(outline.body.get("inputs"))
         self._items = {
             name: each.id for each in outline.vertices if each.is_container for name in each.names - REPEATED
@@ -119,6 +123,7 @@ class Names:
         whole = self._outline.whole
         for name in self._variables:
             yield from self._value((*BODY, "variables", name), self._variables[name], self._in_variables)
+        yield from self._keys(BODY, self._outline.body, self._at_start)
         outputs = self._outline.body.get("outputs")
         yield from self._value((*BODY, "outputs"), outputs, _Where("`outputs`", whole))
         for region in self._outline.regions:
@@ -133,6 +138,7 @@ class Names:
                 yield from self._value((*region.path, "output"), region.body.get("output"), where)
             for vertex in region.vertices:
                 yield from self._repetition(vertex)
+                yield from self._limits(vertex)
 
     def of_work(self, vertex: Vertex, work: Work) -> tuple[list[Finding], bool]:
         """Return what is wrong with the expressions in the config of a node, or of what undoes it, and whether there are
@@ -162,6 +168,18 @@ class Names:
                     yield from self._value(path, value, where)
                 elif isinstance(value, str) and value:
                     yield from self._expression(path, value, where)
+
+    def _limits(self, vertex: Vertex) -> Iterator[Finding]:
+        """Yield what is wrong with the keys of a node's limits, which hold for each of its repetitions by itself."""
+        where = _Where(f"the key of a limit of {vertex.id}", vertex.region, vertex.id, names=vertex.names)
+        yield from self._keys(vertex.path, vertex.written, where)
+
+    def _keys(self, path: Path, written: Mapping[str, Any], where: _Where) -> Iterator[Finding]:
+        for place in KEYS:
+            holder = written.get(place[0])
+            key = holder.get("key") if len(place) > 1 and isinstance(holder, dict) else holder
+            if isinstance(key, str):
+                yield from self._value((*path, *place), key, where)
 
     def _value(self, path: Path, value: Json, where: _Where) -> Iterator[Finding]:
         for inner, text, _ in _live(path, value, value):
@@ -284,6 +302,9 @@ class Names:
         if where is self._in_variables:
             message = "A variable cannot be made from variables: all of them are computed at once."
             return "expression.unavailable_name", message, "Compute it in a `set` node."
+        if where is self._at_start:
+            message = f"{_begun(where.words)} is computed before there are variables."
+            return "expression.unavailable_name", message, "Read the payload, or `trigger`."
         if not rest or rest[0] in self._variables:
             return None
         names = list(self._variables)

@@ -63,7 +63,7 @@ CREATE TABLE execution (
 	cancel_reason TEXT,
 	pause_at BIGINT,
 	deadline BIGINT,
-	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL,
+	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;
@@ -245,5 +245,28 @@ CREATE TABLE approval_vote (
 	shown_hash TEXT NOT NULL,
 	at BIGINT NOT NULL,
 	PRIMARY KEY (approval_id, principal)
+)
+ WITHOUT ROWID;
+CREATE TABLE hold (
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	most INTEGER NOT NULL,
+	granted INTEGER NOT NULL,
+	rank INTEGER NOT NULL,
+	place BIGINT NOT NULL,
+	until BIGINT,
+	PRIMARY KEY (execution_id, segment, item)
+)
+ WITHOUT ROWID;
+CREATE INDEX hold_queue ON hold (project_id, "key", granted, rank, place);
+CREATE INDEX hold_held ON hold (execution_id) WHERE granted = 1;
+CREATE TABLE rate (
+	project_id TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	expected BIGINT NOT NULL,
+	PRIMARY KEY (project_id, "key")
 )
  WITHOUT ROWID;

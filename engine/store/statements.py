@@ -32,7 +32,7 @@ KNOWN_KEYS = Batched(
 
 LOCK_EXECUTIONS = Batched(
     "SELECT e.id, e.project_id, e.version_id, e.status, e.open, e.seq, e.cancel_at, e.pause_at, e.cancel_reason, "
-    "e.reply_to "
+    "e.reply_to, e.limited, e.priority "
     "FROM execution e WHERE e.id IN (SELECT r.id FROM {rows}) ORDER BY e.id {lock}",
     columns("id"),
 )

@@ -87,6 +87,7 @@ execution = Table(
     Column("reply_to", Text),
     Column("depth", Integer, nullable=False, server_default="0"),
     Column("told", Integer, nullable=False, server_default="1"),
+    Column("limited", Integer, nullable=False, server_default="0"),
     Index("execution_key", "project_id", "idempotency_key", unique=True),
     Index("execution_workflow", "workflow_id", "created_at"),
     Index(
@@ -164,6 +165,39 @@ segment = Table(
         sqlite_where=text("status = 'cancelled' AND child IS NOT NULL"),
         postgresql_where=text("status = 'cancelled' AND child IS NOT NULL"),
     ),
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("most", Integer, nullable=False),
+    Column("granted", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Index("hold_queue", "project_id", "key", "granted", "rank", "place"),
+    Index(
+        "hold_held", "execution_id", sqlite_where=text("granted = 1"), postgresql_where=text("granted = 1")
+    ),
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
+)
+"""Who holds a key (`granted`) or waits for it, in the order of `rank` and `place`; it ends with its segment. `most` may hold
+the key together with this one; `until` is the time at which a token it has taken may be used."""
+
+rate = Table(
+    "rate",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("expected", BigInteger, nullable=False),
     sqlite_with_rowid=False,
     postgresql_with=_HOT,
 )

@@ -22,6 +22,7 @@ from engine.transitions.calling import call, forsake, returned
 from engine.transitions.deciding import decide
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
+from engine.transitions.limiting import admit, pass_on
 from engine.transitions.repairing import lose, resend, wake
 from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
@@ -29,6 +30,7 @@ from engine.transitions.starting import start
 __all__ = [
     "Room",
     "Rules",
+    "admit",
     "apply",
     "call",
     "cancel",
@@ -63,17 +65,18 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
         id_, project, version, status, *rest = fields
         rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
-    batch = Batch(connection, rules, rows)
+    answers: list[Any] = [None] * len(operations)
+    batch = Batch(connection, rules, rows, asked=operations, answers=answers)
     kinds: dict[type[Any], list[int]] = defaultdict(list)
     for index, each in enumerate(operations):
         kinds[type(each)].append(index)
-    answers: list[Any] = [None] * len(operations)
     for kind, transition in _TRANSITIONS.items():
         if indexes := kinds.get(kind):
             chosen = [operations[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
     withdraw_ended(batch)
+    pass_on(batch)
     write_back(batch)
     return answers
 
@@ -100,6 +103,7 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Wake: wake,
     op.Return: returned,
     op.Forsake: forsake,
+    op.Admit: admit,
     op.Resend: resend,
     op.Claim: claim,
 }

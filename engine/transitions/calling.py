@@ -9,11 +9,14 @@ from engine import operations as op
 from engine.store import statements as sql
 from engine.transitions.asking import cancel
 from engine.transitions.batch import Batch, Key, fence, is_stopping, key_of, on_item, rested, standing_of
-from engine.transitions.starting import start
+from engine.transitions.starting import accept
 
 
 def call(batch: Batch, calls: list[op.Call]) -> list[op.Called | None]:
-    """Start executions, and put the segments that call them to rest in the same moment: -> waiting."""
+    """Start executions, and put the segments that call them to rest in the same moment: -> waiting.
+
+    What is called has no limit of its own, or was let in by it before, and is known by its key then.
+    """
     standing = standing_of(calls)
     rows = []
     for each in standing.values():
@@ -25,7 +28,7 @@ def call(batch: Batch, calls: list[op.Call]) -> list[op.Called | None]:
         each for each in winners if not won[key_of(each)] and not is_stopping(batch.rows[each.execution])
     ]
     answers: dict[Key, op.Called] = {key_of(each): op.Called() for each in winners}
-    started = start(batch, [each.start for each in going])
+    started = accept(batch, [each.start for each in going])
     for each, one in zip(going, started, strict=True):
         already = not one.new and _known(batch, each, one.execution)
         answers[key_of(each)] = op.Called(one.execution, one.send, already)

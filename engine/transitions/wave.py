@@ -192,6 +192,7 @@ class Wave:
         stopped = connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
         withdraw(self.batch, [fields[:3] for fields in stopped], self.closed_at)
         names = sorted({each.execution for each in self.closings})
+        self.batch.thinned.update(names)
         for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
             row = self.batch.rows[name]
             row.count(active - row.open, self.closed_at)
@@ -233,6 +234,7 @@ class Wave:
             epoch, pending, taken = container.epoch + 1, container.pending, container.taken
             self.batch.emit(row, epoch, each.now, ("segment.ready", segment, each.now, on_item(item)))
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
+        near = near and (container is not None or plan.segments[segment].limits is None)
         if near and len(started.successors) < each.inline and (pure or not started.claims):
             due: int | None = each.now + self.batch.rules.grace
             if not pure:

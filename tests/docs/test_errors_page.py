@@ -52,6 +52,7 @@ EVENTS = {
     "node.uncertain",
     "node.waiting",
     "segment.claimed",
+    "segment.limited",
     "segment.lost",
     "segment.ready",
     "segment.released",
