@@ -597,7 +597,9 @@ class Executor:
         await self._hand_in(op.Suspend(**self._held(run), due=wait.until or 0, head=run.head))
         raise Ended
 
-    async def _listen(self, run: Run, step: Step, wait: Wait, started_at: int) -> NoReturn:
+    async def _listen(
+        self, run: Run, step: Step, wait: Wait, started_at: int, *, again: bool = False
+    ) -> NoReturn:
         """Put the segment to rest until a signal comes, or its time. What it waits for is written with it."""
         at, facts = self._services, run.work.facts
         limits = at.settings.limits
@@ -614,6 +616,7 @@ class Executor:
             project=facts.project,
             head=run.head,
             due=wait.until,
+            again=again,
             subscriptions=signals.subscriptions_of(wait, facts.created_at),
             approval=approval,
         )
@@ -630,7 +633,8 @@ class Executor:
         wait = signals.wait_from_json(past.output)  # type: ignore[arg-type]  # it was written by `_listen`
         if work.heard is None:
             over = wait.until is not None and wait.until <= self._services.clock.now()
-            await self._listen(run, step, wait.then if over and wait.then else wait, work.ready_at)
+            following = wait.then if over and wait.then else wait
+            await self._listen(run, step, following, work.ready_at, again=True)
         if work.heard.source == signals.TIME:
             self._succeed(run, step, wait.value, started_at=work.ready_at)
         else:

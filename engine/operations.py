@@ -336,12 +336,14 @@ class Approval:
 class Rest(Held):
     """Put a segment to rest at node `head` until a signal of one of the `subscriptions`, or until `due`.
 
+    `again`: it goes on resting, so whatever signal it has had since counts, though it listens for others now.
     Answers what is to be sent, or None when the fence did not hold: a signal may be there already.
     """
 
     project: str = ""
     head: int = 0
     due: int | None = None
+    again: bool = False
     subscriptions: tuple[Subscription, ...] = ()
     approval: Approval | None = None
 

@@ -122,9 +122,9 @@ async def _refusal(request: Request, approval: str, said: op.Decided) -> Conflic
         case op.Counted.FOUR_EYES:
             return FourEyes()
     found = await of(request).runtime.reader.read(lambda connection: approval_rows.find(connection, approval))
-    votes = found.body["votes"]
-    message = f"The approval is {found.body['status']} already."
-    return ApprovalClosed(message, status=found.body["status"], votes=votes)
+    status = found.body["status"]
+    message = "Its execution is ending." if status == "open" else f"The approval is {status} already."
+    return ApprovalClosed(message, status=status, votes=found.body["votes"])
 
 
 def _encoded(form: Json) -> str:

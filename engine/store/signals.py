@@ -15,12 +15,14 @@ LOCK_TOPIC = "SELECT pg_advisory_xact_lock(?)"
 SHARE_TOPIC = "SELECT pg_advisory_xact_lock_shared(?)"
 
 STANDING = Batched(
-    "SELECT r.execution_id, r.segment, r.item, r.name, s.status, g.name, b.kind FROM {rows} "
+    "SELECT r.execution_id, r.segment, r.item, r.name, s.status, g.name, b.kind, "
+    f"EXISTS (SELECT 1 FROM subscription o WHERE {_on('o')}) FROM {{rows}} "
     f"LEFT JOIN segment s ON {_on('s')} LEFT JOIN signal g ON {_on('g')} "
     f"LEFT JOIN subscription b ON {_on('b')} AND b.name = r.name AND b.kind = r.kind",
     columns(f"{KEY} name kind", segment="bigint"),
 )
-"""What there is to know of a wait before a signal is given: its segment's state, the signal it has had, its branch."""
+"""What there is to know of a wait before a signal is given: its segment's state, the signal it has had, its branch, and
+whether it listens to anything."""
 
 _SIGNAL = columns(
     f"{KEY} project_id name source payload blob principal event_id at", segment="bigint", at="bigint"

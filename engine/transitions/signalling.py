@@ -98,10 +98,11 @@ def signal(batch: Batch, signals: list[op.Signal]) -> list[op.Signalled]:
             asked.setdefault((each.execution, each.segment, each.item), each)
     rows = [(*key, each.name, each.source) for key, each in asked.items()]
     given = {}
-    for execution, segment, item, _, status, told, kind in (
+    for execution, segment, item, _, status, told, kind, begun in (
         batch.connection.batch(sql.STANDING, rows) if rows else ()
     ):
-        over = told is not None or status in SEGMENT_FINAL or (status == "waiting" and kind is None)
+        unheard = kind is None and (bool(begun) or status == "waiting")
+        over = told is not None or status in SEGMENT_FINAL or unheard
         if not over:
             each = asked[(execution, segment, item)]
             keep(batch, each.blobs, each.now)
@@ -193,13 +194,13 @@ def listens(batch: Batch, row: Row, segment: int) -> bool:
 
 
 def _forestalled(batch: Batch, rests: Mapping[Key, op.Rest]) -> set[Key]:
-    """Return waits whose signal is there already. One of a branch that they do not have was meant for no one."""
+    """Return waits whose signal is there already. An early one of a branch that they do not have was meant for no one."""
     found = batch.connection.batch(sql.SIGNALS, list(rests)) if rests else ()
     given = {fields[:3]: fields[3:5] for fields in found}
     ended = {
         key
         for key, branch in given.items()
-        if branch in {(each.name, each.kind) for each in rests[key].subscriptions}
+        if rests[key].again or branch in {(each.name, each.kind) for each in rests[key].subscriptions}
     }
     if stray := [key for key in given if key not in ended]:
         batch.connection.batch(sql.DROP_SIGNALS, stray)

@@ -97,6 +97,26 @@ def test_of_time_and_signals_that_come_together_one_decides(clients: list[Client
         ]
 
 
+def test_of_time_and_events_that_come_together_one_decides(clients: list[Client]) -> None:
+    active = clients[0].push(PAUSE)
+    for turn in range(15):
+        name = clients[0].start(active)
+        now = clients[0].runtime.clock.now()
+        both = (op.Subscription("event", "event", "paid", name), op.Subscription("timeout", "time"))
+        assert clients[0].runtime.ledger.ask(rest(clients[0], name, *both, due=now)) == []
+        asked: list[Any] = [
+            publish(clients[0], f"evt_{turn}_{number}", correlation=name) for number in range(6)
+        ]
+        asked.insert(turn % 7, op.Wake(name, ((0, ""),), now + 1))
+        answers = at_once(clients, asked)
+        woken = sum(each.woken for each in answers if isinstance(each, op.Published))
+        (row,) = clients[0].query("SELECT source FROM signal WHERE execution_id = ?", name)
+        assert woken == (row[0] == "event")
+        assert clients[0].query("SELECT status, epoch FROM segment WHERE execution_id = ?", name) == [
+            ("ready", 1)
+        ]
+
+
 def test_a_signal_for_a_wait_that_begins_at_that_moment_is_kept(clients: list[Client]) -> None:
     active = clients[0].push(document([node("pause", "wait", {"callback": True})]))
     listening = op.Subscription("callback", "callback")

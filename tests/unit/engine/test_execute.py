@@ -22,6 +22,7 @@ from celeriac import (
     Json,
     NodeType,
     OnCallback,
+    OnEvent,
     Retry,
     Route,
     TryAgain,
@@ -2033,6 +2034,19 @@ async def test_a_port_for_the_time_is_taken_though_no_signal_was_awaited(at: The
     name = await at.run(chain("waits"))
     await at.tick(5)
     assert at.output(name) == {"a": 7}
+
+
+async def test_a_signal_between_two_rests_counts_though_the_second_listens_for_others(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", Wait(NOW + 5_000, 7, (OnEvent("x"),), then=Wait(NOW + 9_000, 8, (OnCallback(),))))
+    name = await at.run(chain("waits"))
+    at.clock.move(5)
+    at.poller().tick()
+    assert at.ask(op.Signal(name, 0, "", "callback", "callback", NOW)) == op.Signalled(won=False)
+    at.ask(op.Publish("evt_1", "proj_default", "x", "", NOW, NOW + 99_999, op.Payload("3")))
+    await at.carry()
+    assert at.output(name) == {"a": {"name": "event", "payload": 3, "at": "2030-03-17T17:46:40.000Z"}}
 
 
 async def test_a_wait_that_was_looked_at_too_early_goes_on_waiting(at: Theatre, stage: Stage) -> None:

@@ -390,3 +390,29 @@ def test_a_wait_is_stored_and_read_whole() -> None:
 def test_an_event_counts_from_the_start_of_the_execution_unless_said_otherwise() -> None:
     wait = Wait(None, None, (OnEvent("a"), OnEvent("b", since=3)))
     assert [each.since for each in signals.subscriptions_of(wait, NOW)] == [NOW, 3]
+
+
+async def test_an_execution_that_is_to_stop_hears_nothing_while_something_of_it_still_runs(
+    bench: Workbench,
+) -> None:
+    call = node("call", "http_request", {"url": "https://x.example/"})
+    body = document([node("pause", "wait", {"event": {"type": "paid"}}), call])
+    name = bench.start(bench.push(body))
+    plan = bench.programs.plan(bench.query("SELECT version_id FROM execution")[0][0], bench.connection)
+    bench.ask(op.Settle(name, 0, "", 0, pure=True, now=NOW, taken=(True, True)))
+    assert bench.ask(op.Claim(name, plan.segment_of["call"], "", "elsewhere:1:1", NOW, NOW + 15_000))
+    listening = (op.Subscription("event", "event", "paid", "", NOW),)
+    rest = op.Rest(
+        name,
+        plan.segment_of["pause"],
+        "",
+        0,
+        pure=True,
+        now=NOW,
+        project="proj_default",
+        subscriptions=listening,
+    )
+    assert bench.ask(rest) == []
+    bench.ask(op.Cancel(name, NOW))
+    assert bench.status(name) == "running"
+    assert (await publish(bench, "paid")).woken == 0

@@ -102,6 +102,7 @@ async def test_what_the_form_asks_for_is_needed(api: Api) -> None:
     assert (wrong.status_code, wrong.json()["code"]) == (422, "approval.form_invalid")
     assert wrong.json()["errors"][0]["pointer"] == "/form/amount"
     assert (await decide(api, found)).status_code == 422
+    assert (await decide(api, found, form={"amount": 3, "why": "x" * 17_000})).status_code == 422
     assert (await decide(api, found, form={"amount": 3})).status_code == 200
     await api.carry(name)
     output = (await api.get(f"/executions/{name}")).json()["output"]["ask"]
