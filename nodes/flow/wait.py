@@ -13,6 +13,12 @@ from celeriac.duration import PATTERN, seconds
 LONGEST = timedelta(days=366)
 """A year, whichever year."""
 
+OUTPUT: dict[str, Json] = {
+    "type": "object",
+    "required": ["until"],
+    "properties": {"until": {"type": "string"}},
+    "additionalProperties": False,
+}
 _RFC3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$"
 
 
@@ -55,7 +61,7 @@ class Config(
         return self
 
 
-@node("wait", waits=True)
+@node("wait", waits=True, output=OUTPUT)
 def wait(config: Config, ctx: Context) -> Json | Wait:
     """Rest without holding a worker, then go on. A time that has passed holds nothing up."""
     now = ctx.now()
