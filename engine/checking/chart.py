@@ -167,6 +167,16 @@ class Chart:
         return Course(taken, tuple(sorted(asked)), leaves, decisions)
 
 
+def is_straight(region: Region, outline: Outline) -> bool:
+    """Whether every node of a region runs, in every run that nothing ends early: there is nothing to be charted."""
+    if outline.body.get("on_error", "fail") != "fail":
+        return False
+    return all(way.when is None and not way.fails for way in region.ways) and all(
+        "join" not in each.written and "on_error" not in each.written and _exits(each) is _ONE
+        for each in region.vertices
+    )
+
+
 def join_of(vertex: Vertex) -> Join:
     """Return what a node waits for."""
     return Join.parse(vertex.written["join"]) if "join" in vertex.written else _ALL

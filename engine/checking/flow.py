@@ -24,8 +24,8 @@ from engine.expressions.references import written
 
 _REMEMBERED: Final = 48
 """So many values, and choices of nodes, are kept in mind along a path; of more, the latest."""
-_TRIED: Final = 2_000
-"""Steps to find out how many of the edges to a join can be taken together. Beyond, all of them are thought to be."""
+_TRIED: Final = 100_000
+"""So many edges of a region are looked at, to find out how many can be taken together. Beyond, any of them can."""
 _SETS: Final = 70
 _CONSTANT: Final = re.compile(r"[\s{}]*(?:not\s+)*(?:[Tt]rue|[Ff]alse)[\s{}]*")
 
@@ -122,6 +122,7 @@ class Flow:
         self.runs: set[int] = set()
         self.findings: list[Finding] = []
         self._readings = readings
+        self._tried = 0
         self._told: set[int] = set()
         """The edges that can never be taken, and of which that was said."""
         self._held: dict[int, Held] = {START: at_start}
@@ -251,23 +252,23 @@ class Flow:
 
     def _most(self, lines: Iterable[int]) -> int:
         """Return how many edges can be taken together, or more than that when it would take too long to find out."""
-        chosen = [self._along[each][1] for each in lines]
-        tried = 0
+        return self._compatible([self._along[each][1] for each in lines], 0)
 
-        def most(several: list[Choices]) -> int:
-            nonlocal tried
-            tried += 1
-            seen = Counter(step for each in several for step in each)
-            step, times = max(seen.items(), key=lambda each: each[1], default=(START, 0))
-            if times < 2 or tried > _TRIED:
-                return len(several)
-            ways = frozenset[int]().union(*(each[step] for each in several if step in each))
-            return max(
-                most([_but(each, step) for each in several if step not in each or way in each[step]])
-                for way in ways
+    def _compatible(self, several: list[Choices], depth: int) -> int:
+        self._tried += len(several)
+        if self._tried > _TRIED or depth > _REMEMBERED:
+            return len(several)
+        seen = Counter(step for each in several for step in each)
+        step, times = max(seen.items(), key=lambda each: each[1], default=(START, 0))
+        if times < 2:
+            return len(several)
+        ways = frozenset[int]().union(*(each[step] for each in several if step in each))
+        return max(
+            self._compatible(
+                [_but(each, step) for each in several if step not in each or way in each[step]], depth + 1
             )
-
-        return most(chosen)
+            for way in ways
+        )
 
 
 def _but(choices: Choices, step: int) -> Choices:
@@ -319,17 +320,15 @@ def _groups(courses: Sequence[Course]) -> list[int]:
     false for the other.
     """
     groups: list[int] = []
+    decided = [{str(condition): outcome for condition, outcome in each.decisions} for each in courses]
     for number, course in enumerate(courses):
-        alike = (groups[each] for each in range(number) if _may_coincide(courses[each], course))
+        alike = (
+            groups[each]
+            for each in range(number)
+            if "error" not in course.leaves | courses[each].leaves
+            and all(
+                decided[each].get(asked, outcome) is outcome for asked, outcome in decided[number].items()
+            )
+        )
         groups.append(next(alike, number))
     return groups
-
-
-def _may_coincide(one: Course, two: Course) -> bool:
-    if "error" in one.leaves or "error" in two.leaves:
-        return False
-    return not any(
-        condition == other and outcome is not opposite
-        for condition, outcome in one.decisions
-        for other, opposite in two.decisions
-    )

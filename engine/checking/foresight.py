@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.checking.chart import Chart
+from engine.checking.chart import Chart, is_straight
 from engine.checking.finding import Finding
 from engine.checking.flow import Flow, Held, Readings
 from engine.checking.names import Expression, Names, Where
@@ -25,22 +25,27 @@ _CLIMB = 8
 
 def foresight(outline: Outline, names: Names) -> Iterator[Finding]:
     """Yield what is known of every run before the first one."""
-    charts = {region: Chart(region, outline) for region in outline.regions}
+    charts = {each: Chart(each, outline) for each in outline.regions if not is_straight(each, outline)}
     readings = Readings(charts.values())
     flows: dict[Region, Flow] = {}
-    for region, chart in charts.items():
-        flows[region] = Flow(chart, readings, _at_start(region, flows))
-        yield from flows[region].findings
+    starts: dict[Region, Held] = {}
+    for region in outline.regions:
+        starts[region] = _at_start(region, flows, starts)
+        if region in charts:
+            flows[region] = Flow(charts[region], readings, starts[region])
+            yield from flows[region].findings
     yield from _absences(names, flows)
     yield from Types(outline, charts).findings(names.read)
     yield from unused(outline, names.read)
 
 
-def _at_start(region: Region, flows: dict[Region, Flow]) -> Held:
+def _at_start(region: Region, flows: dict[Region, Flow], starts: dict[Region, Held]) -> Held:
     """Return what holds where a region starts: what does at the node that owns it, in other words where these differ."""
     if region.around is None or region.owner is None:
         return Held()
-    return flows[region.around].held(region.owner.id).without(region.names)
+    flow = flows.get(region.around)
+    held = starts[region.around] if flow is None else flow.held(region.owner.id)
+    return held.without(region.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,11 @@ def _absences(names: Names, flows: dict[Region, Flow]) -> Iterator[Finding]:
             if found is not None:
                 readings.setdefault(found.here.region, []).append(found)
     for region, several in readings.items():
-        presence = Presence(flows[region], [each.fact for each in several])
+        presence = Presence(flows[region], [each.fact for each in several]) if region in flows else None
         seen: set[tuple[object, ...]] = set()
         for each in several:
             key = (each.expression.path, each.fact)
-            if key not in seen and _may_be_absent(each, presence, flows[region]):
+            if key not in seen and (presence is None or _may_be_absent(each, presence, flows[region])):
                 seen.add(key)
                 yield _absence(each)
 
@@ -85,7 +90,10 @@ def _reading(expression: Expression, reference: Reference, flows: dict[Region, F
         if each[0] != "nodes" or len(each) < 3 or str(each[1]) not in here.region.ids:
             return None
         members.append(_member(each))
-    if _is_near(flows[here.region].chart, here, *members[0]):
+    flow = flows.get(here.region)
+    if flow is None and not here.after_failure and any(member != "error" for _, member in members):
+        return None
+    if flow is not None and _is_near(flow.chart, here, *members[0]):
         return None
     return _Reading(expression, reference, here, frozenset(members))
 

@@ -178,17 +178,23 @@ class Types:
         """Yield what cannot be done with the values there will be."""
         for expression in expressions:
             yield from self._lookups(expression)
-        for chart in self._charts.values():
-            for step, vertex in enumerate(chart.vertices):
-                if vertex is not None:
-                    certain = chart.region.around is None and not chart.handles(step)
-                    yield from self._conditions(vertex, certain=certain)
-                    yield from self._items(vertex, certain=certain)
-            for way in chart.region.ways:
+        for vertex in self._outline.vertices:
+            work = vertex.work
+            if "for_each" in vertex.written or (work.type is not None and work.type.decides is not None):
+                certain = vertex.region.around is None and not self._is_handled(vertex)
+                yield from self._conditions(vertex, certain=certain)
+                yield from self._items(vertex, certain=certain)
+        for region in self._outline.regions:
+            for way in region.ways:
                 if way.when is not None:
                     words = f"The condition of the edge {way.source} -> {way.target}"
-                    certain = chart.region.around is None
+                    certain = region.around is None
                     yield from self._of_kind((*way.path, "when"), way.when, _TRUTH, words, certain=certain)
+
+    def _is_handled(self, vertex: Vertex) -> bool:
+        """Whether something takes over when a node fails."""
+        chart = self._charts.get(vertex.region)
+        return chart is not None and chart.handles(chart.step[vertex.id])
 
     def _at(self, path: tuple[str | int, ...]) -> Shape | _Lost | None:
         """Return what a path leads to. A value that is handed on and on is followed for some nodes, and then unknown."""
@@ -211,8 +217,7 @@ class Types:
     def _output(self, vertex: Vertex, keys: Sequence[str | int]) -> Shape | _Lost | None:
         """Return what a path leads to in a node's output, whatever comes of the node."""
         found = self._made(vertex, keys)
-        chart = self._charts[vertex.region]
-        if not chart.handles(chart.step[vertex.id]) or found is None:
+        if not self._is_handled(vertex) or found is None:
             return found
         said = vertex.written.get("on_error", self._outline.body.get("on_error"))
         if not isinstance(said, dict):
@@ -331,9 +336,7 @@ class Types:
         """Return a finding; an error if the text is evaluated in any case, and its failure is nobody's."""
         where = expression.where
         reader = where.region.ids.get(where.reader or "")
-        handled = reader is not None and self._charts[where.region].handles(
-            self._charts[where.region].step[reader.id]
-        )
+        handled = reader is not None and self._is_handled(reader)
         certain = certain and where.region.around is None and not handled
         certain = certain and _CONDITIONAL.search(expression.text) is None and "{%" not in expression.text
         return Finding(

@@ -17,7 +17,7 @@ OUTPUT: dict[str, Json] = {
     "properties": {"matched": {"type": "array", "items": {"type": "string"}}},
     "additionalProperties": False,
 }
-_COMPARED = 64
+_COMPARED = 16
 """So many cases are held against each other before anything runs; of more, any may be true."""
 _NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 
