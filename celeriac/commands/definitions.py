@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,25 +35,32 @@ class Format(StrEnum):
     MERMAID = "mermaid"
 
 
-def validate(files: Files, as_json: AsJson = False) -> None:
+def validate(
+    files: Files,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as mistakes.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Tell every mistake in definitions, and in files of tests, each with its place and its remedy."""
     with answering(as_json):
         registry = load_registry()
         results = []
         for file in files:
             valid, problems = _checked(file, registry)
+            if strict:
+                problems = [replace(each, severity="error") for each in problems]
+                valid = valid and not problems
             found = [each.to_json() for each in problems]
             results.append({"file": str(file), "valid": valid, "problems": found})
             if not as_json:
                 for each in found:
                     say(problem_text(dict(each), str(file)))
-        valid = all(each["valid"] for each in results)
+        all_valid = all(each["valid"] for each in results)
         show(
-            {"valid": valid, "files": results},
+            {"valid": all_valid, "files": results},
             as_json,
             lambda: "\n".join(_verdict(each) for each in results),
         )
-        if not valid:
+        if not all_valid:
             raise typer.Exit(REFUSED)
 
 

@@ -18,6 +18,7 @@ from engine import nested
 from engine.checking import source
 from engine.checking.entrances import entrances
 from engine.checking.finding import Finding, Guesses, Severity
+from engine.checking.foresight import foresight
 from engine.checking.names import Names
 from engine.checking.outline import BODY, Outline, Vertex, Work
 from engine.checking.shape import misfits
@@ -114,6 +115,7 @@ def _found(document: Json, registry: Registry, limits: Limits) -> list[Finding]:
 
 
 def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Finding]:
+    """Yield what is wrong with what is written; if that is nothing, what would go wrong when it runs."""
     if source.deeper_than(source.MAX_DEPTH, document):
         message = f"Lists and objects are nested in more than {source.MAX_DEPTH} levels."
         yield Finding((), "definition.too_deep", message, "Flatten the value.")
@@ -124,13 +126,29 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
         yield from oversized
         return
     guesses = Guesses(len(outline.vertices))
+    names = Names(outline, guesses)
+    sound = True
+    for finding in _written(document, outline, registry, limits, guesses, names):
+        sound = sound and finding.severity != "error"
+        yield finding
+    if sound:
+        yield from foresight(outline, names)
+
+
+def _written(
+    document: Json,
+    outline: Outline,
+    registry: Registry,
+    limits: Limits,
+    guesses: Guesses,
+    names: Names,
+) -> Iterator[Finding]:
     unfit = misfits(document, outline, registry, guesses, MOST + 1)
     yield from unfit
     flawed = _around([each.path for each in unfit])
     yield from entrances(outline, guesses)
     yield from wiring(outline, flawed, guesses)
     yield from tests(document, outline, guesses)
-    names = Names(outline, guesses)
     yield from names.around()
     for vertex in outline.vertices:
         for work in vertex.works:

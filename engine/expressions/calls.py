@@ -125,7 +125,10 @@ def _filter(compiler: Compiler, node: nodes.Filter, *, tolerant: bool) -> Seek:
 def _default(compiler: Compiler, node: nodes.Filter, subject: nodes.Expr) -> Evaluate:
     """Compile `default`: its second value is only evaluated when it is needed."""
     seek = compiler.seek(subject)
+    around, path = compiler.instead, paths.static(subject)
+    compiler.instead = around if path is None else (*around, path)
     bound = _bind(compiler, node, FILTERS["default"], node.name, node.args, node.kwargs, 2)
+    compiler.instead = around
     fallback, *rest = bound.arguments or (lambda _: "",)
     also_falsy = rest[0] if rest else None
 

@@ -20,6 +20,14 @@ async def test_a_definition_is_saved_under_its_name_as_versions(api: Api) -> Non
     assert [(each["number"], each["active"]) for each in versions] == [(2, True), (1, False)]
 
 
+async def test_a_definition_with_warnings_is_saved_and_they_are_told(api: Api) -> None:
+    saved = await api.post("/workflows", document([node("a")], variables={"v": 1}))
+    assert (saved.status_code, saved.json()["changed"]) == (201, True)
+    assert [(each["code"], each["severity"]) for each in saved.json()["warnings"]] == [
+        ("flow.unused_variable", "warning")
+    ]
+
+
 async def test_every_mistake_comes_in_one_answer_with_its_place(api: Api) -> None:
     text = '{"name": "w",\n "definition": {"nodes": [\n  {"id": "a", "type": "nop"},\n  {"id": "a", "type": "noop"}]}}'
     headers = {"Content-Type": "application/json"}

@@ -34,6 +34,19 @@ def test_several_files_are_checked_and_each_has_its_verdict(tmp_path: Path) -> N
     assert f"{bad}:2:47: error: " in ran.stderr
 
 
+def test_a_warning_is_told_and_counts_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps({"name": "x", "definition": {"nodes": [node("a")], "variables": {"v": 1}}}))
+    ran = runner.invoke(app, ["validate", str(path)])
+    assert (ran.exit_code, ran.stdout) == (0, f"{path}: ok\n")
+    assert "warning: The variable v is never read. (flow.unused_variable)" in ran.stderr
+    ran = runner.invoke(app, ["validate", str(path), "--strict"])
+    assert (ran.exit_code, ran.stdout) == (2, f"{path}: one mistake\n")
+    assert "error: The variable v is never read." in ran.stderr
+    told = json.loads(runner.invoke(app, ["validate", str(path), "--strict", "--json"]).stdout)
+    assert (told["valid"], told["files"][0]["problems"][0]["severity"]) == (False, "error")
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     ran = runner.invoke(app, ["validate", str(tmp_path / "none.json"), "--json"])
     assert (ran.exit_code, json.loads(ran.stdout)["error"]["code"]) == (2, "file.unreadable")
