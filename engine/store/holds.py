@@ -74,7 +74,7 @@ NEXT = (
     "SELECT h.execution_id, h.segment, h.item, h.most, s.queue, h.rank, h.place FROM hold h "
     f"JOIN execution e ON e.id = h.execution_id JOIN segment s ON s.execution_id = h.execution_id AND s.segment = {_FIRST} "
     f"AND s.item = h.item WHERE h.project_id = ? AND h.key = ? AND h.granted = 0 AND {_PENDING} "
-    "ORDER BY h.rank, h.place LIMIT ?"
+    "AND s.status = 'waiting' ORDER BY h.rank, h.place LIMIT ?"
 )
 
 _ROW = columns(

@@ -57,8 +57,8 @@ def pass_on(batch: Batch) -> None:
 
 def admit(batch: Batch, admits: list[op.Admit]) -> list[None]:
     """Look again at what executions wait for; the batch then passes on what is free."""
-    for each in admits:
-        batch.rows[each.execution].dirty = True
+    for row in [batch.rows[each.execution] for each in admits if each.execution in batch.rows]:
+        row.dirty = True
     return [None] * len(admits)
 
 

@@ -62,7 +62,7 @@ def test_work_that_nobody_takes_up_is_told_with_its_queue(
     bench.start(bench.push(document([node("n")])))
     (tmp_path / "data" / "celeriac.db").chmod(0o600)
     assert needs()[1]["work"]["found"] == "nothing waits for a worker"
-    bench.connection.run("UPDATE segment SET due = 1")
+    bench.connection.run("UPDATE segment SET due = 1, ready_at = 1")
     assert needs()[1]["work"] == {
         "name": "work",
         "ok": True,
