@@ -12,6 +12,8 @@ _ALIVE = "('blocked', 'ready', 'running', 'waiting', 'backing_off', 'uncertain',
 _KEY = columns("execution_id segment item", segment="bigint")
 _OWN = "hold.execution_id = r.execution_id AND hold.segment = r.segment AND hold.item = r.item"
 _FIRST = "CASE WHEN h.segment < 0 THEN 0 ELSE h.segment END"
+_PARKED = "s.status = 'waiting' AND s.reason = 'limit'"
+"""Waits for a limit, and for nothing that it has come to itself: a call, a signal, instances."""
 _PENDING = "e.pause_at IS NULL AND e.cancel_at IS NULL AND e.finished_at IS NULL"
 """Whose execution is held or is to stop is passed over, and keeps its place."""
 
@@ -37,7 +39,7 @@ ENDED_OR_GONE = Batched(_ENDED.format(""), columns("id final", final="bigint"))
 
 OF_EXECUTION = Batched(
     "SELECT h.execution_id, h.segment, h.item, h.project_id, h.key, h.granted, s.queue, "
-    "CASE WHEN h.granted = 1 AND s.status = 'waiting' AND s.due IS NULL AND s.fan IS NULL THEN 1 ELSE 0 END "
+    f"CASE WHEN h.granted = 1 AND {_PARKED} AND s.due IS NULL THEN 1 ELSE 0 END "
     "FROM {rows} JOIN hold h ON h.execution_id = r.id JOIN segment s ON s.execution_id = h.execution_id "
     f"AND s.segment = {_FIRST} AND s.item = h.item",
     columns("id"),
@@ -104,14 +106,20 @@ LIMIT_EXECUTIONS = Batched(
 LOCK_FREE_EXECUTIONS = Batched(LOCK_EXECUTIONS.text.replace("{lock}", "{lock_free}"), columns("id"))
 
 PARK = Batched(
-    "UPDATE segment SET status = 'waiting', due = r.due FROM {rows} WHERE segment.execution_id = r.execution_id "
-    "AND segment.segment = r.segment AND segment.item = r.item AND segment.status = 'ready'",
+    "UPDATE segment SET status = 'waiting', due = r.due, reason = 'limit' FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'ready'",
     columns("execution_id segment item due", segment="bigint", due="bigint"),
 )
+PARK_FIRST = Batched(
+    "UPDATE segment SET reason = 'limit' FROM {rows} WHERE segment.execution_id = r.execution_id AND segment.segment = 0 "
+    "AND segment.status = 'waiting'",
+    columns("execution_id"),
+)
 ADMIT = Batched(
-    "UPDATE segment SET status = 'ready', ready_at = r.now, due = r.due FROM {rows} "
+    "UPDATE segment SET status = 'ready', ready_at = r.now, due = r.due, reason = NULL FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
-    "AND segment.status = 'waiting' AND segment.due IS NULL "
+    "AND segment.status = 'waiting' AND segment.reason = 'limit' AND segment.due IS NULL "
     "RETURNING segment.execution_id, segment.segment, segment.item",
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
@@ -129,7 +137,7 @@ EXPECT = Batched(
 MISSED = (
     "SELECT h.execution_id FROM hold h JOIN execution e ON e.id = h.execution_id LEFT JOIN segment s "
     f"ON s.execution_id = h.execution_id AND s.segment = {_FIRST} "
-    "AND s.item = h.item WHERE h.granted = 1 AND ((s.status = 'waiting' AND s.due IS NULL AND s.fan IS NULL) "
+    f"AND s.item = h.item WHERE h.granted = 1 AND (({_PARKED} AND s.due IS NULL) "
     f"OR (h.segment >= 0 AND coalesce(s.status, '') NOT IN {_ALIVE}) OR (h.segment < 0 AND e.finished_at IS NOT NULL)) "
     "LIMIT 200"
 )

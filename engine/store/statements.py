@@ -207,7 +207,8 @@ LOSE = Batched(
     ),
 )
 WAKE = Batched(
-    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due, reason = NULL "
+    "FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
     "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),

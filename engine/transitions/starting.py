@@ -9,6 +9,7 @@ from typing import Any
 from engine import operations as op
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
+from engine.store.holds import PARK_FIRST
 from engine.transitions.batch import Batch, Row, keep
 
 
@@ -72,6 +73,7 @@ def accept(
         keep(batch, each.blobs, each.now)
     if segments:
         batch.connection.insert(sql.INSERT_SEGMENT, segments)
+        batch.connection.batch(PARK_FIRST, [(name,) for name in resting if name in new])
     answers = []
     for each in starts:
         if each.execution in new:

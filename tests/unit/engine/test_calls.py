@@ -556,3 +556,33 @@ async def test_the_deadline_of_a_child_is_its_failure(bench: Workbench) -> None:
     error = bench.error(execution)
     assert (error["code"], error["details"]["status"]) == ("workflow.failed_child", "timed_out")
     assert error["details"]["error"]["code"] == "execution.timed_out"
+
+
+@pytest.mark.parametrize("limits", ["workflow", "node"])
+@pytest.mark.parametrize("rest", [{"workflow": "child"}, {"event": {"type": "paid"}, "timeout": "1m"}])
+async def test_what_rests_under_a_limit_that_let_it_in_is_not_taken_for_what_waits_for_the_limit(
+    bench: Workbench, limits: str, rest: dict[str, Any]
+) -> None:
+    bench.push(document([node("w", "wait", {"for": 5})], name="child"))
+    kind = "workflow" if "workflow" in rest else "wait"
+    limit: dict[str, Any] = {"key": "k", "limit": 1}
+    body = document([node("c", kind, rest)], name="parent")
+    (body["definition"] if limits == "workflow" else body["definition"]["nodes"][0])["concurrency"] = limit
+    name = bench.start(bench.push(body))
+    await bench.carry()
+    woken = 0
+    for _ in range(8):
+        bench.clock.move(0.6)
+        bench.poller().tick()
+        woken += bench.query(
+            "SELECT count(*) FROM segment WHERE execution_id = ? AND status = 'ready'", name
+        )[0][0]
+        await bench.carry()
+    assert woken == 0
+    assert bench.status(name) == "waiting"
+    bench.clock.move(60)
+    bench.poller().tick()
+    await bench.carry()
+    bench.poller().tick()
+    await bench.carry()
+    assert bench.status(name) == "succeeded"
