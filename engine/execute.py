@@ -817,10 +817,11 @@ class Executor:
         settled: op.Settled | None = await at.ledger.submit(settle)
         if settled is None:
             raise Lost
-        if settled.finished is not None:
-            at.outlet.finished(work.facts.execution, settled.reply_to)
-            return await self._return(run, family)
-        return await self._follow(run, settled, family, horizon)
+        if settled.finished is None:
+            return await self._follow(run, settled, family, horizon)
+        at.outlet.finished(work.facts.execution, settled.reply_to)
+        self._send_admitted(settled)
+        return await self._return(run, family)
 
     async def _follow(
         self, run: Run, settled: op.Settled, family: Family, horizon: float
@@ -830,8 +831,7 @@ class Executor:
         failpoint("dispatch.before")
         if settled.ready:
             at.outlet.send(work.facts.execution, settled.ready)
-        for execution, admitted in settled.admitted:
-            at.outlet.send(execution, (admitted,))
+        self._send_admitted(settled)
         family.count += len(settled.successors)
         following: list[tuple[Work, Hold | None]] = []
         for each in settled.successors:
@@ -842,6 +842,11 @@ class Executor:
             else:
                 following.append((successor, self._handed_over(successor, horizon)))
         return following
+
+    def _send_admitted(self, settled: op.Settled) -> None:
+        """Send what limits have let in because of this commit, whosever it is."""
+        for execution, admitted in settled.admitted:
+            self._services.outlet.send(execution, (admitted,))
 
     def _leave(self, run: Run) -> None:
         """Keep what an instance comes to that ends before its last node, or the whole execution."""

@@ -30,12 +30,16 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def limited(case: Case, rng: random.Random) -> tuple[Case, set[str]]:
-    """The case with limits on most of its nodes; and which of them have a key to hold."""
+    """The case with limits on most of its nodes; and which of them have a key to hold.
+
+    A repeated scope gets none: with one its nodes stand a level deeper, where the judge does not look for their effects.
+    """
     document = json.loads(json.dumps(case.document))
     held = set()
     for each in document["definition"]["nodes"]:
         name = rng.choice([*LIMITS, "door", None])
-        if name is not None:
+        deep = "body" in each and ("for_each" in each or "loop" in each)
+        if name is not None and not deep:
             each.update(LIMITS[name])
             held |= {each["id"]} if name != "road" else set()
     return dataclasses.replace(case, document=document), held

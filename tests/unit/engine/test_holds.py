@@ -154,4 +154,5 @@ def test_in_a_repeated_node_the_key_may_name_the_item() -> None:
 )
 def test_the_key_of_a_whole_workflow_reads_what_started_it(key: str, code: str | None) -> None:
     body = document([node("a")], variables={"x": 1}, concurrency={"key": key, "limit": 1})
-    assert found(body) == ([("/definition/concurrency/key", code)] if code else [])
+    mistakes = [each for each in found(body) if not each[1].startswith("flow.")]
+    assert mistakes == ([("/definition/concurrency/key", code)] if code else [])
