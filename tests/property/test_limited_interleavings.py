@@ -29,26 +29,23 @@ MOST = {"door": 1, "hall": 2, "": 1_000}
 pytestmark = pytest.mark.timeout(600)
 
 
-def limited(case: Case, rng: random.Random) -> tuple[Case, set[str]]:
-    """The case with limits on most of its nodes; and which of them have a key to hold.
+def limited(case: Case, rng: random.Random) -> Case:
+    """The case with limits on most of its nodes.
 
     A repeated scope gets none: with one its nodes stand a level deeper, where the judge does not look for their effects.
     """
     document = json.loads(json.dumps(case.document))
-    held = set()
     for each in document["definition"]["nodes"]:
         name = rng.choice([*LIMITS, "door", None])
         deep = "body" in each and ("for_each" in each or "loop" in each)
         if name is not None and not deep:
             each.update(LIMITS[name])
-            held |= {each["id"]} if name != "road" else set()
-    return dataclasses.replace(case, document=document), held
+    return dataclasses.replace(case, document=document)
 
 
 class Watched(world.World):
     """A world in which every commit is looked at."""
 
-    held: dict[str, set[str]]
     wrong: ClassVar[list[str]] = []
     """A failure in the midst of it would leave coroutines that nothing answers any more."""
     grants = waits = 0
@@ -78,13 +75,13 @@ class Watched(world.World):
     def _running(self, connection: Connection) -> set[tuple[Any, ...]]:
         """The segments at work that have to hold a key."""
         rows = connection.run(
-            "SELECT s.execution_id, s.segment, s.item, e.version_id, w.name FROM segment s JOIN execution e "
-            "ON e.id = s.execution_id JOIN workflow w ON w.id = e.workflow_id WHERE s.status = 'running'"
+            "SELECT s.execution_id, s.segment, s.item, e.version_id FROM segment s JOIN execution e "
+            "ON e.id = s.execution_id WHERE s.status = 'running'"
         )
         found = set()
-        for *place, version, name in rows:
-            plan = self.programs.plan(version, connection)
-            if plan.segments[place[1]].nodes[0].id in self.held[name]:
+        for *place, version in rows:
+            limits = self.programs.plan(version, connection).segments[place[1]].limits
+            if limits is not None and limits.concurrency is not None:
                 found.add(tuple(place))
         return found
 
@@ -96,9 +93,8 @@ def test_no_interleaving_lets_more_in_than_may(
     monkeypatch.setattr(world, "World", Watched)
     for seed in range(block, SEEDS, BLOCKS):
         rng = random.Random(seed)
-        pairs = {name: limited(case, rng) for name, case in drawn(seed).items()}
-        monkeypatch.setattr(Watched, "held", {name: held for name, (_, held) in pairs.items()}, raising=False)
-        found = world.play(tmp_path, seed, {name: case for name, (case, _) in pairs.items()}, steps=600)
+        cases = {name: limited(case, rng) for name, case in drawn(seed).items()}
+        found = world.play(tmp_path, seed, cases, steps=600)
         assert not found, found[0]
         assert not Watched.wrong, f"with seed {seed} {Watched.wrong[0]}"
         for left in tmp_path.iterdir():
