@@ -39,16 +39,10 @@ class Stage(World):
         found = ended(connection, execution, [*marks, *read(connection, execution)])
         return found if any(each.node == END for each in found.marks) else None
 
-    def broken(self) -> list[str]:
-        """Return which promises that hold for every execution are broken."""
+    def left_over(self) -> list[str]:
+        """Return what is left of executions that have ended."""
         found = checker.read(self.settings.database_url)
-        judged = (
-            violation
-            for each in found
-            for judge in (checker._claims, checker._leftovers)
-            for violation in judge(each)
-        )
-        return [f"{each.invariant}: {each.text}" for each in judged]
+        return [violation.text for each in found for violation in checker._leftovers(each)]
 
     def _storage(self, folder: Path) -> tuple[Settings, Database]:
         if self._database_url is None:

@@ -53,7 +53,7 @@ def _migrate(folder: Path, url: str) -> None:
 def play(
     place: Place, seed: int, document: Mapping[str, Any], cases: Sequence[Case]
 ) -> tuple[list[History | None], list[str]]:
-    """Play all cases at once in the world of one seed. Returns their histories, and what is wrong with any of them.
+    """Play all cases at once in the world of one seed. Returns their histories, and what is left over.
 
     A history is missing when its execution does not end.
     """
@@ -63,10 +63,10 @@ def play(
             stage.meanwhile(str(stage.ops[-1].execution), case.meanwhile)
         asyncio.run(outlive(stage, STEPS * len(cases)))
         found = [stage.history(str(each.execution)) for each in stage.ops]
-        broken = stage.broken()
+        left = stage.left_over()
     for each in place.folder.iterdir():
         each.unlink()
-    return found, broken
+    return found, left
 
 
 def verdicts(
@@ -75,8 +75,8 @@ def verdicts(
     """Yield what is wrong with a pattern, or with a document in its place, seed by seed."""
     unseen = {(number, each) for number, case in enumerate(pattern.cases) for each in case.seen}
     for seed in seeds:
-        histories, broken = play(place, seed, document or pattern.document, pattern.cases)
-        yield from (f"{pattern.label}, seed {seed}: {each}" for each in broken)
+        histories, left = play(place, seed, document or pattern.document, pattern.cases)
+        yield from (f"{pattern.label}, seed {seed}: {each}" for each in left)
         for number, (case, history) in enumerate(zip(pattern.cases, histories, strict=True)):
             told = f"{pattern.label}, case {number}, seed {seed}:"
             if history is None:
