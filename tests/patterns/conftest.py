@@ -12,7 +12,7 @@ _LABEL = re.compile(r"tests/patterns/test_\w+\.py::.*\[WCP-(\d+)\]")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A pattern holds when all of its tests have passed; a run of a few of them tells of those only."""
+    """A pattern holds when all of its tests in this run have passed; one without tests in it is missing."""
     verdicts: dict[str, set[int]] = {}
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, ()):
