@@ -76,7 +76,8 @@ class Conductor:
             await self._fail_body(run, plan.regions[container.body], action.error)
         if isinstance(action, Stay):
             await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
-        await self._close(run, fan)
+        if container.each is None or container.each.rest == "cancel":
+            await self._close(run, fan)
         if isinstance(action, Done):
             return action.value
         found = await at.reader.read(

@@ -23,6 +23,7 @@ from engine.plan import (
     END,
     ITEM,
     OUTPUT,
+    REST,
     Catch,
     Container,
     Exit,
@@ -392,7 +393,7 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     """Add the edges nobody writes: from the root to every node that starts, and from every leaf to the end.
 
     A node whose every edge leads to a join that may start without it leads to the end too, so that the region
-    does not end before it.
+    does not end before it. So does a map that may go on without some of its items, once more for these.
     """
     entered = {each.target for each in body.edges}
     left = {each.source for each in body.edges if _is_regular(each)}
@@ -407,6 +408,11 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
         Edge(node.id, end, None, "any", None)
         for node in body.nodes
         if node.id not in left or node.id not in awaited
+    ]
+    final += [
+        Edge(node.id, end, REST, "success", None)
+        for node in body.nodes
+        if node.each is not None and node.each.rest == "finish"
     ]
     if not body.nodes:
         final = [Edge(begin, end, None, "any", None)]

@@ -27,6 +27,7 @@ SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 JoinMode = Literal["all", "any", "n"]
 OnUncertain = Literal["ask", "fail", "retry"]
 OnItemError = Literal["fail", "null", "drop", "partition"]
+Rest = Literal["cancel", "finish"]
 EdgeKind = Literal["success", "error", "timeout", "any"]
 
 
@@ -128,7 +129,8 @@ class ForEach:
     """Perform a body once for each of `items` (an expression), `concurrency` of them at a time.
 
     So many failed items are tolerated: `tolerate_count` or `tolerate_percent`; when neither is said, none for
-    `on_item_error` "fail", and else all. `until` ends it early, when it is true of what has finished.
+    `on_item_error` "fail", and else all. `until` ends it early, when it is true of what has finished; `rest` says what then
+    becomes of items that have begun.
     """
 
     items: str
@@ -139,6 +141,7 @@ class ForEach:
     tolerate_count: int | None = None
     tolerate_percent: float | None = None
     until: str | None = None
+    rest: Rest = "cancel"
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> ForEach:
@@ -153,6 +156,7 @@ class ForEach:
             tolerate_count=tolerate.get("count"),
             tolerate_percent=tolerate.get("percent"),
             until=body.get("until"),
+            rest=body.get("rest", "cancel"),
         )
 
 

@@ -23,6 +23,8 @@ from engine.holds import Limits
 
 OUTPUT = "@output"
 BEGIN, END = "@begin", "@end"
+REST = "@rest"
+"""The port of the way from a map to the end of its region that is decided when nothing of the map runs any more."""
 """What the root and the last node of an inner region are called, behind the region's own name."""
 
 ITEM = "@item"
@@ -157,6 +159,12 @@ class Segment:
     def limits(self) -> Limits | None:
         """The limits of its node: one that has some is alone in its segment, which holds what it takes until it ends."""
         return self.nodes[0].limits
+
+    @cached_property
+    def rest(self) -> tuple[bool | None, ...] | None:
+        """Which of its exits are decided, as not taken, when the items have ended that a map went on without; if it can."""
+        late = tuple(False if each.port == REST else None for each in self.exits)
+        return late if False in late else None
 
     @cached_property
     def ends(self) -> bool:

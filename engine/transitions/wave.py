@@ -11,7 +11,7 @@ from engine import operations as op
 from engine.advance import Address, Arrivals, Completed, advance
 from engine.fans import Fan
 from engine.fans import Row as Opened
-from engine.plan import Plan, Region, item_in, item_of, split_item
+from engine.plan import Plan, Region, Segment, item_in, item_of, split_item
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, journal_row, key_of, on_item
@@ -118,7 +118,7 @@ class Wave:
                 self.ended.append(row.id)
             batch.emit(row, each.epoch, each.now, ("execution.succeeded", None, each.now, {}))
             return op.Settled(finished=str(row.status), reply_to=row.reply_to)
-        return self._follow(row, plan, each)
+        return self._follow(row, plan, each, Completed(each.segment, each.item, self._taken(segment, each)))
 
     def spread(self, row: Row, each: op.Spread, fan: Fan, opened: Sequence[Opened]) -> op.Settled:
         """Start the rows that a fan has opened, or look again at one that has moved on since it was looked at."""
@@ -197,10 +197,19 @@ class Wave:
             row = self.batch.rows[name]
             row.count(active - row.open, self.closed_at)
 
-    def _follow(self, row: Row, plan: Plan, each: op.Settle) -> op.Settled:
+    def _taken(self, segment: Segment, each: op.Settle) -> tuple[bool | None, ...]:
+        """Return which exits are taken. While items run that a map goes on without, one of them is left open."""
+        waiting = self.fans.get(key_of(each))
+        if segment.rest is None or waiting is None or waiting.fan.closed or not waiting.fan.pending:
+            return each.taken
+        return tuple(
+            taken if late is None else None for taken, late in zip(each.taken, segment.rest, strict=True)
+        )
+
+    def _follow(self, row: Row, plan: Plan, each: op.Settle, completed: Completed) -> op.Settled:
         """Carry out what `advance` decides for one completion."""
         joins = self.joins[row.id]
-        decision = advance(plan, joins, [Completed(each.segment, each.item, each.taken)])
+        decision = advance(plan, joins, [completed])
         joins.update(decision.joins)
         started = _Started()
         for address in decision.ready:
@@ -332,6 +341,8 @@ class Wave:
         count = 0
         if waiting is not None and waiting.fan.region == region.id and not waiting.fan.closed:
             fan = waiting.fan
+            if waiting.status == "done":
+                return self._trail(row, plan, each, key[1:], waiting)
             fan.arrive(each.failures if each.error is None else 1)
             fan.closed = fan.closed or each.closes
             waiting.changed = True
@@ -346,6 +357,18 @@ class Wave:
                 count += 1
         row.count(count - 1, each.now)
         return started.settled()
+
+    def _trail(
+        self, row: Row, plan: Plan, each: op.Settle, address: Address, waiting: _Waiting
+    ) -> op.Settled:
+        """Count an end that a map did not wait for. With the last of them the region around may end."""
+        waiting.fan.pending -= 1
+        waiting.changed = True
+        late = plan.segments[address[0]].rest
+        if waiting.fan.pending == 0 and late is not None:
+            return self._follow(row, plan, each, Completed(*address, late))
+        row.count(-1, each.now)
+        return op.Settled()
 
     def _stop_losers(self, row: Row, plan: Plan, each: op.Settle, address: Address) -> None:
         """Stop what could only have led to a join that starts without it."""
