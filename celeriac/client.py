@@ -185,9 +185,18 @@ class Client:
         """Let a held execution go on."""
         return await self._ask("POST", f"/executions/{_part(name)}/resume")
 
-    async def retry(self, name: str, *, key: str | None = None, wait: int = 0) -> Body:
-        """Start an ended execution's version on its input once more."""
-        return await self._ask("POST", f"/executions/{_part(name)}/retry", key=key, wait=wait)
+    async def retry(
+        self, name: str, *, from_failure: bool = False, key: str | None = None, wait: int = 0
+    ) -> Body:
+        """Start an ended execution's version on its input once more; `from_failure` keeps what had ended well."""
+        body: Json = {"from": "failure"} if from_failure else None
+        return await self._ask("POST", f"/executions/{_part(name)}/retry", body=body, key=key, wait=wait)
+
+    async def fork(
+        self, name: str, wish: Mapping[str, Json], *, key: str | None = None, wait: int = 0
+    ) -> Body:
+        """Start an execution that keeps what another came to: `{from, version?, edits?, dry?}`."""
+        return await self._ask("POST", f"/executions/{_part(name)}/fork", body=dict(wish), key=key, wait=wait)
 
     async def attention(self, limit: int = 200) -> list[Body]:
         """Return what waits for a person's word."""

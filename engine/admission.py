@@ -49,6 +49,9 @@ class Request:
     priority: int = 0
     base: str | None = None
     reply_to: str | None = None
+    fork: op.Fork | None = None
+    wish: str = ""
+    """What else besides workflow and payload tells one request from another under the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Acce
         (start.queue, (answer.execution, 0, ""))
         for start, answer in zip(starts, answers, strict=True)
         if answer.send
+    )
+    runtime.dispatcher.send_all(
+        (queue, (answer.execution, segment, item))
+        for answer in answers
+        for segment, item, queue in answer.ready
     )
     for answer in answers:
         if not answer.same:
@@ -104,11 +112,12 @@ def operation(runtime: Runtime, request: Request) -> op.Start:
         blobs=(blob,) if blob else (),
         principal=request.principal,
         idempotency_key=request.idempotency_key,
-        request_hash=hashlib.sha256(f"{active.workflow}\x1f{text}".encode()).hexdigest(),
+        request_hash=hashlib.sha256(f"{active.workflow}\x1f{text}{request.wish}".encode()).hexdigest(),
         priority=request.priority,
         base=request.base,
         deadline=None if active.timeout is None else now + round(active.timeout * 1000),
         reply_to=request.reply_to,
+        fork=request.fork,
     )
 
 

@@ -351,6 +351,9 @@ class Executor:
         if past.status == "waiting":
             self._succeed(run, step, past.output, started_at=run.work.ready_at)
             return True
+        if past.status == "skipped":
+            run.ports = ()
+            return True
         context = context_of(past)
         if context is None or past.status == "caught":
             return False
@@ -987,7 +990,7 @@ class Executor:
             None if claimed.fan is None else Fan.from_text(claimed.fan),
             outputs=outputs,  # type: ignore[arg-type]
         )
-        if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads:
+        if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads or facts.based:
             work.epoch = 0
             await at.reader.read(lambda connection: read_outputs(connection, [work]))
             work.epoch = claimed.epoch

@@ -62,6 +62,21 @@ EventBody = tuple[object, ...]
 
 
 @value
+class Fork:
+    """What a new execution takes over from its base, and where it begins.
+
+    `rows` are its segments (number, status, queue, pending, taken, exits), `copied` the nodes whose rows in the journal it gets,
+    each with the name it has there, `entries` those that are written anew. `inside` are copied at every item.
+    """
+
+    rows: tuple[tuple[int, str, str, int, int, str | None], ...]
+    copied: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    inside: tuple[tuple[str, str], ...] = ()
+    events: tuple[EventBody, ...] = ()
+
+
+@value
 class Start:
     """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before."""
 
@@ -82,19 +97,22 @@ class Start:
     base: str | None = None
     deadline: int | None = None
     reply_to: str | None = None
+    fork: Fork | None = None
 
 
 @value
 class Started:
     """`new` is false when the key was known; then `same` says whether the request was the same too.
 
-    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will.
+    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will. Of a fork `ready`
+    are the segments to be sent.
     """
 
     execution: str
     new: bool
     same: bool = True
     send: bool = False
+    ready: tuple[Sendable, ...] = ()
 
 
 @value
@@ -343,5 +361,7 @@ Operation = (
 
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
-    """Return the executions whose rows a batch touches, in the order everyone locks them."""
-    return sorted({each.execution for each in operations if not isinstance(each, Start)})
+    """Return the executions whose rows a batch touches or copies from, in the order everyone locks them."""
+    found = {each.execution for each in operations if not isinstance(each, Start)}
+    bases = {each.base for each in operations if isinstance(each, Start) and each.fork and each.base}
+    return sorted(found | bases)

@@ -31,7 +31,7 @@ class Past:
 
 @dataclass(slots=True)
 class Facts:
-    """What holds for a whole execution."""
+    """What holds for a whole execution. One that is `based` on another may have outcomes of nodes that nothing has reached."""
 
     execution: str
     program: Program
@@ -41,6 +41,7 @@ class Facts:
     created_at: int
     payload: Json
     trigger: dict[str, Json]
+    based: bool = False
 
 
 @dataclass(slots=True)
@@ -78,7 +79,8 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
             continue
         program = programs.get(row[10], connection)
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
-        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, json.loads(row[16]))
+        trigger, based = json.loads(row[16]), row[22] is not None
+        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, trigger, based)
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         found.append(
@@ -98,7 +100,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
                 item = item_in(work.item, plan.region_of(name).depth)
                 for node in plan.segments[plan.segment_of[name]].nodes:
                     wanted.setdefault((execution, node.id, item), []).append((work, None))
-        begun = work.epoch > 0 or work.head > 0 or work.deliveries > 0
+        begun = work.epoch > 0 or work.head > 0 or work.deliveries > 0 or work.facts.based
         if begun or work.segment.nodes[-1].waits:
             for node in work.segment.nodes:
                 wanted.setdefault((execution, node.id, work.item), []).append((work, None))

@@ -61,6 +61,7 @@ class NodeRun:
     first_error: Json = None
     error: Json = None
     until: int | None = None
+    kept: bool = False
 
     def to_json(self) -> dict[str, Json]:
         """Return the form every surface shows; times are milliseconds since the epoch."""
@@ -82,6 +83,7 @@ class NodeRun:
             "until": self.until,
             "first_error": self.first_error,
             "error": self.error,
+            "kept": self.kept or None,
         }
         return body | {name: value for name, value in more.items() if value is not None}
 
@@ -173,6 +175,8 @@ def _happened(run: NodeRun, event: Happened) -> None:
         case "node.waiting":
             run.status, run.until, run.tries = "waiting", event["until"], max(run.tries, 1)
             run.started_at = _earlier(run.started_at, at)
+        case "node.kept":
+            run.status, run.kept = event["status"], True
         case "node.uncertain":
             run.status = "uncertain"
             run.first_error = run.first_error or {"code": "effect.uncertain", "message": event["message"]}

@@ -279,10 +279,32 @@ TOUCH_MARK = (
     "ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING number"
 )
 
+TAKE_OVER = Batched(
+    "INSERT INTO journal (execution_id, node, item, step, status, effect, output, blob, error, epoch, tries, started_at, "
+    "ended_at) SELECT r.execution_id, r.name, j.item, j.step, j.status, j.effect, j.output, j.blob, j.error, 0, j.tries, "
+    "j.started_at, j.ended_at FROM {rows} JOIN journal j ON j.execution_id = r.base AND j.node = r.node AND j.step = '' "
+    "AND j.item >= r.low AND j.item < r.high RETURNING execution_id, node",
+    columns("execution_id name base node low high"),
+)
+"""What a fork keeps. Its own rows: the base may be forgotten."""
+BORN = Insert(
+    "segment",
+    columns(
+        "execution_id segment item status queue pending taken ready_at due exits",
+        segment="bigint",
+        pending="bigint",
+        taken="bigint",
+        ready_at="bigint",
+        due="bigint",
+    ),
+)
+HOLD_BLOBS = "LOCK TABLE blob IN ROW EXCLUSIVE MODE"
+"""On PostgreSQL: nobody forgets a blob while a row that names it is copied."""
+
 LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
     "s.first_try_at, e.version_id, e.status, e.cancel_at, e.pause_at, e.input, e.input_blob, e.trigger_event, "
-    "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan "
+    "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.base "
     "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
     "JOIN execution e ON e.id = s.execution_id",
     columns("execution_id segment item", segment="bigint"),

@@ -9,11 +9,12 @@ from typing import Any
 from engine import operations as op
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
+from engine.transitions import forking
 from engine.transitions.batch import Batch, Row, keep
 
 
 def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
-    """Accept executions, each with its one root segment. A known idempotency key accepts nothing."""
+    """Accept executions, each with its one root segment, or where a fork begins. A known idempotency key accepts nothing."""
     known = _known(batch, starts)
     new: dict[str, op.Start] = {}
     for each in starts:
@@ -34,7 +35,10 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
             known.update(_known(batch, starts))
             new = {name: each for name, each in new.items() if each.idempotency_key is None or name in won}
     segments, sent = [], set()
+    forked = forking.take_over(batch, [each for each in new.values() if each.fork is not None])
     for each in new.values():
+        if each.fork is not None:
+            continue
         row = Row(
             each.execution, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None
         )
@@ -50,7 +54,8 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started]:
     answers = []
     for each in starts:
         if each.execution in new:
-            answers.append(op.Started(each.execution, new=True, send=each.execution in sent))
+            ready = forked.get(each.execution, ())
+            answers.append(op.Started(each.execution, new=True, send=each.execution in sent, ready=ready))
         else:
             name, request_hash = known[(each.project, each.idempotency_key)]
             answers.append(op.Started(name, new=False, same=request_hash == each.request_hash))
@@ -83,8 +88,8 @@ def _execution_row(each: op.Start) -> tuple[Any, ...]:
         each.priority,
         *parent,
         each.base,
-        1,
-        1,
+        1 if each.fork is None else forking.open_in(each.fork),
+        1 if each.fork is None else len(each.fork.events),
         each.now,
         each.deadline,
         each.reply_to,

@@ -34,6 +34,7 @@ EVENTS = {
     "execution.resumed",
     "execution.succeeded",
     "node.failed",
+    "node.kept",
     "node.log",
     "node.opened",
     "node.retrying",

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from celeriac.client import Refused
 from celeriac.commands import executions
 
 
@@ -71,3 +74,21 @@ def test_a_node_that_never_began_has_no_times() -> None:
         "-",
         "-",
     ]
+
+
+def test_the_verdicts_of_a_fork_are_a_table() -> None:
+    nodes: list[dict[str, Any]] = [
+        {"node": "a", "verdict": "kept", "reason": "", "effect": "keyed", "outcome": "succeeded"},
+        {"node": "b", "verdict": "again", "reason": "it is named", "effect": "none", "outcome": None},
+    ]
+    assert executions._verdicts(nodes).splitlines() == [
+        "node  verdict  effect  so far     why",
+        "a     kept     keyed   succeeded",
+        "b     again    none    -          it is named",
+    ]
+
+
+def test_outputs_are_given_by_node() -> None:
+    assert executions._given(["a=1", 'b={"x": "y=z"}']) == {"a": {"output": 1}, "b": {"output": {"x": "y=z"}}}
+    with pytest.raises(Refused):
+        executions._given(["a"])
