@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import problems, token
 from api.guard import Guard
 from api.replies import Replies
-from api.routes import attention, connections, executions, forks, health, schemas, workflows
+from api.routes import attention, connections, executions, forks, health, schemas, withdrawals, workflows
 from api.state import State
 from engine.registry import Registry
 from engine.runtime import assemble
@@ -58,7 +58,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         openapi_url="/api/v1/openapi.json",
     )
     problems.install(app)
-    for each in (workflows, executions, forks, attention, connections):
+    for each in (workflows, executions, forks, withdrawals, attention, connections):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(schemas.router)

@@ -198,6 +198,16 @@ class Client:
         """Start an execution that keeps what another came to: `{from, version?, edits?, dry?}`."""
         return await self._ask("POST", f"/executions/{_part(name)}/fork", body=dict(wish), key=key, wait=wait)
 
+    async def skip(self, name: str, node: str, wish: Mapping[str, Json]) -> Body:
+        """Go on without a node: `{item?, output?, reason?}`."""
+        return await self._ask("POST", f"/executions/{_part(name)}/nodes/{_part(node)}/skip", body=dict(wish))
+
+    async def cancel_node(self, name: str, node: str, wish: Mapping[str, Json]) -> Body:
+        """Let a node fail: `{item?, reason?}`."""
+        return await self._ask(
+            "POST", f"/executions/{_part(name)}/nodes/{_part(node)}/cancel", body=dict(wish)
+        )
+
     async def attention(self, limit: int = 200) -> list[Body]:
         """Return what waits for a person's word."""
         return cast("list[Body]", (await self._ask("GET", "/attention", query={"limit": limit}))["data"])

@@ -327,6 +327,8 @@ class Executor:
         """Go through the nodes of a segment until its end, a rest, or the failure that ends it."""
         steps = run.work.facts.program.steps(run.work.segment.id)
         for index, step in enumerate(steps):
+            if not run.work.reached and not step.node.ends:
+                continue
             run.head = index
             if step.node.type in (TRIGGER, BEGIN):
                 continue
@@ -989,6 +991,7 @@ class Executor:
             claimed.hi,
             None if claimed.fan is None else Fan.from_text(claimed.fan),
             outputs=outputs,  # type: ignore[arg-type]
+            reached=claimed.reached,
         )
         if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads or facts.based:
             work.epoch = 0

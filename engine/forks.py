@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from celeriac import Json
 from engine import expressions
-from engine.advance import Arrivals, Completed, Decision, advance
+from engine.advance import Completed, Decision, advance
 from engine.definition import TRIGGER
 from engine.plan import Container, Plan, PlanNode, Region, Segment
 from engine.timeline import SegmentState, skipped
@@ -504,5 +504,5 @@ def _way(plan: Plan, target: int, port: str | None, on: str, when: str | None) -
 
 
 def _counts(decision: Decision, number: int) -> tuple[int, int]:
-    arrivals = decision.joins.get((number, ""), Arrivals(0, 1))
+    arrivals = decision.arrivals((number, ""))
     return arrivals.pending, arrivals.taken

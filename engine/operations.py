@@ -129,7 +129,10 @@ class Claim:
 
 @value
 class Claimed:
-    """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for."""
+    """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
+
+    What is not `reached` starts only because its region ends with it.
+    """
 
     epoch: int
     deliveries: int
@@ -139,6 +142,7 @@ class Claimed:
     first_try_at: int | None
     hi: int | None = None
     fan: str | None = None
+    reached: bool = True
 
 
 @value
@@ -340,6 +344,24 @@ class Resolve:
     error: str | None = None
 
 
+@value
+class Withdraw:
+    """A person takes one node run from whoever has it: it fails with `error`, is skipped, or counts as done with an `output`.
+
+    Answers the segments to be sent, or a `withdrawals.Refusal`.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    node: str
+    now: int
+    output: Payload = Payload()
+    error: str | None = None
+    principal: str = ""
+    reason: str = ""
+
+
 Operation = (
     Start
     | Claim
@@ -357,6 +379,7 @@ Operation = (
     | Cancel
     | Pause
     | Resolve
+    | Withdraw
 )
 
 

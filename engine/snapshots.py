@@ -49,7 +49,7 @@ class Work:
     """A segment to be run. `outputs` are node contexts by id, `past` what its own nodes have journaled, by (node, step).
 
     `hi` is the last item of a chunk; `fan` counts the instances that a container at `head` has waited for; `items` are the
-    values of the items it reads, by region (of a chunk, the list of them).
+    values of the items it reads, by region (of a chunk, the list of them). What is not `reached` only ends its region.
     """
 
     facts: Facts
@@ -66,6 +66,7 @@ class Work:
     items: dict[int, Json] = field(default_factory=dict)
     outputs: dict[str, dict[str, Json]] = field(default_factory=dict)
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
+    reached: bool = True
 
 
 def load(connection: Connection, programs: Programs, references: Sequence[Reference]) -> list[Work]:
@@ -83,9 +84,9 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
         facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, trigger, based)
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
-        found.append(
-            Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
-        )
+        work = Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
+        work.reached = row[23] > 0
+        found.append(work)
     read_outputs(connection, found)
     return found
 

@@ -30,10 +30,16 @@ if TYPE_CHECKING:
     from celeriac.client import Client
 
 app = typer.Typer(
-    help="Executions: list, show, events, cancel, pause, resume, retry, fork.", no_args_is_help=True
+    help="Executions: list, show, events, cancel, pause, resume, retry, fork, skip, cancel-node.",
+    no_args_is_help=True,
 )
 
 Name = Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")]
+Node = Annotated[str, typer.Argument(metavar="NODE", help="The id of a node of it.")]
+Item = Annotated[
+    str, typer.Option("--item", help="Which of its runs, in a map or a loop: 3, or 3.2 inside of another.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever reads the history.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the result.")]
 
 
@@ -128,7 +134,7 @@ def events(
 @app.command()
 def cancel(
     name: Name,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever reads the history.")] = "",
+    reason: Reason = "",
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -206,6 +212,38 @@ def fork(
             show(found, as_json, lambda: _verdicts(found["nodes"]))
             return
         _start(url, as_json, wait, lambda client: client.fork(name, wish, key=str(uuid.uuid4())))
+
+
+@app.command()
+def skip(
+    name: Name,
+    node: Node,
+    item: Item = "",
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="JSON", help="Go on as if it had come to this.")
+    ] = None,
+    reason: Reason = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on without a node that is under way: nothing that only it leads to runs, or all of it with --output."""
+    with answering(as_json):
+        wish: dict[str, Any] = {"item": item, "reason": reason}
+        if output is not None:
+            wish["output"] = payloads.read(output, "--output")
+        found = drive(_with(url, lambda client: client.skip(name, node, wish)))
+        show(found, as_json, lambda: f"{node} of {name} is skipped")
+
+
+@app.command("cancel-node")
+def cancel_node(
+    name: Name, node: Node, item: Item = "", reason: Reason = "", url: Url = None, as_json: AsJson = False
+) -> None:
+    """Let a node that is under way fail with node.cancelled, and its definition deal with that."""
+    with answering(as_json):
+        wish: dict[str, Any] = {"item": item, "reason": reason}
+        found = drive(_with(url, lambda client: client.cancel_node(name, node, wish)))
+        show(found, as_json, lambda: f"{node} of {name} is cancelled")
 
 
 def _given(outputs: list[str]) -> dict[str, Any]:

@@ -241,6 +241,25 @@ HOLD_READY = Batched(
     columns("execution_id due", due="bigint"),
 )
 
+STANDING = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.stop, s.hi, s.fan FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
+    columns("execution_id segment item", segment="bigint"),
+)
+WITHDRAW = Batched(
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due, owner = NULL, "
+    "tries = 0, first_try_at = NULL, deliveries = 0 FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item AND segment.epoch = r.epoch AND segment.stop = 0 "
+    "AND segment.status IN ('ready', 'running', 'waiting', 'backing_off')" + _RETURN,
+    columns(
+        "execution_id segment item epoch now due",
+        segment="bigint",
+        epoch="bigint",
+        now="bigint",
+        due="bigint",
+    ),
+)
+
 WRITE_JOURNAL = Insert(
     "journal",
     columns(
@@ -304,7 +323,7 @@ HOLD_BLOBS = "LOCK TABLE blob IN ROW EXCLUSIVE MODE"
 LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
     "s.first_try_at, e.version_id, e.status, e.cancel_at, e.pause_at, e.input, e.input_blob, e.trigger_event, "
-    "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.base "
+    "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.base, s.taken "
     "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
     "JOIN execution e ON e.id = s.execution_id",
     columns("execution_id segment item", segment="bigint"),

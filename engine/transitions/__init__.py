@@ -22,6 +22,7 @@ from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.repairing import lose, resend, wake
 from engine.transitions.starting import start
+from engine.transitions.withdrawing import withdraw
 
 __all__ = [
     "Room",
@@ -43,6 +44,7 @@ __all__ = [
     "start",
     "suspend",
     "wake",
+    "withdraw",
 ]
 
 
@@ -72,6 +74,7 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Cancel: cancel,
     op.Pause: pause,
     op.Resolve: resolve,
+    op.Withdraw: withdraw,
     op.Record: record,
     op.Settle: settle,
     op.Spread: spread,

@@ -198,7 +198,7 @@ class Wave:
         joins.update(decision.joins)
         started = _Started()
         for address in decision.ready:
-            self._start(row, plan, each, address, started, decision.joins.get(address, Arrivals(0, 1)))
+            self._start(row, plan, each, address, started, decision.arrivals(address))
             self._stop_losers(row, plan, each, address)
         for address, arrivals in decision.joins.items():
             if address not in decision.ready:
@@ -235,7 +235,7 @@ class Wave:
                 started.claims = 1
                 claimed = ("segment.claimed", segment, each.now, on_item(item, owner=each.owner))
                 self.batch.emit(row, epoch, each.now, claimed)
-            handed = op.Claimed(epoch, 0, 0, 0, each.now, None, hi)
+            handed = op.Claimed(epoch, 0, 0, 0, each.now, None, hi, reached=taken > 0)
             if container is not None:
                 handed = op.Claimed(
                     epoch,

@@ -38,6 +38,7 @@ EVENTS = {
     "node.log",
     "node.opened",
     "node.retrying",
+    "node.skipped",
     "node.started",
     "node.succeeded",
     "node.uncertain",

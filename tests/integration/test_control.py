@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from celeriac import Fail
-from engine import admission, bases
+from celeriac import Fail, Wait
+from engine import admission, bases, queries
+from engine import operations as op
 from engine.ledger import Ledger
 from engine.settings import Settings
 from engine.store.database import open_database
+from engine.transitions import Rules
+from engine.withdrawals import Refusal, place
 from tests.builders import document, edges
 from tests.builders import node as vertex
 from tests.unit.engine.test_execute import STAGE, Theatre, theatre
-from tests.workbench import OWNER
+from tests.workbench import NOW, OWNER
 
 
 @pytest.fixture
@@ -86,3 +90,70 @@ async def test_a_fork_of_what_has_been_forgotten_is_refused(at: Theatre) -> None
     (refused,) = at.step(start)
     assert getattr(refused, "code", None) == "request.not_found"
     assert at.query("SELECT 1 FROM execution WHERE id = ?", start.execution) == []
+
+
+def withdrawal(at: Theatre, name: str, node: str, item: str = "", **more: Any) -> op.Withdraw:
+    plan = at.programs.plan(queries.version_of(at.connection, name), at.connection)
+    segment, known = place(plan, node, item)
+    return op.Withdraw(name, segment, item, known, at.clock.now(), **more)
+
+
+async def withdraw(at: Theatre, name: str, node: str, item: str = "", **more: Any) -> None:
+    answer = at.ask(withdrawal(at, name, node, item, **more))
+    assert not isinstance(answer, Refusal)
+    at.outlet.send(name, answer)
+    await at.carry()
+
+
+async def test_a_node_run_is_skipped_with_an_output_or_without(at: Theatre) -> None:
+    STAGE.tell("b", Wait(NOW + 10_000))
+    body = document(
+        [vertex("b", "waits"), vertex("c", "keyed", {"text": "{{ nodes.b.output }}"})], edges("b->c")
+    )
+    skipped, given = await at.run(body), await at.run(body)
+    await withdraw(at, skipped, "b")
+    await withdraw(at, given, "b", output=op.Payload("7"))
+    assert [at.status(each) for each in (skipped, given)] == ["succeeded", "succeeded"]
+    assert (STAGE.calls, STAGE.seen[-1]) == (["b", "b", "c"], ("c", 7))
+
+
+async def test_a_cancelled_scope_undoes_what_it_did(at: Theatre) -> None:
+    STAGE.tell("y", Wait(NOW + 10_000))
+    inner = {
+        "nodes": [vertex("x", "keyed", compensate={"type": "keyed"}), vertex("y", "waits")],
+        "edges": edges("x->y"),
+    }
+    name = await at.run(document([vertex("s", "scope", body=inner)]))
+    await withdraw(at, name, "s", error='{"code":"node.cancelled","message":"No."}')
+    assert (at.status(name), len(STAGE.calls)) == ("failed", 3)
+
+
+async def test_a_skip_and_the_nodes_own_end_from_two_writers_have_one_winner(at: Theatre) -> None:
+    at.rules = Rules(at.programs.plan, 500, at.room)
+    for number in range(12):
+        name = at.start(at.push(document([vertex("a", "keyed")], name=f"race-{number}")))
+        claimed = at.ask(op.Claim(name, 0, "", OWNER, NOW, NOW + 15_000))
+        entry = op.Entry("a", "succeeded", "keyed", output=op.Payload("1"), started_at=NOW, ended_at=NOW)
+        end = op.Settle(
+            name,
+            0,
+            "",
+            claimed.epoch,
+            False,
+            NOW,
+            (entry,),
+            owner=OWNER,
+            lease=15_000,
+            output=op.Payload("1"),
+        )
+        skip = withdrawal(at, name, "a")
+        other = Ledger(at.database, at.rules, "other", at.clock, pause=lambda _: None)
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(at.ledger.step, [end])
+            second = pool.submit(other.step, [skip])
+            (settled,), (withdrawn,) = first.result(), second.result()
+        other.close()
+        assert (settled is None) != isinstance(withdrawn, Refusal)
+        status, open_ = at.query("SELECT status, open FROM execution WHERE id = ?", name)[0]
+        assert (status, open_) == (("succeeded", 0) if settled is not None else ("running", 1))
+    at.outlet.taken()
