@@ -208,6 +208,12 @@ class Client:
             "POST", f"/executions/{_part(name)}/nodes/{_part(node)}/cancel", body=dict(wish)
         )
 
+    async def items(self, name: str, node: str, wish: Mapping[str, Json]) -> Body:
+        """Change a map that runs: `{add?, cancel?, complete?, item?, reason?}`."""
+        return await self._ask(
+            "POST", f"/executions/{_part(name)}/nodes/{_part(node)}/items", body=dict(wish)
+        )
+
     async def attention(self, limit: int = 200) -> list[Body]:
         """Return what waits for a person's word."""
         return cast("list[Body]", (await self._ask("GET", "/attention", query={"limit": limit}))["data"])

@@ -362,6 +362,37 @@ class Withdraw:
     reason: str = ""
 
 
+@value
+class ChangeItems:
+    """A person changes a map that runs: adds items (JSON texts), cancels some by index, or lets it go on without the rest.
+
+    A map has at most so many items, `most`; a text longer than `blob_from` is a blob. Answers `ItemsChanged`, or a
+    `withdrawals.Refusal`.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    node: str
+    now: int
+    add: tuple[str, ...] = ()
+    cancel: tuple[int, ...] = ()
+    error: str = ""
+    complete: bool = False
+    most: int = 0
+    blob_from: int = 0
+    principal: str = ""
+
+
+@value
+class ItemsChanged:
+    """How many items there are now, which were cancelled (others had ended), and what is to be sent."""
+
+    count: int
+    cancelled: tuple[int, ...] = ()
+    ready: tuple[Sendable, ...] = ()
+
+
 Operation = (
     Start
     | Claim
@@ -380,6 +411,7 @@ Operation = (
     | Pause
     | Resolve
     | Withdraw
+    | ChangeItems
 )
 
 

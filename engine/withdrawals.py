@@ -31,6 +31,9 @@ class Refusal(StrEnum):
     BEHIND_EFFECT = "behind_effect"
     IN_CHUNK = "in_chunk"
     PAST_FINALLY = "past_finally"
+    NO_MAP = "no_map"
+    NO_ITEM = "no_item"
+    TOO_MANY = "too_many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,24 @@ class PastFinally(Conflict):
     code = "node.past_finally"
 
 
+class NoMap(Conflict):
+    """The node is no map, or none that is under way."""
+
+    code = "map.not_running"
+
+
+class NoItem(Conflict):
+    """The map has no item of this index."""
+
+    code = "map.no_such_item"
+
+
+class TooMany(Conflict):
+    """The map would have more items than are allowed."""
+
+    code = "map.too_many_items"
+
+
 class WrongItem(Invalid):
     """The item does not say which run of the node is meant."""
 
@@ -134,6 +155,9 @@ _ERRORS: dict[Refusal, tuple[type[Conflict], str]] = {
     Refusal.IN_DOUBT: (InDoubt, "When its process is gone: celeriac attention list"),
     Refusal.BEHIND_EFFECT: (BehindEffect, "Ask again when that has ended."),
     Refusal.IN_CHUNK: (InChunk, "Skip or cancel the map itself, or complete it."),
+    Refusal.NO_MAP: (NoMap, "celeriac executions show tells what is under way."),
+    Refusal.NO_ITEM: (NoItem, "Its items are counted from 0."),
+    Refusal.TOO_MANY: (TooMany, "CELERIAC_LIMIT_MAP_ITEMS is the limit."),
     Refusal.PAST_FINALLY: (
         PastFinally,
         "Cancel it before that begins: then it does what it does in the end.",

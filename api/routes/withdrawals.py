@@ -1,4 +1,4 @@
-"""What a person takes back while it runs: one run of a node, skipped or cancelled."""
+"""What a person changes while it runs: one run of a node, skipped or cancelled; the items of a map."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from engine import operations as op
 from engine import queries, withdrawals
 from engine.encoding import encode, place
 from engine.errors import Invalid
+from engine.plan import Plan
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
@@ -43,6 +44,44 @@ async def cancel(request: Request, execution: str, node: str) -> Response:
     return await _withdraw(of(request), execution, node, body, op.Payload(), json.dumps(error))
 
 
+@router.post("/{execution}/nodes/{node}/items")
+async def items(request: Request, execution: str, node: str) -> Response:
+    """Change a map that runs: `add` items, `cancel` some by index (or all), or `complete` it with what has finished."""
+    state = of(request)
+    runtime, limits = state.runtime, state.settings.limits
+    body = await bodies.read_object(
+        request, "item", "add", "cancel", "complete", "reason", largest=limits.input_bytes
+    )
+    error = json.dumps({"code": CANCELLED, "message": _text(body, "reason") or "A person cancelled it."})
+    if body.get("cancel") == "all":
+        return await _withdraw(state, execution, node, body, op.Payload(), error)
+    complete = body.get("complete", False)
+    if not isinstance(complete, bool):
+        raise Invalid("`complete` is true or false.")
+    item = _text(body, "item")
+    segment, name = withdrawals.place(await _plan(state, execution), node, item)
+    asked = op.ChangeItems(
+        execution,
+        segment,
+        item,
+        name,
+        runtime.clock.now(),
+        tuple(encode(each, limits.output_bytes) for each in _list(body, "add")),
+        _indexes(body),
+        error,
+        complete,
+        limits.map_items,
+        limits.blob_from_bytes,
+        "api",
+    )
+    answer = await runtime.ledger.submit(asked)
+    if isinstance(answer, withdrawals.Refusal):
+        raise withdrawals.error_of(answer, execution, node)
+    runtime.dispatcher.send(execution, answer.ready)
+    cancelled: list[Json] = list(answer.cancelled)
+    return JSONResponse({"execution": execution, "node": node, "count": answer.count, "cancelled": cancelled})
+
+
 async def _withdraw(
     state: State,
     execution: str,
@@ -52,10 +91,7 @@ async def _withdraw(
     error: str | None = None,
 ) -> Response:
     runtime, item = state.runtime, _text(body, "item")
-    plan = await runtime.reader.read(
-        lambda connection: runtime.programs.plan(queries.version_of(connection, execution), connection)
-    )
-    segment, name = withdrawals.place(plan, node, item)
+    segment, name = withdrawals.place(await _plan(state, execution), node, item)
     asked = op.Withdraw(
         execution, segment, item, name, runtime.clock.now(), output, error, "api", _text(body, "reason")
     )
@@ -69,6 +105,29 @@ async def _withdraw(
         "status": "cancelled" if error else "skipped",
     }
     return JSONResponse({**told, "item": item} if item else told)
+
+
+async def _plan(state: State, execution: str) -> Plan:
+    runtime = state.runtime
+    found: Plan = await runtime.reader.read(
+        lambda connection: runtime.programs.plan(queries.version_of(connection, execution), connection)
+    )
+    return found
+
+
+def _list(body: dict[str, Json], key: str) -> list[Json]:
+    found = body.get(key, [])
+    if not isinstance(found, list):
+        message = f"`{key}` is a list."
+        raise Invalid(message)
+    return found
+
+
+def _indexes(body: dict[str, Json]) -> tuple[int, ...]:
+    found = _list(body, "cancel")
+    if not all(type(each) is int for each in found):
+        raise Invalid("`cancel` is a list of indexes, or the word all.")
+    return tuple(each for each in found if isinstance(each, int))
 
 
 def _text(body: dict[str, Json], key: str) -> str:

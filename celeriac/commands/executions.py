@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from celeriac.client import Client
 
 app = typer.Typer(
-    help="Executions: list, show, events, cancel, pause, resume, retry, fork, skip, cancel-node.",
+    help="Executions: list, show, events, cancel, pause, resume, retry, fork, skip, cancel-node, items.",
     no_args_is_help=True,
 )
 
@@ -244,6 +244,45 @@ def cancel_node(
         wish: dict[str, Any] = {"item": item, "reason": reason}
         found = drive(_with(url, lambda client: client.cancel_node(name, node, wish)))
         show(found, as_json, lambda: f"{node} of {name} is cancelled")
+
+
+@app.command()
+def items(
+    name: Name,
+    node: Node,
+    add: Annotated[
+        str | None, typer.Option("--add", metavar="JSON", help="A list of further items, or @FILE.")
+    ] = None,
+    cancel: Annotated[
+        list[str] | None, typer.Option("--cancel", metavar="INDEX", help="Let this item fail, or: all.")
+    ] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Go on with what has finished, without the rest.")
+    ] = False,
+    item: Item = "",
+    reason: Reason = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the items of a map that runs."""
+    with answering(as_json):
+        wish: dict[str, Any] = {"item": item, "reason": reason, "complete": complete}
+        if add is not None:
+            wish["add"] = payloads.read(add, "--add")
+        if cancel:
+            wish["cancel"] = "all" if cancel == ["all"] else [_index(each) for each in cancel]
+        found = drive(_with(url, lambda client: client.items(name, node, wish)))
+        show(found, as_json, lambda: f"{node} of {name} has {found.get('count', 'no more')} items")
+
+
+def _index(text: str) -> int:
+    if not text.isdecimal():
+        refuse(
+            "usage.option",
+            f"--cancel {text} is no index.",
+            "Items are counted from 0; --cancel all means each.",
+        )
+    return int(text)
 
 
 def _given(outputs: list[str]) -> dict[str, Any]:

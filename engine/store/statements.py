@@ -346,5 +346,10 @@ COMPLETED = Batched(
     "ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item AND j.step = ''",
     columns("execution_id node item"),
 )
+ENDED_ITEMS = Batched(
+    "SELECT j.item FROM {rows} JOIN journal j ON j.execution_id = r.execution_id AND j.node = r.node "
+    "AND j.item = r.item AND j.step = ''",
+    columns("execution_id node item"),
+)
 BLOBS = Batched("SELECT b.hash, b.body FROM {rows} JOIN blob b ON b.hash = r.hash", columns("hash"))
 VERSION = "SELECT plan FROM workflow_version WHERE id = ?"

@@ -20,6 +20,7 @@ from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
+from engine.transitions.mapping import change_items
 from engine.transitions.repairing import lose, resend, wake
 from engine.transitions.starting import start
 from engine.transitions.withdrawing import withdraw
@@ -29,6 +30,7 @@ __all__ = [
     "Rules",
     "apply",
     "cancel",
+    "change_items",
     "claim",
     "close",
     "doubt",
@@ -75,6 +77,7 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Pause: pause,
     op.Resolve: resolve,
     op.Withdraw: withdraw,
+    op.ChangeItems: change_items,
     op.Record: record,
     op.Settle: settle,
     op.Spread: spread,

@@ -34,6 +34,7 @@ EVENTS = {
     "execution.resumed",
     "execution.succeeded",
     "node.failed",
+    "node.items_changed",
     "node.kept",
     "node.log",
     "node.opened",

@@ -157,3 +157,35 @@ async def test_a_skip_and_the_nodes_own_end_from_two_writers_have_one_winner(at:
         status, open_ = at.query("SELECT status, open FROM execution WHERE id = ?", name)[0]
         assert (status, open_) == (("succeeded", 0) if settled is not None else ("running", 1))
     at.outlet.taken()
+
+
+async def test_a_map_that_runs_gets_items_and_loses_some(at: Theatre) -> None:
+    STAGE.tell("m@item", Wait(NOW + 10_000, "x"))
+    each = {"items": "[1, 2, 3]", "concurrency": 2, "on_item_error": "null"}
+    name = await at.run(document([vertex("m", "waits", for_each=each)], outputs="{{ nodes.m.output }}"))
+    number = at.query("SELECT segment FROM segment WHERE fan IS NOT NULL AND execution_id = ?", name)[0][0]
+
+    def change(**more: Any) -> op.ItemsChanged:
+        asked = op.ChangeItems(
+            name, number, "", "m", NOW, error='{"code":"x","message":"x"}', most=99, blob_from=40, **more
+        )
+        changed: op.ItemsChanged = at.ask(asked)
+        at.outlet.send(name, changed.ready)
+        return changed
+
+    assert change(add=('"a"', '"' + "b" * 60 + '"'), cancel=(0, 2)).cancelled == (0, 2)
+    await at.carry()
+    for _ in range(4):
+        await at.tick(10)
+    assert (at.status(name), at.output(name)) == ("succeeded", [None, "x", None, "x", "x"])
+
+
+async def test_a_map_goes_on_without_the_rest(at: Theatre) -> None:
+    STAGE.tell("m@item", 1, Wait(NOW + 10_000))
+    each = {"items": "[1, 2, 3]", "concurrency": 2}
+    name = await at.run(document([vertex("m", "waits", for_each=each)], outputs="{{ nodes.m.output }}"))
+    number = at.query("SELECT segment FROM segment WHERE fan IS NOT NULL AND execution_id = ?", name)[0][0]
+    changed = at.ask(op.ChangeItems(name, number, "", "m", NOW, complete=True, most=99))
+    at.outlet.send(name, changed.ready)
+    await at.carry()
+    assert (at.status(name), at.output(name)) == ("succeeded", [1])

@@ -73,3 +73,52 @@ async def test_nothing_of_what_has_ended_is_withdrawn(api: Api) -> None:
     answer = await api.post(f"/executions/{name}/nodes/b/skip")
     assert (answer.status_code, answer.json()["code"]) == (409, "request.conflict")
     assert (await api.post("/executions/exec_x/nodes/b/skip")).status_code == 404
+
+
+async def mapping(api: Api) -> str:
+    each = {"items": "[1, 2, 3]", "concurrency": 2, "on_item_error": "null"}
+    await api.push(node("m", "wait", {"for": "1h"}, for_each=each), outputs="{{ nodes.m.output | length }}")
+    name = await api.execute()
+    ((api.bench.clock.ms,),) = api.bench.query("SELECT created_at FROM execution")
+    await api.carry(name)
+    return name
+
+
+async def test_the_items_of_a_map_are_changed_while_it_runs(api: Api) -> None:
+    name = await mapping(api)
+    added = await api.post(f"/executions/{name}/nodes/m/items", {"add": [4, 5], "cancel": [0, 2]})
+    assert added.json() == {"execution": name, "node": "m", "count": 5, "cancelled": [0, 2]}
+    completed = await api.post(f"/executions/{name}/nodes/m/items", {"complete": True})
+    assert completed.status_code == 200
+    number = api.bench.query("SELECT segment FROM segment WHERE fan IS NOT NULL")[0][0]
+    api.bench.outlet.sent.append(("default", (name, number, "")))
+    await api.bench.carry()
+    assert (await api.get(f"/executions/{name}")).json()["status"] == "succeeded"
+
+
+async def test_cancelling_all_items_cancels_the_map(api: Api) -> None:
+    name = await mapping(api)
+    answer = await api.post(f"/executions/{name}/nodes/m/items", {"cancel": "all"})
+    assert answer.json()["status"] == "cancelled"
+    await api.carry(name)
+    assert (await api.get(f"/executions/{name}")).json()["error"]["code"] == "node.cancelled"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"add": 1}, 422, "request.invalid"),
+        ({"cancel": ["a"]}, 422, "request.invalid"),
+        ({"cancel": [True]}, 422, "request.invalid"),
+        ({"complete": 1}, 422, "request.invalid"),
+        ({"cancel": [9]}, 409, "map.no_such_item"),
+        ({"add": [0] * 100_000}, 409, "map.too_many_items"),
+        ({"item": "0", "complete": True}, 409, "map.not_running"),
+    ],
+)
+async def test_a_change_of_items_that_cannot_be_made_is_refused(
+    api: Api, body: Any, status: int, code: str
+) -> None:
+    name = await mapping(api)
+    answer = await api.post(f"/executions/{name}/nodes/m/items", body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
