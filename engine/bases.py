@@ -7,7 +7,7 @@ the journal stays, and the pen refuses a fork of what has been forgotten.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from celeriac import Json
@@ -20,8 +20,10 @@ from engine.errors import Conflict, Invalid, NotFound
 from engine.nearest import nearest
 from engine.plan import Plan
 from engine.settings import DEFAULT_PROJECT, Limits
+from engine.snapshots import items_of
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 from engine.store.database import Connection
+from engine.takeovers import kept_of, was_of
 from engine.timeline import SegmentState
 from engine.transitions.ending import bits
 
@@ -126,7 +128,7 @@ def prepare(
         rows=tuple(_row(plan, each) for each in fork.rows),
         copied=tuple(each for each in fork.kept if each not in base.packs),
         entries=tuple(entries),
-        inside=(),
+        inside=tuple(_instances(base.plan, fork.instances)),
         events=tuple(happened),
     )
     return Prepared(active, number, payload, fork, start)
@@ -225,6 +227,16 @@ def _pinned(plan: Plan, name: str, value: Json, now: int, limits: Limits) -> op.
     return op.Entry(
         name, "succeeded", str(plan.nodes[name].effect), output=payload, started_at=now, ended_at=now
     )
+
+
+def _instances(plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is copied of maps whose instances may stand: their outcomes, and the items these are for."""
+    for name in names:
+        container = plan.nodes[name].container
+        if container is not None:
+            region = plan.regions[container.body]
+            yield region.end, kept_of(region)
+            yield items_of(region), was_of(region)
 
 
 def _row(plan: Plan, born: forks.Born) -> tuple[int, str, str, int, int, str | None]:

@@ -194,11 +194,12 @@ class _Scale:
             if not lost:
                 break
             self.barred |= lost
+        instances = tuple(self._instances(kept, settled))
         return Fork(
-            tuple(self._verdicts(kept, settled)),
+            tuple(self._verdicts(kept, settled, instances)),
             rows,
             tuple(name for name in self.order if name in kept and name != TRIGGER),
-            tuple(self._instances(kept, settled)),
+            instances,
         )
 
     def _bar_early_ends(self) -> None:
@@ -341,7 +342,9 @@ class _Scale:
         )
         return not ported and (name in self.base.packs or self.base.outcomes.get(name) in OVER)
 
-    def _verdicts(self, kept: Collection[str], settled: Collection[str]) -> Iterator[Verdict]:
+    def _verdicts(
+        self, kept: Collection[str], settled: Collection[str], instances: Collection[str]
+    ) -> Iterator[Verdict]:
         for name in self.order:
             if self.after.is_end(name):
                 continue
@@ -350,6 +353,8 @@ class _Scale:
             if outcome is None and name in self.passed_by:
                 outcome = SKIPPED
             reason = self.why.get(name, "")
+            if name in instances:
+                reason += "; items that succeeded are kept where they are equal"
             word: Word = "again"
             if name in self.wish.pins:
                 word = "pinned"
@@ -370,6 +375,8 @@ class _Scale:
         for name in self.order:
             node, was = self.plan.nodes[name], self.base.plan.nodes.get(name)
             if node.container is None or was is None or was.container is None:
+                continue
+            if node.container.each is None or was.container.each is None:
                 continue
             sources = {source for source, *_ in self.after.entering[name]}
             stands = name not in kept and name not in self.wish.again and sources <= set(settled)

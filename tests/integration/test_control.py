@@ -189,3 +189,27 @@ async def test_a_map_goes_on_without_the_rest(at: Theatre) -> None:
     at.outlet.send(name, changed.ready)
     await at.carry()
     assert (at.status(name), at.output(name)) == ("succeeded", [1])
+
+
+@pytest.mark.parametrize("kind", ["keyed", "pure"])
+async def test_the_items_of_a_map_that_succeeded_are_kept(at: Theatre, kind: str) -> None:
+    bad = {3, 70}
+
+    def act(_: Any) -> Any:
+        item = STAGE.seen[-1][1]
+        if item in bad:
+            raise Fail("x.broken", "It broke.")
+        return item
+
+    STAGE.tell("m@item", act)
+    each = {"items": "list", "tolerate": {"count": 1}}
+    body = document(
+        [vertex("m", kind, {"text": "{{ item }}"}, for_each=each)], outputs="{{ nodes.m.output }}"
+    )
+    name = await at.run(body, {"list": list(range(100))})
+    assert at.status(name) == "failed"
+    before = len(STAGE.calls)
+    bad.clear()
+    made = await fork(at, name, failure=True)
+    assert (at.status(made), at.output(made)) == ("succeeded", list(range(100)))
+    assert len(STAGE.calls) < 100 if kind == "pure" else len(STAGE.calls) == 100 - (before - 2)
