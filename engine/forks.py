@@ -254,6 +254,8 @@ class _Scale:
             return f"it had not ended well: {self.base.outcomes.get(name) or 'no outcome'}"
         if signature(self.plan, name) != signature(self.base.plan, name):
             return "its type or config differs"
+        if self.base.outcomes.get(name) == "failed" and self._leaves_otherwise(name):
+            return "it had failed, and the edges that lead from it differ"
         if self.wish.payload and reads_payload(self.plan, name):
             return "it reads the payload, which differs"
         if name in self.barred:
@@ -266,6 +268,9 @@ class _Scale:
         join = segment.join if segment.nodes[0].id == name else None
         counted = None if join is None else (join.mode, join.count, join.done)
         return shape.entering[name], counted if len(shape.entering[name]) > 1 else None
+
+    def _leaves_otherwise(self, name: str) -> bool:
+        return set(self.after.leaving[name]) != set(self.before.leaving[name])
 
     def _rows(self, kept: Collection[str]) -> tuple[tuple[Born, ...], set[str]]:
         """Return the rows of the new execution, and kept nodes that no kept way leads to or leads on from."""

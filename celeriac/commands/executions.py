@@ -360,6 +360,7 @@ def _first_error(body: dict[str, Any], nodes: list[dict[str, Any]]) -> list[str]
 
 def _node_row(each: dict[str, Any], begun: int) -> list[str]:
     start = "-" if each["started_at"] is None else f"+{lasting(each['started_at'] - begun)}"
+    start = "kept" if each.get("kept") else start
     error = each.get("first_error")
     text = "" if error is None else f"{error['code']}: {error['message']}"
     wide = 100 if is_live(sys.stdout) else 1000

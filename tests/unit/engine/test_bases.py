@@ -9,14 +9,15 @@ from typing import Any, cast
 
 import pytest
 
-from celeriac import Fail, Json, Route
-from engine import admission, bases
-from engine import operations as op
+from celeriac import Fail, Json, Route, Wait
+from engine import admission, bases, queries
 from engine.errors import Invalid, NotFound
 from engine.retention import purge
 from tests.builders import document, edge, edges
 from tests.builders import node as vertex
 from tests.unit.engine.test_execute import STAGE, Stage, Theatre, chain, statuses, theatre
+from tests.unit.engine.test_withdrawals import withdraw
+from tests.workbench import NOW
 
 
 @pytest.fixture
@@ -382,8 +383,6 @@ async def test_a_wish_that_cannot_be_met_is_refused(
 
 
 async def test_kept_nodes_are_told_in_the_history_and_shown_as_kept(at: Theatre, stage: Stage) -> None:
-    from engine import queries
-
     stage.tell("c", Fail("x.broken", "It broke."), {"by": "c"})
     name = await at.run(chain("pure", "keyed", "keyed"))
     made = await fork(at, name, failure=True)
@@ -394,4 +393,51 @@ async def test_kept_nodes_are_told_in_the_history_and_shown_as_kept(at: Theatre,
         ("c", "succeeded", None),
         ("a", "succeeded", True),
     ]
-    assert op.executions_of([]) == []
+
+
+async def test_a_failure_whose_handler_is_gone_is_not_kept(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."), {"by": "a"})
+    stage.tell("c", Fail("x.broken", "It broke."))
+    nodes = [vertex(each, "keyed") for each in "abc"]
+    name = await at.run(document(nodes, [edge("a", "b"), edge("a", "c", on="error")]))
+    at.push(document(nodes, [edge("a", "b"), edge("b", "c")]))
+    stage.tell("c", 1)
+    made = await fork(at, name, failure=True, version="latest")
+    assert (at.status(made), stage.calls) == ("succeeded", ["a", "b", "c"])
+
+
+async def test_an_edge_that_is_added_is_decided_without_doing_its_source_again(
+    at: Theatre, stage: Stage
+) -> None:
+    nodes = [vertex(each, "keyed") for each in "abc"]
+    stage.tell("b", Fail("x.broken", "It broke."), {"by": "b"})
+    name = await at.run(document(nodes[:2], edges("a->b")), {"k": 1})
+    at.push(document(nodes, [edge("a", "b"), edge("a", "c", when="k == 1")]))
+    made = await fork(at, name, failure=True, version="latest")
+    assert (at.status(made), sorted(stage.calls)) == ("succeeded", ["b", "c"])
+
+
+async def test_a_choice_with_another_port_is_made_again(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Route(("true",), 7))
+    nodes = [vertex("a", "forks"), vertex("b", "keyed"), vertex("c", "keyed")]
+    name = await at.run(document(nodes[:2], [edge("a", "b", port="true")]))
+    at.push(document(nodes, [edge("a", "b", port="true"), edge("a", "c", port="false")]))
+    found = prepared(at, name, version="latest")
+    assert words(found) == {"a": "again", "b": "again", "c": "added"}
+    made = await fork(at, name, version="latest")
+    assert (at.status(made), stage.calls) == ("succeeded", ["a", "b"])
+
+
+async def test_a_skipped_node_stays_skipped_in_a_fork(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", Wait(NOW + 10_000))
+    stage.tell("z", Fail("x.broken", "It broke."), {"by": "z"})
+    body = document(
+        [vertex("a", "keyed"), vertex("b", "waits"), vertex("c", "keyed"), vertex("z", "keyed")],
+        edges("a->b->c->z", "a->z"),
+    )
+    name = await at.run(body)
+    withdraw(at, name, "b")
+    await at.carry()
+    assert at.status(name) == "failed"
+    made = await fork(at, name, failure=True)
+    assert (at.status(made), stage.calls) == ("succeeded", ["z"])

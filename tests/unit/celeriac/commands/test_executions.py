@@ -92,3 +92,8 @@ def test_outputs_are_given_by_node() -> None:
     assert executions._given(["a=1", 'b={"x": "y=z"}']) == {"a": {"output": 1}, "b": {"output": {"x": "y=z"}}}
     with pytest.raises(Refused):
         executions._given(["a"])
+
+
+def test_what_a_fork_has_kept_has_no_start_of_its_own() -> None:
+    text = executions._timeline(body("succeeded"), [run("load", "succeeded", kept=True, started_at=10)], 200)
+    assert text.splitlines()[-1].split() == ["load", "succeeded", "kept", "20", "ms", "1"]
