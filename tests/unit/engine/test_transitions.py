@@ -859,7 +859,7 @@ class Chance:
         self._compare("start", before)
 
     def step(self) -> None:
-        kind = self._rng.choice(sorted(_MAKERS))
+        kind = self._rng.choice(sorted([*_MAKERS, "withdraw"]))
         self._bench.clock.move(self._rng.choice([0.0, 0.001, 1.0]))
         count = self._rng.randint(1, 3)
         work = [self._operation(kind) for _ in range(count)]
@@ -881,6 +881,11 @@ class Chance:
         at = held(execution, segment, max(0, epoch - 1) if stale else epoch, now=self._bench.clock.now())
         at["pure"] = pure
         taken = tuple(self._rng.random() < 0.6 for _ in here.exits)
+        if kind == "withdraw":
+            error = '{"code":"node.cancelled"}' if self._rng.random() < 0.5 else None
+            return op.Withdraw(
+                execution, segment, "", self._rng.choice(here.nodes).id, at["now"], error=error
+            )
         return _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
 
     def _rows(self) -> tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]:
