@@ -291,7 +291,7 @@ class _Scale:
             held = [node.id for node in segment.nodes if node.id in kept and node.id != TRIGGER]
             if segment.id not in reached and held:
                 lost.update(held)
-                self.why.update(dict.fromkeys(held, "no way leads to it any more"))
+                self.why.update(dict.fromkeys(held, "whether a way leads to it is decided anew"))
         rows = [
             Born(number, "done", *_counts(decision, number), done[number])
             if number in done

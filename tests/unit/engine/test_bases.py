@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from celeriac import Fail, Json, Route, Wait
+from celeriac import Exit, Fail, Json, Route, Wait
 from engine import admission, bases, queries
 from engine.errors import Invalid, NotFound
 from engine.retention import purge
@@ -441,3 +441,78 @@ async def test_a_skipped_node_stays_skipped_in_a_fork(at: Theatre, stage: Stage)
     assert at.status(name) == "failed"
     made = await fork(at, name, failure=True)
     assert (at.status(made), stage.calls) == ("succeeded", ["z"])
+
+
+@pytest.mark.parametrize("scope", ["workflow", "branch"])
+async def test_a_node_that_ended_more_than_itself_does_so_again(
+    at: Theatre, stage: Stage, scope: Any
+) -> None:
+    stage.tell("b", Exit(scope, 7))
+    nodes = [vertex("a", "keyed"), vertex("b", "waits"), vertex("c", "keyed")]
+    name = await at.run(document(nodes, edges("a->b->c")))
+    assert (at.status(name), stage.calls) == ("succeeded", ["a", "b"])
+    made = await fork(at, name, outputs={"a": 1})
+    assert (at.status(made), at.output(made), stage.calls) == ("succeeded", at.output(name), ["b"])
+    made = await fork(at, name)
+    assert (at.status(made), at.output(made), stage.calls) == ("succeeded", at.output(name), ["b"])
+
+
+async def test_what_ended_its_branch_inside_a_segment_does_so_again(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Route((), 7))
+    name = await at.run(chain("pure", "keyed"))
+    made = await fork(at, name)
+    assert (at.status(made), at.output(made), stage.calls) == ("succeeded", {}, ["a"])
+
+
+async def test_another_payload_is_looked_for_inside_of_bodies_and_on_edges_too(
+    at: Theatre, stage: Stage
+) -> None:
+    def scope(name: str, text: str, when: str) -> dict[str, Any]:
+        inner = [vertex(f"{name}1", "keyed", {"text": text}), vertex(f"{name}2", "keyed")]
+        each = {"items": "[1]", "as": "one"}
+        body = {"nodes": inner, "edges": [edge(f"{name}1", f"{name}2", when=when)]}
+        return vertex(name, "scope", body=body, for_each=each)
+
+    body = document(
+        [
+            scope("s", "{{ one }}{{ index }}", "item == 1"),
+            scope("t", "{{ k }}", "item == 1"),
+            scope("u", "{{ one }}", "k == 1"),
+            vertex("x", "keyed"),
+            vertex("y", "keyed"),
+        ],
+        [edge("x", "y", when="k == 1")],
+    )
+    name = await at.run(body, {"k": 1})
+    found = prepared(at, name, payload={"k": 2}, has_payload=True)
+    assert words(found) == {"s": "kept", "t": "again", "u": "again", "x": "kept", "y": "again"}
+    made = await fork(at, name, payload={"k": 2}, has_payload=True)
+    assert at.status(made) == "succeeded"
+    assert sorted(stage.calls) == ["t1", "t2", "u1"]
+
+
+async def test_items_of_a_body_that_reads_the_payload_are_done_again_with_another(
+    at: Theatre, stage: Stage
+) -> None:
+    for text, count in (("{{ k }}", 2), ("{{ one }}", 1)):
+        stage.tell("m@item", 1, Fail("x.broken", "It broke."), 3)
+        each = {"items": "[1, 2]", "as": "one", "concurrency": 1}
+        name = await at.run(document([vertex("m", "keyed", {"text": text}, for_each=each)]), {"k": 1})
+        assert at.status(name) == "failed"
+        made = await fork(at, name, failure=True, payload={"k": 2}, has_payload=True)
+        assert (at.status(made), len(stage.calls)) == ("succeeded", count)
+
+
+async def test_a_node_deep_inside_is_refused_by_the_name_of_the_outermost(at: Theatre, stage: Stage) -> None:
+    inner = {"nodes": [vertex("deep", "pure")]}
+    name = await at.run(document([vertex("s", "scope", body={"nodes": [vertex("t", "scope", body=inner)]})]))
+    with pytest.raises(bases.InsideBody) as refused:
+        prepared(at, name, "deep")
+    assert refused.value.hint == "Name s instead."
+
+
+async def test_variables_that_change_change_those_that_read_them(at: Theatre, stage: Stage) -> None:
+    nodes = [vertex("a", "keyed", {"text": "{{ vars.v }}"}), vertex("b", "keyed")]
+    name = await at.run(document(nodes, variables={"v": 1}))
+    at.push(document(nodes, variables={"v": 2}))
+    assert words(prepared(at, name, version="latest")) == {"a": "changed", "b": "kept"}
