@@ -123,6 +123,7 @@ def prepare(
     happened = [
         ("execution.created", workflow, now, {"version": version, "base": name}),
         *(("node.kept", node, now, {"status": base.outcomes.get(node, "succeeded")}) for node in fork.kept),
+        *(("node.pinned", node, now, {}) for node in wanted.outputs),
     ]
     start = op.Fork(
         rows=tuple(_row(plan, each) for each in fork.rows),
@@ -224,9 +225,7 @@ def _pinned(plan: Plan, name: str, value: Json, now: int, limits: Limits) -> op.
     if blob is not None:
         message = f"The output given for {name} has more than {limits.blob_from_bytes:,} bytes."
         raise Invalid(message, hint="Give only what later nodes read.")
-    return op.Entry(
-        name, "succeeded", str(plan.nodes[name].effect), output=payload, started_at=now, ended_at=now
-    )
+    return op.Entry(name, "succeeded", str(plan.nodes[name].effect), output=payload, ended_at=now)
 
 
 def _instances(plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, str]]:

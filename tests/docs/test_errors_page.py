@@ -38,6 +38,7 @@ EVENTS = {
     "node.kept",
     "node.log",
     "node.opened",
+    "node.pinned",
     "node.retrying",
     "node.skipped",
     "node.started",

@@ -225,6 +225,7 @@ async def test_a_given_output_takes_the_place_of_a_nodes_own(at: Theatre, stage:
     }
     made = await fork(at, name, outputs={"b": {"by": "me"}})
     assert (at.status(made), stage.seen) == ("succeeded", [("c", "me")])
+    assert at.kinds(made)[:3] == ["execution.created", "node.kept", "node.pinned"]
 
 
 async def test_a_given_output_is_waited_for_like_any_other(at: Theatre, stage: Stage) -> None:
