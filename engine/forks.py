@@ -250,6 +250,8 @@ class _Scale:
             return "the edges that lead to it differ"
         if name in self.passed_by:
             return None
+        if self.base.outcomes.get(name) == "intent":
+            return "nobody knows whether its effect happened"
         if name not in self.over:
             return f"it had not ended well: {self.base.outcomes.get(name) or 'no outcome'}"
         if signature(self.plan, name) != signature(self.base.plan, name):

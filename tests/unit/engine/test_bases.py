@@ -517,3 +517,14 @@ async def test_variables_that_change_change_those_that_read_them(at: Theatre, st
     name = await at.run(document(nodes, variables={"v": 1}))
     at.push(document(nodes, variables={"v": 2}))
     assert words(prepared(at, name, version="latest")) == {"a": "changed", "b": "kept"}
+
+
+async def test_an_effect_of_unknown_fate_is_told_as_such_and_may_be_given(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", ZeroDivisionError("gone"))
+    name = await at.run(chain("keyed", "once", {"type": "keyed", "config": {"text": "{{ nodes.b.output }}"}}))
+    assert at.segment(name, 0, "status") == ("uncertain",)
+    told = {each.node: each.reason for each in prepared(at, name, failure=True).fork.verdicts}
+    assert told["b"] == "nobody knows whether its effect happened"
+    made = await fork(at, name, outputs={"b": 5})
+    assert (at.status(made), stage.seen) == ("succeeded", [("c", 5)])
+    assert at.status(name) == "waiting"
