@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 OPEN = frozenset({"/healthz", "/readyz", "/schemas/workflow/v1.json"})
 """What anyone who reaches the port may ask: whether it lives, and what the language is."""
 
+PROVEN = "/api/v1/callbacks/"
+"""What may be called with no token: below it, the path itself is a proof, which its route looks at."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -91,7 +94,8 @@ class Guard:
         if not _same_site(headers, host):
             hint = "Call the API from a program, not from a page of another site."
             return 403, "request.cross_origin", "The request was sent for a page of another site.", hint
-        if not self._knows_token(headers.get(b"authorization", b"")):
+        proven = scope["method"] == "POST" and scope["path"].startswith(PROVEN)
+        if not proven and not self._knows_token(headers.get(b"authorization", b"")):
             hint = "Send the header Authorization: Bearer TOKEN; the token is in the file api.token of the data directory."
             return 401, "request.unauthorized", "The request shows no valid token.", hint
         return self._body_refusal(scope["method"], headers)

@@ -5,13 +5,26 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
 from api import problems, token
 from api.guard import Guard
 from api.replies import Replies
-from api.routes import attention, connections, executions, forks, health, schemas, withdrawals, workflows
+from api.routes import (
+    approvals,
+    attention,
+    callbacks,
+    connections,
+    events,
+    executions,
+    forks,
+    health,
+    schemas,
+    withdrawals,
+    workflows,
+)
 from api.state import State
 from engine.registry import Registry
 from engine.runtime import assemble
@@ -58,11 +71,22 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         openapi_url="/api/v1/openapi.json",
     )
     problems.install(app)
-    for each in (workflows, executions, forks, withdrawals, attention, connections):
+    for each in (
+        workflows,
+        executions,
+        forks,
+        withdrawals,
+        attention,
+        approvals,
+        connections,
+        events,
+        callbacks,
+    ):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(schemas.router)
-    hosts = {*settings.api_hosts, settings.api_host} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
+    public = urlsplit(settings.public_base).hostname or settings.api_host
+    hosts = {*settings.api_hosts, settings.api_host, public} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
     limits = settings.limits
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
     return Guard(app, token=token.load(settings), hosts=hosts, largest=largest)

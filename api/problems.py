@@ -22,6 +22,7 @@ from engine.checking.problems import Problem
 from engine.errors import (
     CeleriacError,
     Conflict,
+    Forbidden,
     Invalid,
     Misconfigured,
     NotFound,
@@ -38,6 +39,7 @@ MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[CeleriacError], HTTPStatus], ...] = (
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotFound, HTTPStatus.NOT_FOUND),
+    (Forbidden, HTTPStatus.FORBIDDEN),
     (Conflict, HTTPStatus.CONFLICT),
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (Invalid, HTTPStatus.UNPROCESSABLE_ENTITY),

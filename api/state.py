@@ -15,6 +15,7 @@ from engine.settings import Settings
 from engine.watch import Watcher
 
 if TYPE_CHECKING:
+    from engine.callbacks import Callbacks
     from engine.outside.sealing import SealingKey
 
 
@@ -29,6 +30,7 @@ class State:
     versions: Versions = field(default_factory=Versions)
     stopping: bool = False
     _sealing: SealingKey | None = field(default=None, repr=False)
+    _callbacks: Callbacks | None = field(default=None, repr=False)
 
     @property
     def reply_to(self) -> str | None:
@@ -39,15 +41,27 @@ class State:
     def sealing(self) -> SealingKey:
         """The key that connections are sealed with. Raises `Misconfigured` when there is none or it is unusable."""
         if self._sealing is None:
-            from engine.outside import secret_key
             from engine.outside.sealing import SealingKey
 
-            settings = self.settings
-            secret = secret_key.load(
-                settings.secret_key, settings.data, make=settings.sqlite, random_bytes=os.urandom
-            )
-            self._sealing = SealingKey.of(secret)
+            self._sealing = SealingKey.of(self._secret())
         return self._sealing
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """What reads addresses that were given away. Raises `Misconfigured` as `sealing` does."""
+        if self._callbacks is None:
+            from engine.callbacks import Callbacks
+
+            self._callbacks = Callbacks.of(self._secret(), self.settings)
+        return self._callbacks
+
+    def _secret(self) -> bytes:
+        from engine.outside import secret_key
+
+        settings = self.settings
+        return secret_key.load(
+            settings.secret_key, settings.data, make=settings.sqlite, random_bytes=os.urandom
+        )
 
 
 def of(request: Request) -> State:

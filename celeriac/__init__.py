@@ -1,11 +1,27 @@
 """Celeriac: JSON workflows as durable executions. This package is the porch: what an author of node types imports."""
 
 from celeriac.contract import Context, Effect, Expr, Link, NodeType, Retry, node
-from celeriac.outcomes import Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import (
+    Call,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    NodeError,
+    OnCallback,
+    OnDecision,
+    OnEvent,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+)
 
 __all__ = [
+    "Call",
     "Context",
     "Effect",
+    "Emit",
     "Exit",
     "Expr",
     "Fail",
@@ -13,6 +29,9 @@ __all__ = [
     "Link",
     "NodeError",
     "NodeType",
+    "OnCallback",
+    "OnDecision",
+    "OnEvent",
     "Retry",
     "Route",
     "TryAgain",

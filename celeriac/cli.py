@@ -5,15 +5,18 @@ from __future__ import annotations
 import typer
 
 from celeriac.commands import (
+    approvals,
     attention,
     connections,
     definitions,
     demo,
     doctor,
+    events,
     executions,
     processes,
     running,
     storage,
+    tests,
     up,
     workflows,
 )
@@ -31,10 +34,13 @@ app.command()(demo.demo)
 app.command()(running.run)
 app.command()(definitions.validate)
 app.command("compile")(definitions.compile_)
+app.command("test")(tests.run_tests)
 app.command()(workflows.push)
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(events.app, name="events")
 app.add_typer(connections.app, name="connections")
 app.command()(up.up)
 app.command()(processes.worker)

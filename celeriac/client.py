@@ -169,9 +169,11 @@ class Client:
         except self._lost as error:
             raise self._unreachable(error) from error
 
-    async def nodes(self, name: str) -> list[Body]:
+    async def nodes(self, name: str, *, with_output: bool = False) -> list[Body]:
         """Return what became of each node."""
-        return cast("list[Body]", (await self._ask("GET", f"/executions/{_part(name)}/nodes"))["data"])
+        query = {"include": "output"} if with_output else {}
+        found = await self._ask("GET", f"/executions/{_part(name)}/nodes", query=query)
+        return cast("list[Body]", found["data"])
 
     async def cancel(self, name: str, reason: str = "") -> Body:
         """Ask an execution to stop."""
@@ -223,6 +225,30 @@ class Client:
         path = f"/executions/{_part(execution)}/segments/{segment}/resolve"
         return await self._ask("POST", path, body=dict(decision))
 
+    async def publish(self, event: Mapping[str, Json]) -> Body:
+        """Publish `{type, correlation?, data?, id?}`; return `{id, duplicate, woken}`."""
+        return await self._ask("POST", "/events", body=dict(event))
+
+    async def approvals(
+        self, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Body:
+        """Return a page of approvals."""
+        query = {"status": status, "limit": limit, "cursor": cursor}
+        return await self._ask("GET", "/approvals", query=query)
+
+    async def approval(self, name: str) -> Body:
+        """Return an approval with what it asks, and who has said what."""
+        return await self._ask("GET", f"/approvals/{_part(name)}")
+
+    async def decide(
+        self, name: str, decision: Mapping[str, Json], *, principal: str | None = None, roles: str = ""
+    ) -> Body:
+        """Say `{decision, shown_hash, comment?, form?}` for a principal with these roles."""
+        acting = {"X-Celeriac-Principal": principal, "X-Celeriac-Roles": roles}
+        headers = {name: value for name, value in acting.items() if value}
+        path = f"/approvals/{_part(name)}/decide"
+        return await self._ask("POST", path, body=dict(decision), headers=headers)
+
     async def connections(self) -> list[Body]:
         """Return the connections, without their secrets."""
         return cast("list[Body]", (await self._ask("GET", "/connections"))["data"])
@@ -245,8 +271,9 @@ class Client:
         raw: bytes | None = None,
         key: str | None = None,
         wait: int = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> Body:
-        headers = {}
+        headers = dict(headers or {})
         content = raw if raw is not None or body is None else json.dumps(body).encode()
         if content is not None:
             headers["Content-Type"] = "application/json"

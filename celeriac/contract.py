@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from celeriac.outcomes import Exit, Json, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Json, Route, TryAgain, Wait
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +103,7 @@ class Context(Protocol):
         """
 
 
-Result = Json | Route | Wait | Exit
+Result = Json | Route | Wait | Call | Emit | Exit
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Inline = Callable[[Any, Context], Result]
 Waiting = Callable[[Any, Context], Awaitable[Result]]
@@ -113,6 +113,12 @@ EXPRESSION = "x-celeriac-expression"
 
 LITERAL = "x-celeriac-literal"
 """Schema keyword: the field is read before anything runs (it names a port, say), so it cannot hold an expression."""
+
+RENDERED = "x-celeriac-rendered"
+"""Schema keyword of an output: it is what this field of the config comes to."""
+
+Decision = tuple[Json, bool]
+"""An expression of a config, and what it has to come to."""
 
 Expr = Annotated[Any, WithJsonSchema({EXPRESSION: True})]
 """Marks a config field whose string is an expression: `condition: Expr`."""
@@ -138,6 +144,7 @@ class NodeType:
     retry: Retry
     timeout: float
     output: dict[str, Json] | None
+    decides: Callable[[Mapping[str, Any]], Mapping[str | None, tuple[Decision, ...]]] | None
 
     @property
     def key(self) -> str:
@@ -169,14 +176,18 @@ def node(
     retry: Retry | None = None,
     timeout: float = 300.0,
     output: dict[str, Json] | None = None,
+    decides: Callable[[Mapping[str, Any]], Mapping[str | None, tuple[Decision, ...]]] | None = None,
 ) -> Callable[[Inline | Waiting], NodeType]:
     """Declare a node type from its function `run(config, ctx)`, whose first parameter is annotated with its config model.
 
     - A plain `def` is called in place: for work of microseconds, without waiting. With `process=True` it runs in a
       child process that can be killed: for work that computes.
     - An `async def` is awaited among thousands of others: for work that waits.
-    - `waits` says that it may return `Wait` or `Exit`; such a node ends its segment.
+    - `waits` says that it may return `Wait`, `Call` or `Exit`; such a node ends its segment.
     - `timeout` is in seconds, for one attempt.
+    - `output` is the JSON Schema of what it returns; validation compares with it what later nodes read.
+    - `decides` says, from the config as it is written, what the expressions in it have to come to for each port to be
+      taken; None stands for no port at all. With it validation finds what can never run.
     """
 
     def declare(run: Inline | Waiting) -> NodeType:
@@ -194,6 +205,7 @@ def node(
             retry=retry or Retry(),
             timeout=timeout,
             output=output,
+            decides=decides,
         )
 
     return declare

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """A JSON value: what crosses every border of a node (RFC 8259, without NaN, lone surrogates and NUL)."""
@@ -22,14 +23,80 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Rest until `until` (milliseconds since the epoch, UTC); then succeed with `value`.
+class OnEvent:
+    """A wait goes on when an event of this type and correlation is published.
 
-    A waiting node holds one row and no worker, whether it waits a second or a year.
+    One that was published before counts as well, from `since` on (milliseconds since the epoch; without it from the
+    start of the execution), unless another wait of the execution has had it. A `transient` branch hears only what is
+    published while it waits.
     """
 
-    until: int
+    type: str
+    correlation: str = ""
+    since: int | None = None
+    transient: bool = False
+    name: str = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class OnCallback:
+    """A wait goes on when somebody calls its address, which `callback_url` made known."""
+
+    name: str = "callback"
+
+
+@dataclass(frozen=True, slots=True)
+class OnDecision:
+    """A wait goes on when people have decided, through `approved` or `rejected`.
+
+    They see `title`, `description` and what is to `show`, and answer with a form that fits the JSON Schema `form`. Who may
+    decide is named in `users` and `roles`; everybody, if neither names anyone; with `four_eyes` not who started the
+    execution. `reject_wins`: one rejection decides, or `quorum` approvals. `majority`: more than half of `quorum` voices.
+    """
+
+    title: str
+    description: str = ""
+    show: Json = None
+    form: Json = None
+    users: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    quorum: int = 1
+    rule: Literal["reject_wins", "majority"] = "reject_wins"
+    four_eyes: bool = False
+    reminded: int = 0
+    escalated: bool = False
+
+
+Signal = OnEvent | OnCallback | OnDecision
+"""What can end a wait besides the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Rest until `until` (milliseconds since the epoch, UTC); then succeed with `value`, leaving through `port`.
+
+    A waiting node holds one row and no worker, whether it waits a second or a year. One of the `signals` may end it
+    earlier: then it succeeds with `{"name", "payload", "at"}` of the signal, and leaves through the port of that name, or
+    through `out` when it has none such. Whatever comes first decides, and nothing that comes later. With signals `until`
+    may be None, for ever.
+
+    With `then`, the time does not end the wait: it goes on as that one. So a wait can change what it listens for.
+    """
+
+    until: int | None
     value: Json = None
+    signals: tuple[Signal, ...] = ()
+    port: str = "out"
+    then: Wait | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Publish an event, once for this node run however often it is tried; then succeed with `{"id": ...}` of the event."""
+
+    type: str
+    correlation: str = ""
+    data: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +109,21 @@ class Exit:
 
     scope: str
     value: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Start the workflow of this name or id on `input`, and succeed with its result when it has succeeded.
+
+    `workflow` "self" is the one the node stands in. Without a `version` the active one is started. Without `wait` the node
+    succeeds at once, with the id of what it started; then a `key` starts nothing a second time, whoever uses it.
+    """
+
+    workflow: str
+    input: Json = None
+    version: int | None = None
+    wait: bool = True
+    key: str | None = None
 
 
 class Fail(Exception):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from celeriac.contract import Effect, NodeType
-from celeriac.outcomes import Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
 
 if TYPE_CHECKING:
     import httpx2
 
 __all__ = ["Line", "Outcome", "run_node"]
 
-Kind = Literal["output", "route", "wait", "exit", "failed", "try_again", "uncertain", "crashed"]
+Kind = Literal[
+    "output", "route", "wait", "emit", "exit", "call", "failed", "try_again", "uncertain", "crashed"
+]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -47,7 +49,9 @@ class Line:
 class Outcome:
     """What one call came to.
 
-    - `output`, `route`, `wait`, `exit` succeeded: `value`, and `ports`, `until` (milliseconds since the epoch) or `scope`.
+    - `output`, `route`, `wait`, `emit`, `exit` succeeded: `value`, and `ports`, or `until` (milliseconds since the epoch) and
+      the whole `wait`, or the event in `emit`, or the `scope` that ends.
+    - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
     `steps` are the results of the sub-steps that were done, by name.
@@ -57,6 +61,9 @@ class Outcome:
     value: Json = None
     ports: tuple[str, ...] = ("out",)
     until: int | None = None
+    call: Call | None = None
+    wait: Wait | None = None
+    emit: Emit | None = None
     error: NodeError | None = None
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
@@ -93,16 +100,7 @@ async def run_node(
         outcome = _accepted(result, node_type, config)
     except Exception as error:  # noqa: BLE001  whatever a node raises is that node's outcome
         outcome = _failed(error)
-    return Outcome(
-        outcome.kind,
-        outcome.value,
-        outcome.ports,
-        outcome.until,
-        outcome.error,
-        tuple(context.lines),
-        context.steps,
-        outcome.scope,
-    )
+    return replace(outcome, lines=tuple(context.lines), steps=context.steps)
 
 
 @dataclass(slots=True)
@@ -192,11 +190,19 @@ def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -
     if isinstance(result, Wait):
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Wait; declare it with waits=True.")
-        return Outcome("wait", _json(result.value), until=result.until)
+        return Outcome("wait", _json(result.value), until=result.until, wait=result)
+    if isinstance(result, Emit):
+        if node_type.effect_of(config) is Effect.NONE:
+            raise Fail("node.emit_undeclared", "The node returns Emit; declare its effect: Effect.KEYED.")
+        return Outcome("emit", _json(result.data), emit=result)
     if isinstance(result, Exit):
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Exit; declare it with waits=True.")
         return Outcome("exit", _json(result.value), scope=result.scope)
+    if isinstance(result, Call):
+        if not node_type.waits:
+            raise Fail("node.wait_undeclared", "The node returns Call; declare it with waits=True.")
+        return Outcome("call", _json(result.input), call=result)
     return Outcome("output", _json(result))
 
 

@@ -12,23 +12,42 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import jsonschema_rs
 
 from celeriac import Fail, Json
+from engine import expressions, schema
 from engine import operations as op
-from engine import schema
 from engine.catalog import Active, trigger_event
+from engine.clock import Clock
 from engine.encoding import encode, place
 from engine.errors import Conflict, Invalid
+from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
-from engine.runtime import Runtime
+from engine.holds import QUEUE_FULL, REJECTED, Limits
+from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.runtime import Runtime
 
 
 class InputInvalid(Invalid):
     """The payload is not what the workflow takes."""
 
     code = "input.invalid"
+
+
+class Rejected(Conflict):
+    """As many executions as may be under way under the key are so already."""
+
+    code = REJECTED
+
+
+class QueueFull(Conflict):
+    """As many executions as may wait for the key do so already."""
+
+    code = QUEUE_FULL
 
 
 class KeyReused(Conflict):
@@ -39,7 +58,10 @@ class KeyReused(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One wish to start a workflow. `reply_to` names a queue that is told when the execution ends."""
+    """One wish to start a workflow. `reply_to` names a queue that is told when the execution ends.
+
+    `parent` is the segment that calls it, `caller` the node there; `depth` counts the executions around it.
+    """
 
     active: Active
     payload: Json
@@ -49,6 +71,10 @@ class Request:
     priority: int = 0
     base: str | None = None
     reply_to: str | None = None
+    parent: tuple[str, int, str] | None = None
+    caller: str | None = None
+    depth: int = 0
+    awaited: bool = False
     fork: op.Fork | None = None
     wish: str = ""
     """What else besides workflow and payload tells one request from another under the same key."""
@@ -56,14 +82,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A durable promise. `new` is false when the same request had been accepted before."""
+    """A durable promise. `new` is false when the same request had been accepted before, or another one stands for it."""
 
     execution: str
     new: bool
 
 
 async def accept(runtime: Runtime, request: Request) -> Accepted:
-    """Accept one execution; when this returns, it will run. Raises `InputInvalid`, `KeyReused`, `Unavailable`."""
+    """Accept one execution; when this returns, it will run.
+
+    Raises `InputInvalid`, `KeyReused`, `Rejected`, `QueueFull`, `Unavailable`.
+    """
     return (await accept_all(runtime, [request]))[0]
 
 
@@ -82,15 +111,38 @@ async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Acce
         for answer in answers
         for segment, item, queue in answer.ready
     )
-    for answer in answers:
+    now = runtime.clock.now()
+    outdone = sorted({name for answer in answers for name in answer.outdone})
+    await asyncio.gather(
+        *(
+            runtime.ledger.submit(op.Cancel(name, now, "A newer execution takes its place."))
+            for name in outdone
+        )
+    )
+    for start, answer in zip(starts, answers, strict=True):
+        if answer.refused is not None and start.concurrency is not None:
+            refused = Rejected if answer.refused == REJECTED else QueueFull
+            raise refused(hint="Try again when one of them has ended.", key=start.concurrency.key)
         if not answer.same:
             hint = f"It started {answer.execution}. Use a new key for a new request."
             raise KeyReused(hint=hint, execution=answer.execution)
     return [Accepted(each.execution, each.new) for each in answers]
 
 
-def operation(runtime: Runtime, request: Request) -> op.Start:
-    """Return the start that a request asks for. Raises `InputInvalid`."""
+class Accepting(Protocol):
+    """What a start has to know of its process."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+
+    @property
+    def clock(self) -> Clock:
+        """Its clock."""
+
+
+def operation(runtime: Accepting, request: Request) -> op.Start:
+    """Return the start that a request asks for. Raises `InputInvalid`, also for a payload that the key of a limit cannot use."""
     active, limits = request.active, runtime.settings.limits
     check_inputs(active.inputs, request.payload)
     try:
@@ -100,25 +152,73 @@ def operation(runtime: Runtime, request: Request) -> op.Start:
         raise InputInvalid(message, limit=limits.input_bytes) from None
     payload, blob = place(text, limits.blob_from_bytes)
     now = runtime.clock.now()
+    name = runtime.clock.mint("exec")
+    event = _event(request)
+    own = Limits()
+    if active.limits is not None:
+        own = _rendered(active.limits, request, name, event, now)
     return op.Start(
-        execution=runtime.clock.mint("exec"),
+        execution=name,
         project=active.project,
         workflow=active.workflow,
         version=active.version,
         queue=active.queue,
         now=now,
         input=payload,
-        trigger=json.dumps(trigger_event(request.kind)),
+        trigger=json.dumps(event),
         blobs=(blob,) if blob else (),
         principal=request.principal,
         idempotency_key=request.idempotency_key,
         request_hash=hashlib.sha256(f"{active.workflow}\x1f{text}{request.wish}".encode()).hexdigest(),
-        priority=request.priority,
+        priority=request.priority or active.priority,
+        parent=request.parent,
+        depth=request.depth,
+        awaited=request.awaited,
         base=request.base,
         deadline=None if active.timeout is None else now + round(active.timeout * 1000),
         reply_to=request.reply_to,
+        concurrency=own.concurrency,
+        rate=own.rate,
         fork=request.fork,
     )
+
+
+def _event(request: Request) -> dict[str, Json]:
+    """Return what the execution remembers of its start."""
+    event = trigger_event(request.kind)
+    if request.parent is not None:
+        event["parent"] = {"execution": request.parent[0], "node": request.caller}
+    return event
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """The time and the randomness of one start."""
+
+    name: str
+    now_ms: int
+
+    def draw(self, n: int) -> bytes:
+        """Return 16 bytes that nobody has to keep from guessing: they are part of a key."""
+        return hashlib.sha256(f"{self.name}\x1f{n}".encode()).digest()[:16]
+
+
+def _rendered(limits: Limits, request: Request, name: str, event: dict[str, Json], now: int) -> Limits:
+    payload = request.payload
+    values: dict[str, Json] = dict(payload) if isinstance(payload, dict) else {}
+    values["trigger"] = {**event, "payload": payload}
+    values["execution"] = {
+        "id": name,
+        "workflow_id": request.active.workflow,
+        "version": request.active.version,
+        "started_at": now,
+    }
+    try:
+        keys = expressions.compile_value(limits.keys).render(Scope(values, _Moment(name, now)))
+        return limits.rendered(keys)
+    except (ExpressionError, Fail) as error:
+        message = f"The payload gives the workflow's limit no key: {error.message}"
+        raise InputInvalid(message) from None
 
 
 def check_inputs(inputs: str | None, payload: Json) -> None:

@@ -21,11 +21,11 @@ Address = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A performed segment and, for each of its exits, whether it is taken."""
+    """A performed segment and, for each of its exits, whether it is taken; nothing for one that is not decided now."""
 
     segment: int
     item: str
-    taken: tuple[bool, ...]
+    taken: tuple[bool | None, ...]
 
 
 @dataclass(slots=True)
@@ -65,6 +65,7 @@ def joins_touched(plan: Plan, completed: Completed) -> set[Address]:
     edges = deque(
         (exit_.target, taken)
         for exit_, taken in zip(plan.segments[completed.segment].exits, completed.taken, strict=True)
+        if taken is not None
     )
     while edges:
         target, taken = edges.popleft()
@@ -85,6 +86,7 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
         edges = deque(
             (exit_.target, taken, True)
             for exit_, taken in zip(plan.segments[completed.segment].exits, completed.taken, strict=True)
+            if taken is not None
         )
         while edges:
             target, taken, performed = edges.popleft()

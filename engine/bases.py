@@ -114,8 +114,7 @@ def prepare(
     wish = forks.Wish(frozenset(wanted.again or ()), frozenset(wanted.outputs), wanted.has_payload)
     fork = forks.weigh(base, plan, wish)
     payload = wanted.payload if wanted.has_payload else json.loads(blob or text or "null")
-    queue, timeout, schema = start_of(connection, version)
-    active = Active(workflow, version, project, title, bool(enabled), queue, timeout, schema)
+    active = Active(workflow, version, project, title, bool(enabled), *start_of(connection, version))
     entries = [
         *_repacked(plan, fork.kept, base.packs, now),
         *(_pinned(plan, node, value, now, limits) for node, value in wanted.outputs.items()),

@@ -5,7 +5,8 @@ drawn, stored and read as any canvas. `join` is a chord by type and by shape, an
 result backend. Its count is a row, decremented in the transaction that commits a predecessor; whoever brings it to zero
 sends the body. The canvas proposes, the row disposes.
 
-`compile` is linear in the plan: a join's body stands where it is first met, later mentions name it by id.
+`compile` is linear in the plan: a join's body stands where it is first met, later mentions name it by id. What a container
+performs stands behind it, region by region, as it is for the first instance.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from celery import chain, group
 from celery.canvas import Signature, _chord  # type: ignore[attr-defined]  # what chord() makes
 
 from engine.advance import is_join
-from engine.plan import Plan
+from engine.plan import Plan, item_of
 
 TASK = "celeriac.perform"
 """The one task there is: perform the segments a message refers to."""
@@ -137,14 +138,7 @@ def _from(plan: Plan, first: int, execution: str, item: str, met: set[int]) -> S
             break
         met.add(number)
         here = plan.segments[number]
-        links.append(
-            segment.of(
-                [(execution, number, item)],
-                here.queue,
-                segment=number,
-                nodes=[each.id for each in here.nodes],
-            )
-        )
+        links += _performed(plan, number, execution, item, met)
         targets = list(dict.fromkeys(exit_.target for exit_ in here.exits))
         if len(targets) > 1:
             links.append(_fan_out(plan, targets, execution, item, met))
@@ -153,17 +147,30 @@ def _from(plan: Plan, first: int, execution: str, item: str, met: set[int]) -> S
     return links[0] if len(links) == 1 else chain(*links, app=None)
 
 
+def _performed(plan: Plan, number: int, execution: str, item: str, met: set[int]) -> list[Signature]:
+    """Return a segment and, when it ends in a container, what that performs."""
+    here = plan.segments[number]
+    region = plan.regions[here.region]
+    show: dict[str, Any] = {"segment": number, "nodes": [each.id for each in here.nodes]}
+    if region.id and number == region.first:
+        show["region"] = region.name
+    made: list[Signature] = [segment.of([(execution, number, item)], here.queue, **show)]
+    if here.nodes[-1].container is not None:
+        inside = plan.owned[here.nodes[-1].id]
+        made += (_from(plan, each.first, execution, item_of(item, 0), met) for each in inside)
+    return made
+
+
 def _fan_out(plan: Plan, targets: list[int], execution: str, item: str, met: set[int]) -> Signature:
     """Return parallel branches, as a join when all of them meet at once in one segment, else as a group."""
     following = {exit_.target for number in targets for exit_ in plan.segments[number].exits}
     meets = len(following) == 1 and not any(is_join(plan.segments[each]) for each in targets)
     body = next(iter(following), None)
     if meets and body is not None and body not in met:
-        header = []
+        header: list[Signature] = []
         for each in targets:
             met.add(each)
-            here = plan.segments[each]
-            show = {"segment": each, "nodes": [node.id for node in here.nodes]}
-            header.append(segment.of([(execution, each, item)], here.queue, **show))
+            links = _performed(plan, each, execution, item, met)
+            header.append(links[0] if len(links) == 1 else chain(*links, app=None))
         return join.of(header, _from(plan, body, execution, item, met))
     return group([_from(plan, each, execution, item, met) for each in targets])

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
+from engine import nested
 from engine.clock import Clock
 from engine.cutting import build
 from engine.definition import Workflow, content_hash
 from engine.errors import Conflict, NotFound
+from engine.holds import Limits
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
@@ -47,14 +49,26 @@ class Active:
     queue: str
     timeout: float | None
     inputs: str | None
+    limits: Limits | None = None
+    priority: int = 0
+
+
+Start = tuple[str, float | None, str | None, Limits | None, int]
+"""What a version's start depends on: its first queue, its time limit, the schema of its input, its limits, its priority."""
 
 
 def push(
-    document: Mapping[str, Any], registry: Registry, clock: Clock, project: str = DEFAULT_PROJECT
+    document: Mapping[str, Any],
+    registry: Registry,
+    clock: Clock,
+    project: str = DEFAULT_PROJECT,
+    *,
+    hidden: bool = False,
 ) -> Callable[[Connection], Pushed]:
     """Return the change that saves a document without problems under its name, as a new version when it differs.
 
-    Compiling happens here, in the caller's thread; the change itself only writes.
+    Compiling happens here, in the caller's thread; the change itself only writes. Definitions that are written in it are
+    saved with the version, as workflows of their own that are `hidden` from lists.
     """
     workflow = Workflow.parse(document)
     plan_text = json.dumps(build(workflow, registry).to_json(), separators=(",", ":"))
@@ -62,6 +76,10 @@ def push(
     digest = content_hash(document)
     now = clock.now()
     ids = clock.mint("wf"), clock.mint("ver")
+    inner = [
+        push({"name": ids[1] + name, "definition": written}, registry, clock, project, hidden=True)
+        for name, written in nested.definitions(workflow)
+    ]
 
     def change(connection: Connection) -> Pushed:
         found = connection.run(
@@ -83,6 +101,8 @@ def push(
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (version, project, name, number, digest, text, plan_text, now),
             )
+            for each in inner:
+                each(connection)
         if found:
             connection.run(
                 "UPDATE workflow SET version_id = ?, description = ?, enabled = ?, updated_at = ? WHERE id = ?",
@@ -90,14 +110,15 @@ def push(
             )
         else:
             connection.run(
-                "INSERT INTO workflow (id, project_id, name, description, enabled, version_id, created_at, updated_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO workflow (id, project_id, name, description, enabled, hidden, version_id, created_at, "
+                "updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     name,
                     project,
                     workflow.name,
                     workflow.description,
                     int(workflow.enabled),
+                    int(hidden),
                     version,
                     now,
                     now,
@@ -133,25 +154,41 @@ class Versions:
 
     def __init__(self, kept: int = 256) -> None:
         self._kept = kept
-        self._found: OrderedDict[str, tuple[str, float | None, str | None]] = OrderedDict()
+        self._found: OrderedDict[str, Start] = OrderedDict()
         self._lock = threading.Lock()
 
-    def active(self, connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> Active:
-        """Return the active version of a workflow by id or name. Raises `NotFound`."""
+    def active(
+        self,
+        connection: Connection,
+        reference: str,
+        project: str = DEFAULT_PROJECT,
+        number: int | None = None,
+    ) -> Active:
+        """Return the active version of a workflow by id or name, or the one of a number. Raises `NotFound`."""
         name, title, enabled, version = _find(connection, reference, project)
-        queue, timeout, schema = self._known(version) or self._keep(version, start_of(connection, version))
-        return Active(name, version, project, title, bool(enabled), queue, timeout, schema)
+        if number is not None:
+            version = _numbered(connection, name, title, number)
+        return self._started(connection, name, title, enabled, version, project)
 
-    def _known(self, version: str) -> tuple[str, float | None, str | None] | None:
+    def pinned(self, connection: Connection, version: str) -> Active:
+        """Return a version that is known to be there, active or not."""
+        ((name, title, enabled, project),) = connection.run(_PINNED, (version,))
+        return self._started(connection, name, title, enabled, version, project)
+
+    def _started(
+        self, connection: Connection, name: str, title: str, enabled: int, version: str, project: str
+    ) -> Active:
+        start = self._known(version) or self._keep(version, start_of(connection, version))
+        return Active(name, version, project, title, bool(enabled), *start)
+
+    def _known(self, version: str) -> Start | None:
         with self._lock:
             found = self._found.get(version)
             if found is not None:
                 self._found.move_to_end(version)
             return found
 
-    def _keep(
-        self, version: str, read: tuple[str, float | None, str | None]
-    ) -> tuple[str, float | None, str | None]:
+    def _keep(self, version: str, read: Start) -> Start:
         with self._lock:
             self._found[version] = read
             while len(self._found) > self._kept:
@@ -159,14 +196,15 @@ class Versions:
         return read
 
 
-def start_of(connection: Connection, version: str) -> tuple[str, float | None, str | None]:
-    """Return what a version's start depends on: its first queue, its time limit, the schema of its input."""
+def start_of(connection: Connection, version: str) -> Start:
+    """Return what a version's start depends on."""
     document, plan_text = connection.run(
         "SELECT document, plan FROM workflow_version WHERE id = ?", (version,)
     )[0]
     plan = Plan.from_json(json.loads(plan_text))
-    inputs = json.loads(document)["definition"].get("inputs")
-    return plan.root.queue, plan.timeout, None if inputs is None else json.dumps(inputs)
+    body = json.loads(document)["definition"]
+    inputs = None if "inputs" not in body else json.dumps(body["inputs"])
+    return plan.root.queue, plan.timeout, inputs, Limits.parse(body), body.get("priority", 0)
 
 
 def startable(found: Active) -> Active:
@@ -180,6 +218,22 @@ def startable(found: Active) -> Active:
 def trigger_event(kind: str, trigger: str = "trigger") -> dict[str, Json]:
     """Return what an execution remembers of how it was started."""
     return {"type": kind, "id": trigger}
+
+
+_PINNED = (
+    "SELECT w.id, w.name, w.enabled, w.project_id FROM workflow_version v JOIN workflow w ON w.id = v.workflow_id "
+    "WHERE v.id = ?"
+)
+
+
+def _numbered(connection: Connection, workflow: str, title: str, number: int) -> str:
+    rows = connection.run(
+        "SELECT id FROM workflow_version WHERE workflow_id = ? AND number = ?", (workflow, number)
+    )
+    if not rows:
+        message = f"The workflow {title} has no version {number}."
+        raise NotFound(message, hint="celeriac workflows versions shows what there is.")
+    return str(rows[0][0])
 
 
 def _find(connection: Connection, reference: str, project: str) -> tuple[Any, ...]:

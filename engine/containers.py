@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from celeriac import Fail, Json, NodeError
 from engine import retry
 from engine.definition import ForEach, Loop
+from engine.expressions.values import kind
 from engine.failure import TIMED_OUT
 from engine.fans import Fan
 from engine.plan import Catch, Container, Plan
@@ -77,7 +78,14 @@ class Gather:
     """The container succeeded with the list of what all instances of its body came to."""
 
 
-Action = Open | Stay | Done | Gather
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The body of a scope is to be stopped, and has failed. What follows a failure follows when nothing of it runs any more."""
+
+    error: dict[str, Json]
+
+
+Action = Open | Stay | Done | Gather | Overdue
 
 
 def decide(
@@ -96,9 +104,13 @@ def decide(
     `fan` is nothing when the container has just been reached. `most` limits the items of a map; `undone` are the regions
     that undo what has succeeded in the body, in their order.
     """
-    if fan is not None and not fan.over and fan.deadline is not None and now >= fan.deadline:
-        message = f"The scope took longer than {container.timeout:g} s."
-        raise Fail(TIMED_OUT, message)
+    late = fan is not None and fan.deadline is not None and now >= fan.deadline
+    if fan is not None and late and (fan.cut or not fan.over):
+        message = f"It took longer than {container.timeout:g} s."
+        if container.each is not None or container.loop is not None:
+            raise Fail(TIMED_OUT, message)
+        if container.body not in outcomes:
+            return Overdue({"code": TIMED_OUT, "message": message})
     deadline = None if container.timeout is None else now + round(container.timeout * 1000)
     if container.each is not None:
         map_ = _Map(container, container.each, ask)
@@ -123,7 +135,7 @@ class _Map:
         """Look at the items and open the first of them."""
         items = self.ask("items")
         if not isinstance(items, list):
-            message = f"The items of a map are {type(items).__name__}, and have to be a list."
+            message = f"The items of a map are {kind(items)}, and have to be a list."
             raise Fail("map.items_not_a_list", message)
         if len(items) > most:
             message = f"The map has {len(items):,} items; at most {most:,} are allowed."
@@ -159,14 +171,12 @@ class _Map:
             details: dict[str, Json] = {"item": first.index, "failed": len(failed), "count": fan.count}
             message = f"Item {first.index} failed: {error.get('message')}"
             raise Fail(str(error.get("code")), message, details)
-        if fan.over:
-            return Done(self._collected(outcomes, fan.count))
-        if self.each.until is not None and outcomes:
+        if self.each.until is not None and outcomes and (fan.cut or not fan.over):
             results: list[Json] = [each.value for each in outcomes if each.error is None]
             names = {"results": results, "done": len(results), "failed": len(failed), "count": fan.count}
             if _is_true("until", self.ask("until", **names)):
                 return Done(self._collected(outcomes, fan.count))
-        return Stay(fan.ended)
+        return Done(self._collected(outcomes, fan.count)) if fan.over else Stay(fan.ended)
 
     def _collected(self, outcomes: Iterable[Outcome], count: int) -> Json:
         """Return the result: in the order of the items, with failures as the author wants them."""
@@ -306,6 +316,6 @@ def _single(region: int, deadline: int | None) -> Fan:
 
 def _is_true(word: str, value: Json) -> bool:
     if not isinstance(value, bool):
-        message = f"`{word}` is {type(value).__name__}, not true or false."
+        message = f"`{word}` is {kind(value)}, not true or false."
         raise Fail("expression.not_boolean", message)
     return value

@@ -13,14 +13,17 @@ from typing import Any
 
 from celeriac import Effect, Json, NodeType, TryAgain
 from celeriac.contract import retry_to_json
-from engine import expressions
+from engine import expressions, nested
 from engine.config import braced, with_braces
 from engine.definition import SCOPE, TRIGGER, Body, Edge, Handler, Join, Node, OnError, RetryPolicy, Workflow
+from engine.graph import Graph
 from engine.plan import (
     BEGIN,
     DEFAULT_QUEUE,
     END,
+    ITEM,
     OUTPUT,
+    REST,
     Catch,
     Container,
     Exit,
@@ -67,8 +70,7 @@ class _Handlers:
     @classmethod
     def of(cls, node: Node) -> _Handlers:
         """Return those of a scope."""
-        undo = tuple(each for each in node.body.nodes if each.compensate) if node.body else ()
-        return cls(undo, node.catch, node.last)
+        return cls(tuple(_undone(node.body)) if node.body else (), node.catch, node.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class _Cut:
     around: list[_Around] = field(default_factory=list)
     known: dict[str, None] = field(default_factory=dict)
     """The nodes that a template which chooses one at run time may mean."""
+    inner: dict[str, str] = field(default_factory=dict)
+    """By the name of a repeated scope the scope inside the repetition, whose failure its handlers deal with."""
 
     def region(self, graph: _Graph, owner: str = "", parent: int = 0) -> Region:
         """Cut one region, and those inside it behind it. Returns it."""
@@ -111,6 +115,7 @@ class _Cut:
         self.regions.append(Region(number, graph.kind, graph.name, owner, parent, depth, first, 0, False))
         begin, end = (TRIGGER, OUTPUT) if not owner else (f"{graph.name}{BEGIN}", f"{graph.name}{END}")
         body = graph.body
+        repeated = graph.kind == "body" and self.around[-1].repeats
         outer = dict(self.known)
         self.known.update(dict.fromkeys(each.id for each in body.nodes))
         edges = _with_implied(body, begin, end)
@@ -145,7 +150,7 @@ class _Cut:
         found = replace(
             self.regions[number],
             beyond=len(self.segments),
-            chunked=len(runs) == 1 and self._is_chunked(self.segments[first]),
+            chunked=repeated and len(runs) == 1 and self._is_chunked(self.segments[first]),
         )
         self.regions[number] = found
         return found
@@ -160,6 +165,9 @@ class _Cut:
         body = self.region(graph, node.id, region)
         self.around.pop()
         self.known = outside | dict.fromkeys(each.id for each in graph.body.nodes)
+        around = dict(self.inner)
+        if node.id.endswith(ITEM):
+            self.inner[node.id.removesuffix(ITEM)] = node.id
         handlers = _Handlers() if repeats else _Handlers.of(node)
         undo = tuple(
             (each.id, self._region_of("undo", each.compensate.id, Body((each.compensate,), ()), node, region))
@@ -179,7 +187,7 @@ class _Cut:
             if handlers.last is None
             else self._region_of("finally", f"{node.id}@finally", handlers.last, node, region)
         )
-        self.known = outside
+        self.known, self.inner = outside, around
         timeout = node.timeout.total or node.timeout.attempt if node.timeout and node.body else None
         container = Container(body.id, node.each, node.loop, undo, catch, last, timeout)
         segment = self.segments[index]
@@ -198,7 +206,7 @@ class _Cut:
         workflow = self.workflow
         queue = node.queue or workflow.queue or (None if _neutral(node_type, effect) else node_type.queue)
         timeout = node.timeout
-        config = with_braces(node.config, node_type)
+        config = with_braces(nested.named(node), node_type)
         return _Vertex(
             PlanNode(
                 id=node.id,
@@ -215,7 +223,8 @@ class _Cut:
                 on_error=self._on_error(node, branches=branches),
                 on_uncertain=node.on_uncertain,
                 branches=branches,
-                needs=self._needs(config),
+                needs=self._needs([config, _keys(node)]),
+                limits=node.limits,
             ),
             queue,
             node_type.ports_of(node.config),
@@ -224,6 +233,7 @@ class _Cut:
 
     def _container(self, node: Node, *, branches: bool) -> _Vertex:
         config = _questions(node)
+        limited = node.each is None and node.loop is None
         bare = _bare(node.id, SCOPE)
         made = replace(
             bare,
@@ -231,7 +241,8 @@ class _Cut:
             waits=True,
             on_error=self._on_error(node, branches=branches),
             branches=branches,
-            needs=self._needs(config),
+            needs=self._needs([config, _keys(node)] if limited else config),
+            limits=node.limits if limited else None,
         )
         return _Vertex(made, None, ("out",), node.join, node)
 
@@ -261,11 +272,11 @@ class _Cut:
         needs = {name: None for node in nodes for name in node.needs if name not in inside}
         conditions = [expressions.compile_expression(edge.when) for edge in leaving if edge.when is not None]
         for each in conditions:
-            found = _template_needs(each, self.known)
-            needs.update(dict.fromkeys(name for name in found if name not in inside))
+            needs.update(dict.fromkeys(name for name in self._read_by(each) if name not in inside))
         needs.pop(TRIGGER, None)
         read: list[expressions.Template | expressions.Compiled] = [*conditions]
         read += (expressions.compile_value(dict(each.config)) for each in nodes)
+        read += (expressions.compile_value(each.limits.keys) for each in nodes if each.limits)
         return Segment(
             id=numbers[run[0]],
             nodes=nodes,
@@ -319,7 +330,28 @@ class _Cut:
 
     def _needs(self, value: Any) -> tuple[str, ...]:
         """Return the nodes a value's templates read; all of them when one is chosen at run time."""
-        return _template_needs(expressions.compile_value(value), self.known)
+        return self._read_by(expressions.compile_value(value))
+
+    def _read_by(self, compiled: expressions.Template | expressions.Compiled) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for reference in compiled.references:
+            if reference.path[0] == "nodes":
+                name = reference.path[1] if len(reference.path) > 1 else None
+                found.update(dict.fromkeys([name] if isinstance(name, str) else self.known))
+        return tuple(self.inner.get(each, each) for each in found)
+
+
+def _undone(body: Body) -> Iterator[Node]:
+    """Yield the nodes that something undoes, each after all that come before it."""
+    nodes = {each.id: each for each in body.nodes}
+    for component in reversed(Graph(nodes, ((each.source, each.target) for each in body.edges)).components):
+        node = nodes[component[0]]
+        if node.compensate is not None:
+            yield node
+
+
+def _keys(node: Node) -> dict[str, Json]:
+    return {} if node.limits is None else {**node.limits.keys}
 
 
 def _output(body: Body) -> Json:
@@ -329,13 +361,15 @@ def _output(body: Body) -> Json:
 def _body_of(node: Node) -> _Graph:
     """Return what a container performs: its body, or, repeated, the node itself.
 
-    What a repeated scope does with the failure of its body concerns one item, so it is a scope inside the repetition.
+    What a repeated scope does with the failure of its body concerns one item, and so do its limits: it is a scope inside the
+    repetition.
     """
     repeats = node.each is not None or node.loop is not None
     if node.body is None:
-        return _Graph("body", node.id, Body((_plain(replace(node, id=f"{node.id}@item")),), ()), None)
-    if repeats and (node.catch or node.last or any(each.compensate for each in node.body.nodes)):
-        inner = replace(_plain(node), id=f"{node.id}@item", compensate=None)
+        return _Graph("body", node.id, Body((_plain(replace(node, id=f"{node.id}{ITEM}")),), ()), None)
+    own = node.catch or node.last or node.limits or any(each.compensate for each in node.body.nodes)
+    if repeats and own:
+        inner = replace(_plain(node), id=f"{node.id}{ITEM}", compensate=None)
         return _Graph("body", node.id, Body((inner,), ()), None)
     return _Graph("body", node.id, node.body, _output(node.body))
 
@@ -359,7 +393,7 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     """Add the edges nobody writes: from the root to every node that starts, and from every leaf to the end.
 
     A node whose every edge leads to a join that may start without it leads to the end too, so that the region
-    does not end before it.
+    does not end before it. So does a map that may go on without some of its items, once more for these.
     """
     entered = {each.target for each in body.edges}
     left = {each.source for each in body.edges if _is_regular(each)}
@@ -374,6 +408,11 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
         Edge(node.id, end, None, "any", None)
         for node in body.nodes
         if node.id not in left or node.id not in awaited
+    ]
+    final += [
+        Edge(node.id, end, REST, "success", None)
+        for node in body.nodes
+        if node.each is not None and node.each.rest == "finish"
     ]
     if not body.nodes:
         final = [Edge(begin, end, None, "any", None)]
@@ -464,7 +503,9 @@ def _fusible(
     )
     same_queue = queue is None or target.queue is None or queue == target.queue
     alone = entering[edge.target] == 1 and target.join is None
-    return edge.target if unconditional and same_queue and alone and not source.node.waits else None
+    limited = source.node.limits is not None or target.node.limits is not None
+    goes_on = unconditional and same_queue and alone and not source.node.waits and not limited
+    return edge.target if goes_on else None
 
 
 def _bare(name: str, kind: str) -> PlanNode:
@@ -497,14 +538,3 @@ def _retry(given: RetryPolicy | None, node_type: NodeType, effect: Effect) -> Re
 def _neutral(node_type: NodeType, effect: Effect) -> bool:
     """Whether a node of this type runs wherever its neighbours run."""
     return effect is Effect.NONE and not node_type.process and node_type.queue == DEFAULT_QUEUE
-
-
-def _template_needs(
-    compiled: expressions.Template | expressions.Compiled, everything: Iterable[str]
-) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for reference in compiled.references:
-        if reference.path[0] == "nodes":
-            name = reference.path[1] if len(reference.path) > 1 else None
-            found.update(dict.fromkeys([name] if isinstance(name, str) else everything))
-    return tuple(found)

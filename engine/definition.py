@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from celeriac import Effect, Json
 from celeriac.duration import seconds
+from engine.holds import Limits
 
 SCOPE = "scope"
 """The type of a node whose work is a body of nodes."""
@@ -26,6 +27,7 @@ SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 JoinMode = Literal["all", "any", "n"]
 OnUncertain = Literal["ask", "fail", "retry"]
 OnItemError = Literal["fail", "null", "drop", "partition"]
+Rest = Literal["cancel", "finish"]
 EdgeKind = Literal["success", "error", "timeout", "any"]
 
 
@@ -127,7 +129,8 @@ class ForEach:
     """Perform a body once for each of `items` (an expression), `concurrency` of them at a time.
 
     So many failed items are tolerated: `tolerate_count` or `tolerate_percent`; when neither is said, none for
-    `on_item_error` "fail", and else all. `until` ends it early, when it is true of what has finished.
+    `on_item_error` "fail", and else all. `until` ends it early, when it is true of what has finished; `rest` says what then
+    becomes of items that have begun.
     """
 
     items: str
@@ -138,6 +141,7 @@ class ForEach:
     tolerate_count: int | None = None
     tolerate_percent: float | None = None
     until: str | None = None
+    rest: Rest = "cancel"
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> ForEach:
@@ -152,6 +156,7 @@ class ForEach:
             tolerate_count=tolerate.get("count"),
             tolerate_percent=tolerate.get("percent"),
             until=body.get("until"),
+            rest=body.get("rest", "cancel"),
         )
 
 
@@ -236,6 +241,7 @@ class Node:
     catch: tuple[Handler, ...] = ()
     last: Body | None = None
     compensate: Node | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +272,8 @@ class Workflow:
     timeout: float | None
     on_error: OnError | None
     queue: str | None
+    limits: Limits | None = None
+    priority: int = 0
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Workflow:
@@ -288,6 +296,8 @@ class Workflow:
             timeout=seconds(body["timeout"]) if "timeout" in body else None,
             on_error=OnError.parse(body["on_error"]) if "on_error" in body else None,
             queue=body.get("queue"),
+            limits=Limits.parse(body),
+            priority=body.get("priority", 0),
         )
 
 
@@ -311,6 +321,7 @@ def _node(body: Mapping[str, Any]) -> Node:
         compensate=_node({"id": f"{body['id']}@undo", **body["compensate"]})
         if "compensate" in body
         else None,
+        limits=Limits.parse(body),
     )
 
 

@@ -34,6 +34,12 @@ class NotFound(CeleriacError):
     code = "request.not_found"
 
 
+class Forbidden(CeleriacError):
+    """Whoever asks may not do this."""
+
+    code = "request.forbidden"
+
+
 class Conflict(CeleriacError):
     """The state of the thing does not allow this."""
 

@@ -9,120 +9,65 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
-from celeriac import Effect, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Effect, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from engine import admission, approvals, calls, retry, signals
 from engine import operations as op
-from engine import retry, takeovers
+from engine.catalog import Versions
+from engine.chunk import run_chunk
 from engine.clock import Clock
-from engine.containers import SLICE, Done, Leaving, Open, Outcome, Stay, decide, leaving
-from engine.context import NodeContext, Surroundings
+from engine.conduct import Conductor
+from engine.containers import leaving
+from engine.context import NodeContext, idempotency_key
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
 from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
 from engine.failure import TIMED_OUT, error_of, knows_outcome
 from engine.fans import Fan
-from engine.leases import Hold, Leases, Stop
-from engine.ledger import LedgerThread
+from engine.holds import Limits, refusal
+from engine.leases import Hold, Stop
 from engine.outside.scrub import scrub
-from engine.plan import BEGIN, OUTPUT, Container, Plan, Region, item_in, item_of, split_item
+from engine.performance import (
+    Called,
+    ChildDied,
+    Draws,
+    Ended,
+    Lost,
+    NoChild,
+    Run,
+    Services,
+    Spread,
+    Stopped,
+    in_time,
+    keep_lines,
+    name_items,
+    result_of,
+    scope_of,
+)
+from engine.plan import BEGIN, ITEM, OUTPUT
 from engine.plan import Exit as Way
-from engine.programs import Programs, Step
-from engine.reader import Reader
+from engine.programs import Step
 from engine.registry import UnknownNodeType
-from engine.settings import Settings
 from engine.snapshots import (
     Past,
     Reference,
     Work,
     context_of,
-    items_of,
     load,
-    read_outcomes,
     read_outputs,
-    read_undone,
-    still_running,
 )
-from engine.store.database import Connection
 
 log = logging.getLogger(__name__)
 
 UNCERTAIN = "effect.uncertain"
 TRIGGER = "trigger"
 _PUT_OFF = 10_000
-_MOMENT = 100
-"""Milliseconds until it is looked again whether what was told to stop has stopped."""
-
-
-class Children(Protocol):
-    """Processes that can be killed, for nodes that compute."""
-
-    async def call(
-        self, step: Step, config: Json, context: NodeContext, timeout: float, began: Callable[[], None]
-    ) -> Any:
-        """Return what the node returns; raise what it raises. The child is killed `timeout` seconds after `began()`."""
-
-
-class Outlet(Protocol):
-    """Where what follows a commit goes."""
-
-    def send(self, execution: str, ready: Sequence[op.Sendable]) -> None:
-        """Send segments that became ready."""
-
-    def finished(self, execution: str, reply_to: str | None) -> None:
-        """Tell whoever waits for the end of an execution."""
-
-
-class _Lost(BaseException):
-    """The fence did not hold: someone else has the segment."""
-
-
-class _Ended(BaseException):
-    """The segment rests or is in doubt; nothing more is to be done now."""
-
-
-class _Spread(BaseException):
-    """A container rests while what it has opened runs."""
-
-    def __init__(self, settled: op.Settled, horizon: float) -> None:
-        self.settled = settled
-        self.horizon = horizon
-
-
-class _Stopped(asyncio.CancelledError):
-    """The execution is to stop, which the ledger said before the heartbeat did."""
-
-
-@dataclass(slots=True)
-class Run:
-    """One performance of a segment, with what is not written yet."""
-
-    work: Work
-    pure: bool
-    epoch: int
-    hold: Hold | None
-    values: dict[str, Json]
-    nodes: dict[str, Json]
-    entries: list[op.Entry] = field(default_factory=list)
-    pack: list[str] = field(default_factory=list)
-    pack_node: str = ""
-    pack_from: int = 0
-    events: list[op.EventBody] = field(default_factory=list)
-    blobs: list[op.Blob] = field(default_factory=list)
-    output: op.Payload = op.Payload()
-    head: int = 0
-    ports: tuple[str, ...] = ("out",)
-    failed: NodeError | None = None
-    unready: ExpressionError | None = None
-    failures: int = 0
-    leaving: Leaving | None = None
-    inline: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -134,28 +79,13 @@ class Family:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What a performance needs from its process."""
-
-    ledger: LedgerThread
-    reader: Reader
-    programs: Programs
-    leases: Leases
-    clock: Clock
-    settings: Settings
-    outlet: Outlet
-    children: Children
-    around: Surroundings
-    owner: str
-    secret: bytes
-
-
 class Executor:
     """Carries segments."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._conductor = Conductor(services)
+        self._versions = Versions()
         self._stopping = False
 
     async def perform(self, references: Sequence[Reference]) -> None:
@@ -220,7 +150,7 @@ class Executor:
                 self._branch(family, *other)
             try:
                 following = await self._perform(family, work, hold)
-            except (_Lost, _Ended):
+            except (Lost, Ended):
                 return
             except Unavailable as error:
                 log.warning("A segment was left, to be taken up again: %s", str(error))
@@ -248,16 +178,18 @@ class Executor:
                 if work.hi is None:
                     await self._run_nodes(run)
                 else:
-                    await self._run_chunk(run, work.hi)
+                    await run_chunk(self._services, run, work.hi)
             except (UnknownNodeType, NoChild) as error:
                 await self._put_off(run, error)
-            except _Spread as opened:
+            except Spread as opened:
                 return await self._follow(run, opened.settled, family, opened.horizon)
+            except Called as called:
+                return await self._take_up(run, called.ready, family)
             return await self._settle(run, family)
         except asyncio.CancelledError:
             if run is not None:
                 await self._withdraw(run)
-            raise _Ended from None
+            raise Ended from None
         finally:
             if hold is not None:
                 self._services.leases.drop(hold)
@@ -269,10 +201,28 @@ class Executor:
         claim = op.Claim(
             work.facts.execution, work.segment.id, work.item, at.owner, now, now + at.settings.timing.lease
         )
+        if work.segment.limits is not None:
+            claim = self._limited(claim, work, work.segment.limits)
         claimed: op.Claimed | None = await at.ledger.submit(claim)
         if claimed is None:
-            raise _Lost
+            raise Lost
+        if claimed.refused is not None:
+            work.refused = refusal(claimed.refused)
         return await self._take(work, claimed, horizon)
+
+    def _limited(self, claim: op.Claim, work: Work, limits: Limits) -> op.Claim:
+        """Ask for what limits a segment as well. A key that cannot be rendered fails the node, which claims without it."""
+        run = self._begin(work, None, pure=False)
+        try:
+            if run.unready is not None:
+                raise run.unready
+            keys = work.facts.program.keys(work.segment.id, limits)
+            asked = limits.rendered(keys.render(self._scope(run, work.segment.nodes[0].id)))
+        except (ExpressionError, Fail) as error:
+            work.refused = error
+            return claim
+        rate = asked.rate if work.fan is None else None
+        return dataclasses.replace(claim, concurrency=asked.concurrency, rate=rate)
 
     async def _take(self, work: Work, claimed: op.Claimed, horizon: float) -> Hold:
         """Register a claim, and read again what an earlier holder may have journaled since the first look."""
@@ -290,6 +240,7 @@ class Executor:
         work.epoch, work.deliveries = claimed.epoch, claimed.deliveries
         work.head, work.tries = claimed.head, claimed.tries
         work.ready_at, work.first_try_at = claimed.ready_at, claimed.first_try_at
+        work.fan = None if claimed.fan is None else Fan.from_text(claimed.fan)
         if claimed.epoch > 1 or claimed.deliveries or claimed.head:
             try:
                 await at.reader.read(lambda connection: read_outputs(connection, [work]))
@@ -301,7 +252,8 @@ class Executor:
     def _begin(self, work: Work, hold: Hold | None, *, pure: bool) -> Run:
         facts = work.facts
         payload = facts.payload
-        nodes: dict[str, Json] = dict(work.outputs)
+        nodes: dict[str, Json] = {name.removesuffix(ITEM): each for name, each in work.outputs.items()}
+        nodes |= work.outputs
         values: dict[str, Json] = dict(payload) if isinstance(payload, dict) else {}
         values["trigger"] = {**facts.trigger, "payload": payload}
         values["nodes"] = nodes
@@ -313,7 +265,7 @@ class Executor:
         }
         run = Run(work, pure, work.epoch, hold, values, nodes)
         if work.segment.region and work.hi is None:
-            self._name_items(values, work)
+            name_items(values, work)
         values["vars"] = {}
         if facts.program.plan.variables:
             try:
@@ -321,6 +273,8 @@ class Executor:
                 values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
             except ExpressionError as error:
                 run.unready = error
+        if work.refused is not None:
+            run.unready = work.refused
         return run
 
     async def _run_nodes(self, run: Run) -> None:
@@ -335,7 +289,11 @@ class Executor:
             if index % 64 == 63:
                 await asyncio.sleep(0)
             past = run.work.past.get((step.node.id, ""))
-            if past is None or not self._take_over(run, step, past):
+            if past is not None and past.status == op.CALLING and past.tries > self._spent(run):
+                await self._take_answer(run, step, past)
+            elif past is not None and past.status == signals.LISTENING:
+                await self._hear(run, step, past)
+            elif past is None or not self._take_over(run, step, past):
                 await self._attempt(run, step, past)
             if run.leaving is not None or (
                 run.failed is not None and not self._failure_is_data(run, step, run.failed)
@@ -347,6 +305,11 @@ class Executor:
                     run.head = len(steps) - 1
                     await self._attempt(run, steps[-1], None)
                 return
+
+    @staticmethod
+    def _spent(run: Run) -> int:
+        """Return how many attempts at the node that is looked at have come to nothing."""
+        return run.work.tries if run.head == run.work.head else 0
 
     def _take_over(self, run: Run, step: Step, past: Past) -> bool:
         """Use an outcome that is in the journal already. Returns whether there was one."""
@@ -370,7 +333,7 @@ class Executor:
         """Make one attempt at a node and classify what it came to."""
         node = step.node
         now = self._services.clock.now()
-        tries = run.work.tries + 1 if run.head == run.work.head else 1
+        tries = self._spent(run) + 1
         if past is not None and past.status == "intent" and node.on_uncertain != "retry":
             doubt = Uncertain(UNCERTAIN, "The process that made this call died before its outcome was known.")
             await self._doubtful(run, step, error_of(doubt), tries, now)
@@ -378,19 +341,19 @@ class Executor:
         context = self._context(run, step, tries)
         try:
             result = await self._call(run, step, context)
-        except (_Lost, _Ended, asyncio.CancelledError, NoChild):
+        except (Lost, Ended, asyncio.CancelledError, NoChild):
             raise
         except ChildDied as error:
             await self._give_up(run, error)
         except Exception as error:  # anything a node may raise is that node's failure  # noqa: BLE001
-            self._keep_lines(run, context, now)
+            keep_lines(run, context, now)
             known = _without_secrets(error_of(error), context)
             if node.effect is Effect.ONCE and not knows_outcome(error):
                 await self._doubtful(run, step, known, tries, now)
             else:
                 await self._fail(run, step, known, tries, now)
             return
-        self._keep_lines(run, context, now)
+        keep_lines(run, context, now)
         try:
             await self._accept(run, step, result, tries, now)
         except Fail as error:
@@ -416,9 +379,9 @@ class Executor:
         if run.unready is not None:
             raise run.unready
         if node.ends:
-            return self._render_output(run, step, self._scope(run, node.id))
+            return result_of(run, step, self._scope(run, node.id))
         if node.container is not None:
-            return await self._conduct(run, step, node.container)
+            return await self._conductor.conduct(run, step, node.container)
         scope = self._scope(run, node.id)
         if step.type is None:
             message = f"The plan names {node.type}, which has no node type."
@@ -436,18 +399,10 @@ class Executor:
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                result = await returned
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            message = f"The attempt took longer than {seconds:g} s."
-            raise NodeTimeout(message) from error
+        result = await in_time(returned, seconds)
         failpoint("effect.after")
         if run.hold is not None and run.hold.stop is Stop.LOST:
-            raise _Lost
+            raise Lost
         return _clean(result, context.secrets) if context.secrets else result
 
     def _watch_over(self, hold: Hold | None, seconds: float) -> None:
@@ -455,266 +410,11 @@ class Executor:
         if hold is not None:
             hold.attempt_until = self._services.clock.monotonic() + seconds + 2
 
-    @staticmethod
-    def _render_output(run: Run, step: Step, scope: Scope) -> Json:
-        """Return the result of an execution or of an instance: as the author says, or what the leaves that ran came to."""
-        node, program = step.node, run.work.facts.program
-        template = program.outputs if node.type == OUTPUT else step.parts.get("output")
-        if template is not None:
-            return template.render(scope)
-        found = {
-            name: context.get("output")
-            for name in node.needs
-            if isinstance(context := run.nodes.get(name), dict) and name != TRIGGER
-        }
-        return found if node.type == OUTPUT or len(node.needs) != 1 else found.get(node.needs[0])
-
-    async def _conduct(self, run: Run, step: Step, container: Container) -> Json:
-        """Ask a container what comes next: open instances and rest, or go on with what they came to."""
-        at, work = self._services, run.work
-        facts, plan, node = work.facts, work.facts.program.plan, step.node
-        fan = work.fan if run.head == work.head else None
-        outcomes: dict[int, list[Outcome]] = {}
-        undone: list[int] = []
-        if fan is not None:
-            await self._until_stopped(run, step)
-
-            def look(connection: Connection) -> None:
-                latest = fan.opened - 1 if container.loop is not None else None
-                outcomes.update(
-                    read_outcomes(connection, plan, facts.execution, work.item, container, latest)
-                )
-                undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
-
-            await at.reader.read(look)
-        scope = self._scope(run, node.id)
-
-        def ask(name: str, **more: Json) -> Json:
-            return step.parts[name].render(scope.with_names(more) if more else scope)
-
-        try:
-            action = decide(
-                container,
-                ask,
-                fan,
-                outcomes,
-                now=at.clock.now(),
-                chunked=plan.regions[container.body].chunked,
-                most=at.settings.limits.map_items,
-                undone=undone,
-            )
-        except (Fail, ExpressionError):
-            await self._close(run, fan)
-            raise
-        if isinstance(action, Open):
-            await self._open(run, plan, action)
-        if isinstance(action, Stay):
-            await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
-        await self._close(run, fan)
-        if isinstance(action, Done):
-            return action.value
-        found = await at.reader.read(
-            lambda connection: read_outcomes(connection, plan, facts.execution, work.item, container)
-        )
-        return [each.value for each in found.get(container.body, ())]
-
-    async def _open(self, run: Run, plan: Plan, action: Open) -> NoReturn:
-        """Journal the items, by slices as they will be read, and open the first instances."""
-        fan, limits = action.fan, self._services.settings.limits
-        region, values = plan.regions[fan.region], action.values or []
-        now = self._services.clock.now()
-        container = plan.nodes[region.owner].container
-        if (
-            run.work.facts.based
-            and not run.work.item
-            and container is not None
-            and container.each is not None
-        ):
-            await self._take_over_instances(run, region, fan, values)
-        slices = [(each, min(each + SLICE, len(values))) for each in range(0, len(values), SLICE)]
-        if region.chunked:
-            rows = [*fan.planned(), *fan.there] if values else []
-            slices = [(first - fan.first, last + 1 - fan.first) for first, last in rows]
-        for first, beyond in slices:
-            text = encode(values[first:beyond], limits.output_bytes)
-            payload, blob = place(text, limits.blob_from_bytes)
-            run.blobs.extend([blob] if blob else [])
-            name, item = items_of(region), item_of(run.work.item, fan.first + first)
-            run.entries.append(op.Entry(name, "items", output=payload, started_at=now, item=item))
-        if action.error is not None:
-            error = json.dumps(action.error)
-            run.entries.append(op.Entry(region.owner, "caught", error=error, started_at=now))
-        run.events.append(
-            ("node.opened", region.owner, now, {"region": region.name, "from": fan.first, "count": fan.count})
-        )
-        await self._spread(run, fan=fan.to_text(), due=fan.deadline)
-
-    async def _take_over_instances(self, run: Run, region: Region, fan: Fan, values: Sequence[Json]) -> None:
-        """Leave out the instances that succeeded in the execution this one is a fork of, for the same items."""
-        at, name = self._services, run.work.facts.execution
-        items, kept = await at.reader.read(lambda connection: takeovers.read(connection, name, region))
-        found = takeovers.take_over(region, values, items, kept, at.clock.now(), at.settings.limits)
-        fan.there = found.ranges
-        run.entries.extend(found.entries)
-        run.blobs.extend(found.blobs)
-
-    async def _spread(
-        self, run: Run, *, fan: str | None = None, ended: int = 0, due: int | None = None
-    ) -> NoReturn:
-        at = self._services
-        horizon = at.leases.horizon()
-        if run.hold is not None:
-            run.hold.task = None
-        spread = op.Spread(
-            **self._held(run),
-            owner=at.owner,
-            lease=at.settings.timing.lease,
-            inline=run.inline,
-            head=run.head,
-            fan=fan,
-            ended=ended,
-            due=due,
-        )
-        settled: op.Settled | None = await at.ledger.submit(spread)
-        if settled is None:
-            raise _Lost
-        raise _Spread(settled, horizon)
-
-    async def _close(self, run: Run, fan: Fan | None) -> None:
-        """Stop the instances that a container goes on without."""
-        if fan is not None and not fan.over:
-            await self._hand_in(op.Close(**self._held(run)))
-            run.entries, run.events, run.blobs, run.pack = [], [], [], []
-
-    async def _until_stopped(self, run: Run, step: Step) -> None:
-        """Rest a moment while something inside a container, told to stop, still runs: what it does may have to be undone."""
-        at, work = self._services, run.work
-        if work.fan is None or not work.fan.failed:
-            return
-        first, beyond = work.facts.program.plan.inside[step.node.id]
-        name, item = work.facts.execution, work.item
-        if await at.reader.read(lambda connection: still_running(connection, name, item, first, beyond)):
-            due = at.clock.now() + _MOMENT
-            await self._hand_in(op.Suspend(**self._held(run), due=due, head=run.head))
-            raise _Ended
-
-    async def _run_chunk(self, run: Run, hi: int) -> None:
-        """Perform the only segment of a region for many items. What each came to is kept together."""
-        work, at = run.work, self._services
-        region = work.facts.program.plan.regions[work.segment.region]
-        parent, first = split_item(work.item)
-        items = work.items.get(region.id)
-        values: list[Json] = []
-        errors: dict[str, Json] = {}
-        began = at.clock.now()
-        for index in range(first, hi + 1):
-            if index % 64 == 63:
-                await asyncio.sleep(0)
-            item = items[index - first] if isinstance(items, list) else None
-            try:
-                values.append(await self._perform_item(run, item_of(parent, index), item))
-            except (ExpressionError, Fail, NodeFailed) as error:
-                values.append(None)
-                errors[str(index)] = error_of(error).to_json()
-        limits = at.settings.limits
-        payload, blob = place(encode(values, limits.output_bytes), limits.blob_from_bytes)
-        run.blobs.extend([blob] if blob else [])
-        text = json.dumps(errors) if errors else None
-        run.entries.append(
-            op.Entry(
-                region.end,
-                "chunk",
-                output=payload,
-                error=text,
-                started_at=began,
-                ended_at=at.clock.now(),
-            )
-        )
-        run.failures = len(errors)
-
-    async def _perform_item(self, run: Run, item: str, value: Json) -> Json:
-        """Perform the nodes of a chunk for one item. Raises what makes the item fail."""
-        work, at = run.work, self._services
-        run.nodes = dict(work.outputs)
-        run.values = {**run.values, "nodes": run.nodes}
-        self._name_items(run.values, work, item, value)
-        failed = False
-        steps = work.facts.program.steps(work.segment.id)
-        for step in steps:
-            node = step.node
-            if node.type == BEGIN or (failed and not node.ends):
-                continue
-            name = f"{work.facts.execution}\x1f{node.id}\x1f{item}"
-            scope = Scope(run.values, Draws(at.secret, name, work.ready_at))
-            if node.ends:
-                return self._render_output(run, step, scope)
-            context = NodeContext(
-                work.facts.execution,
-                node.id,
-                item,
-                1,
-                work.ready_at,
-                work.facts.project,
-                None,
-                None,
-                at.settings.limits.log_lines,
-            )
-            try:
-                result = await self._compute(run, step, context, scope)
-                result, ports = (
-                    (result.value, result.ports) if isinstance(result, Route) else (result, ("out",))
-                )
-                encode(result, at.settings.limits.output_bytes)
-            except Exception as error:
-                if node.on_error.action != "continue":
-                    raise NodeFailed(error_of(error)) from error
-                run.nodes[node.id] = {"output": node.on_error.default, "error": error_of(error).to_json()}
-            else:
-                run.nodes[node.id] = {"output": result}
-                failed = "out" not in ports
-            self._keep_lines(run, context, at.clock.now())
-        message = f"The segment {work.segment.id} has no end."
-        raise AssertionError(message)
-
-    async def _compute(self, run: Run, step: Step, context: NodeContext, scope: Scope) -> Any:
-        """Call a node without an effect for one item, in a child when it may be what kills processes."""
-        if run.unready is not None:
-            raise run.unready
-        if step.type is None:
-            message = f"The plan names {step.node.type}, which has no node type."
-            raise Fail("node.unknown_type", message)
-        model = step.bind(scope)
-        if run.work.deliveries >= 2:
-            config = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            seconds = step.node.attempt_timeout
-            return await self._services.children.call(step, config, context, seconds, lambda: None)
-        returned = step.type.run(model, context)
-        return await returned if isinstance(returned, Awaitable) else returned
-
-    @staticmethod
-    def _name_items(values: dict[str, Json], work: Work, item: str | None = None, value: Json = None) -> None:
-        """Give the items of the regions around their names: the innermost is `item`, and each has its own."""
-        plan = work.facts.program.plan
-        item = work.item if item is None else item
-        region = plan.regions[work.segment.region]
-        innermost = True
-        while region.id:
-            container = plan.nodes[region.owner].container
-            if container is not None and container.body == region.id and (container.each or container.loop):
-                here = value if work.hi is not None and innermost else work.items.get(region.id)
-                if innermost:
-                    values["index"] = split_item(item_in(item, region.depth))[1]
-                    values["item"] = here
-                if container.each is not None and container.each.name is not None:
-                    values[container.each.name] = here
-                innermost = False
-            region = plan.regions[region.parent]
-
     async def _before_effect(self, run: Run, step: Step, tries: int) -> None:
         """Make durable what must be before this effect starts, and make sure that we may still start it."""
         effect = step.node.effect
         if run.hold is None or not self._services.leases.safe(run.hold):
-            raise _Lost
+            raise Lost
         if effect is Effect.ONCE:
             now = self._services.clock.now()
             run.entries.append(op.Entry(step.node.id, "intent", str(effect), tries=tries, started_at=now))
@@ -722,11 +422,11 @@ class Executor:
         if effect is Effect.ONCE or any(entry.effect != "none" for entry in run.entries):
             await self._record(run)
             if not self._services.leases.safe(run.hold):
-                raise _Lost
+                raise Lost
         failpoint("effect.before")
 
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
-        """Take what a node returned: JSON, a route, or a wait."""
+        """Take what a node returned: JSON, a route, a wait, a call, an exit, or an event to be published."""
         ports: tuple[str, ...] = ("out",)
         if isinstance(result, Route):
             ports, result = result.ports, result.value
@@ -734,10 +434,9 @@ class Executor:
             if unknown:
                 message = f"The node left by {sorted(unknown)}, and has the ports {sorted(step.ports)}."
                 raise Fail("node.unknown_port", message)
-        if isinstance(result, (Wait, Exit)) and not step.node.waits:
-            message = (
-                f"The node waits or exits, which its type {step.node.type} does not declare (waits=True)."
-            )
+        if isinstance(result, (Wait, Call, Exit)) and not step.node.waits:
+            word = {Wait: "waits", Call: "calls", Exit: "exits"}[type(result)]
+            message = f"The node {word}, which its type {step.node.type} does not declare (waits=True)."
             raise Fail("node.wait_undeclared", message)
         if isinstance(result, Exit):
             if result.scope == "branch":
@@ -746,10 +445,15 @@ class Executor:
                 run.leaving = leaving(run.work.facts.program.plan, run.work.segment.region, result.scope)
             result = result.value
         if isinstance(result, Wait):
-            now = self._services.clock.now()
-            if result.until > now:
+            if result.signals or result.until is None or result.port != "out":
+                await self._listen(run, step, result, started_at)
+            elif result.until > self._services.clock.now():
                 await self._rest(run, step, result, started_at)
             result = result.value
+        if isinstance(result, Emit):
+            result = {"id": await self._emit(run, step, result)}
+        if isinstance(result, Call):
+            result = await self._start(run, step, result, tries, started_at)
         self._succeed(run, step, result, started_at, tries)
         run.ports = ports
 
@@ -852,7 +556,7 @@ class Executor:
         reason = json.dumps({"node": node.id, "code": UNCERTAIN, "message": error.message})
         run.events.append(("node.uncertain", node.id, now, {"message": error.message}))
         await self._hand_in(op.Doubt(**self._held(run), head=run.head, reason=reason))
-        raise _Ended
+        raise Ended
 
     async def _put_off(self, run: Run, error: Exception) -> NoReturn:
         """This process lacks what another has or it may have again (a node type, a child): later, at no cost to the node."""
@@ -868,7 +572,7 @@ class Executor:
                 first_try_at=run.work.first_try_at,
             )
         )
-        raise _Ended
+        raise Ended
 
     async def _give_up(self, run: Run, error: ChildDied) -> NoReturn:
         """The machine failed and not the node: another delivery, until there were too many."""
@@ -879,14 +583,14 @@ class Executor:
             work.facts.execution, (claim,), at.clock.now(), error.message, at.settings.limits.deliveries
         )
         at.outlet.send(work.facts.execution, await at.ledger.submit(lose))
-        raise _Ended
+        raise Ended
 
     async def _back_off(self, run: Run, due: int, tries: int, first: int) -> None:
         suspend = op.Suspend(
             **self._held(run), due=due, head=run.head, tries=tries, backing_off=True, first_try_at=first
         )
         await self._hand_in(suspend)
-        raise _Ended
+        raise Ended
 
     async def _rest(self, run: Run, step: Step, wait: Wait, started_at: int) -> None:
         """Put the segment to rest; its outcome is written already and counts when the time has come."""
@@ -895,8 +599,191 @@ class Executor:
         run.blobs.extend([blob] if blob else [])
         run.entries.append(op.Entry(step.node.id, "waiting", output=payload, started_at=started_at))
         run.events.append(("node.waiting", step.node.id, self._services.clock.now(), {"until": wait.until}))
-        await self._hand_in(op.Suspend(**self._held(run), due=wait.until, head=run.head))
-        raise _Ended
+        await self._hand_in(op.Suspend(**self._held(run), due=wait.until or 0, head=run.head))
+        raise Ended
+
+    async def _listen(
+        self, run: Run, step: Step, wait: Wait, started_at: int, *, again: bool = False
+    ) -> NoReturn:
+        """Put the segment to rest until a signal comes, or its time. What it waits for is written with it."""
+        at, facts = self._services, run.work.facts
+        limits = at.settings.limits
+        if wait.until is None and not wait.signals:
+            raise Fail("node.wait_endless", "The node waits for no time and no signal.")
+        approval, shown = approvals.asked(wait, step.node.id, at.clock, limits)
+        payload, blob = place(encode(signals.wait_to_json(wait), limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend(each for each in (blob, shown) if each)
+        run.entries.append(op.Entry(step.node.id, signals.LISTENING, output=payload, started_at=started_at))
+        more = {"until": wait.until, "for": signals.names_of(wait)}
+        run.events.append(("node.waiting", step.node.id, at.clock.now(), more))
+        rest = op.Rest(
+            **self._held(run),
+            project=facts.project,
+            head=run.head,
+            due=wait.until,
+            again=again,
+            subscriptions=signals.subscriptions_of(wait, facts.created_at),
+            approval=approval,
+        )
+        ready: list[op.Sendable] | None = await at.ledger.submit(rest)
+        if ready is None:
+            raise Lost
+        failpoint("rest.after")
+        at.outlet.send(facts.execution, ready)
+        raise Ended
+
+    async def _hear(self, run: Run, step: Step, past: Past) -> None:
+        """Go on after a wait that signals may end: with the one that came, with the time, or with the wait that follows."""
+        work = run.work
+        wait = signals.wait_from_json(past.output)  # type: ignore[arg-type]  # it was written by `_listen`
+        if work.heard is None:
+            over = wait.until is not None and wait.until <= self._services.clock.now()
+            following = wait.then if over and wait.then else wait
+            await self._listen(run, step, following, work.ready_at, again=True)
+        if work.heard.source == signals.TIME:
+            self._succeed(run, step, wait.value, started_at=work.ready_at)
+        else:
+            self._succeed(run, step, work.heard.to_json(), started_at=work.ready_at)
+        run.ports = (work.heard.name if work.heard.name in step.ports else "out",)
+
+    async def _emit(self, run: Run, step: Step, emit: Emit) -> str:
+        """Publish an event for a node. Its key is that of the node's effect, so that trying again publishes nothing."""
+        at, facts = self._services, run.work.facts
+        limits = at.settings.limits
+        if step.node.effect is Effect.NONE:
+            message = f"The node publishes, and its type {step.node.type} is declared without an effect."
+            raise Fail("node.emit_undeclared", message)
+        now = at.clock.now()
+        payload, blob = place(encode(emit.data, limits.output_bytes), limits.blob_from_bytes)
+        publish = op.Publish(
+            id=at.clock.mint("evt"),
+            project=facts.project,
+            type=emit.type,
+            correlation=emit.correlation,
+            now=now,
+            expires_at=now + limits.event_ms,
+            data=payload,
+            blobs=(blob,) if blob else (),
+            source=facts.execution,
+            key=idempotency_key(facts.execution, step.node.id, run.work.item),
+        )
+        published: op.Published = await at.ledger.submit(publish)
+        failpoint("emit.after")
+        for execution, ready in published.ready:
+            at.outlet.send(execution, [ready])
+        return published.id
+
+    async def _start(self, run: Run, step: Step, call: Call, tries: int, started_at: int) -> Json:
+        """Start what a node calls, and rest until it has ended, or return its id. Raises `Fail` for what cannot be started."""
+        at, facts = self._services, run.work.facts
+        place = (facts.execution, run.work.segment.id, run.work.item)
+        request = await at.reader.read(
+            lambda connection: calls.request(
+                connection, self._versions, facts, call, place, step.node.id, tries, at.settings.limits
+            )
+        )
+        try:
+            start = admission.operation(at, request)
+        except admission.InputInvalid as error:
+            raise Fail(error.code, error.message, error.details) from None
+        if not call.wait:
+            return await self._start_unawaited(run, start)
+        if start.concurrency is not None or start.rate is not None:
+            await self._record(run)
+            await self._let_in(start)
+            start = dataclasses.replace(start, concurrency=None, rate=None)
+        first = run.work.first_try_at if tries > 1 and run.work.first_try_at is not None else started_at
+        if run.hold is not None:
+            run.hold.task = None
+        called: op.Called | None = await at.ledger.submit(
+            op.Call(
+                **self._held(run),
+                start=dataclasses.replace(
+                    start, handed=run.inline > 0 and start.queue == run.work.segment.queue
+                ),
+                node=step.node.id,
+                head=run.head,
+                spent=tries - 1,
+                began=started_at,
+                first_try_at=first,
+                due=at.clock.now() + round(_seconds_left(step, run, at.clock) * 1000),
+            )
+        )
+        if called is None:
+            raise Lost
+        ready: list[tuple[str, Reference]] = []
+        if called.execution is not None and called.send:
+            ready.append((start.queue, (called.execution, 0, "")))
+        if called.already:
+            ready.append((run.work.segment.queue, place))
+        raise Called(ready)
+
+    async def _start_unawaited(self, run: Run, start: op.Start) -> Json:
+        """Start an execution that lives by itself. Repeated after a crash, it finds the one that it started before."""
+        await self._record(run)
+        started = await self._let_in(start)
+        if not started.same:
+            message = f"The key {start.idempotency_key!r} was used before, to start {started.execution} with something else."
+            raise Fail("request.idempotency_key_reused", message, {"execution": started.execution})
+        return {"execution": started.execution}
+
+    async def _let_in(self, start: op.Start) -> op.Started:
+        """Start an execution by the rules of its own limit. Raises `Fail` when that refuses it."""
+        at = self._services
+        started: op.Started = await at.ledger.submit(start)
+        if started.refused is not None:
+            raise refusal(started.refused)
+        for name in started.outdone:
+            reason = "A newer execution takes its place."
+            await at.ledger.submit(op.Cancel(name, at.clock.now(), reason))
+        if started.send:
+            at.outlet.send(started.execution, [(0, "", start.queue)])
+        return started
+
+    async def _take_answer(self, run: Run, step: Step, past: Past) -> None:
+        """Take what a called execution came to as the outcome of the attempt that called it."""
+        at, work = self._services, run.work
+        if past.epoch >= run.epoch:  # another has made the call since, and rests
+            raise Lost
+        child = str(past.output["execution"]) if isinstance(past.output, dict) else ""
+        began = work.ready_at
+        try:
+            answer = await at.reader.read(lambda connection: calls.answer(connection, child))
+            began = answer.began
+            if not answer.ended:  # the time for it is over
+                place = (work.facts.execution, work.segment.id, work.item)
+                await at.ledger.submit(op.Forsake(*place, child, at.clock.now(), TIMED_OUT))
+            self._succeed(run, step, answer.value(), began, past.tries)
+        except Fail as error:
+            await self._fail(run, step, error_of(error), past.tries, began)
+
+    async def _return(self, run: Run, family: Family) -> list[tuple[Work, Hold | None]]:
+        """Wake the segment that waits for the end of this execution, if one does."""
+        caller = run.work.facts.caller
+        if caller is None:
+            return []
+        failpoint("return.before")
+        at, child = self._services, run.work.facts.execution
+        ready: list[op.Sendable] = await at.ledger.submit(op.Return(*caller, child, at.clock.now()))
+        woken = [(queue, (caller[0], segment, item)) for segment, item, queue in ready]
+        return await self._take_up(run, woken, family)
+
+    async def _take_up(
+        self, run: Run, ready: Sequence[tuple[str, Reference]], family: Family
+    ) -> list[tuple[Work, Hold | None]]:
+        """Go on with segments of other executions, as far as this message may; send the others."""
+        at = self._services
+        near: list[Reference] = []
+        for queue, reference in ready:
+            if queue == run.work.segment.queue and len(near) < self._budget(family):
+                near.append(reference)
+            else:
+                at.outlet.send(reference[0], [(*reference[1:], queue)])
+        if not near:
+            return []
+        family.count += len(near)
+        works = await at.reader.read(lambda connection: load(connection, at.programs, near))
+        return [(work, None) for work in works]
 
     async def _settle(self, run: Run, family: Family) -> list[tuple[Work, Hold | None]]:
         """Commit the segment's end and what follows from it; pass on what became ready."""
@@ -913,12 +800,8 @@ class Executor:
         error_text = None
         if failed is not None:
             error_text = json.dumps({"node": work.segment.nodes[run.head].id, **failed.to_json()})
-            if work.segment.region:
-                end = work.facts.program.plan.regions[work.segment.region].end
-                now = at.clock.now()
-                run.entries.append(op.Entry(end, "failed", error=error_text, started_at=now, ended_at=now))
         if run.leaving is not None:
-            self._leave(run, run.leaving)
+            self._leave(run)
             taken = (False,) * len(work.segment.exits)
         settle = op.Settle(
             **self._held(run),
@@ -938,10 +821,12 @@ class Executor:
         failpoint("settle.before")
         settled: op.Settled | None = await at.ledger.submit(settle)
         if settled is None:
-            raise _Lost
-        if settled.finished is not None:
-            at.outlet.finished(work.facts.execution, settled.reply_to)
-        return await self._follow(run, settled, family, horizon)
+            raise Lost
+        if settled.finished is None:
+            return await self._follow(run, settled, family, horizon)
+        at.outlet.finished(work.facts.execution, settled.reply_to)
+        self._send_admitted(settled)
+        return await self._return(run, family)
 
     async def _follow(
         self, run: Run, settled: op.Settled, family: Family, horizon: float
@@ -951,6 +836,7 @@ class Executor:
         failpoint("dispatch.before")
         if settled.ready:
             at.outlet.send(work.facts.execution, settled.ready)
+        self._send_admitted(settled)
         family.count += len(settled.successors)
         following: list[tuple[Work, Hold | None]] = []
         for each in settled.successors:
@@ -962,27 +848,18 @@ class Executor:
                 following.append((successor, self._handed_over(successor, horizon)))
         return following
 
-    def _leave(self, run: Run, leaving: Leaving) -> None:
-        """Journal what an instance comes to that ends before its last node, or the whole execution."""
-        plan, limits = run.work.facts.program.plan, self._services.settings.limits
+    def _send_admitted(self, settled: op.Settled) -> None:
+        """Send what limits have let in because of this commit, whosever it is."""
+        for execution, admitted in settled.admitted:
+            self._services.outlet.send(execution, (admitted,))
+
+    def _leave(self, run: Run) -> None:
+        """Keep what an instance comes to that ends before its last node, or the whole execution."""
+        limits = self._services.settings.limits
         node = run.nodes.get(run.work.segment.nodes[run.head].id)
         value = node.get("output") if isinstance(node, dict) else None
-        payload, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
+        run.output, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
         run.blobs.extend([blob] if blob else [])
-        if leaving.region == 0:
-            run.output = payload
-            return
-        region, now = plan.regions[leaving.region], self._services.clock.now()
-        run.entries.append(
-            op.Entry(
-                region.end,
-                "left" if leaving.closes else "succeeded",
-                output=payload,
-                started_at=now,
-                ended_at=now,
-                item=item_in(run.work.item, region.depth),
-            )
-        )
 
     def _budget(self, family: Family) -> int:
         """Return how many more segments the carriers of one message may go on with, before others get their turn."""
@@ -1059,58 +936,27 @@ class Executor:
             await self._services.ledger.submit(op.Release(**self._held(run)))
 
     async def _record(self, run: Run) -> None:
-        """Write what is unwritten. Raises `_Lost`, or `_Stopped`: then nothing was written, and what was to begin has not."""
+        """Write what is unwritten. Raises `Lost`, or `Stopped`: then nothing was written, and what was to begin has not."""
         answer = await self._services.ledger.submit(op.Record(**self._held(run)))
         if answer is op.Recorded.LOST:
-            raise _Lost
+            raise Lost
         if answer is op.Recorded.STOPPING:
             if run.hold is not None:
                 run.hold.stop = Stop.CANCELLED
             run.entries = [each for each in run.entries if each.status != "intent"]
             run.events = [each for each in run.events if each[0] != "node.started"]
-            raise _Stopped
+            raise Stopped
         run.entries, run.events, run.blobs, run.pack = [], [], [], []
 
     async def _hand_in(self, operation: op.Operation) -> None:
         if not await self._services.ledger.submit(operation):
-            raise _Lost
+            raise Lost
 
     def _held(self, run: Run) -> dict[str, Any]:
-        """Return the fields every request of a holder has, with all that is unwritten."""
-        entries = run.entries
-        if run.pack:
-            text = f"[{','.join(run.pack)}]"
-            packed = op.Entry(
-                run.pack_node,
-                "pack",
-                output=op.Payload(text=text),
-                started_at=run.pack_from,
-                ended_at=self._services.clock.now(),
-            )
-            entries = [packed, *entries]
-        return {
-            "execution": run.work.facts.execution,
-            "segment": run.work.segment.id,
-            "item": run.work.item,
-            "epoch": run.epoch,
-            "pure": run.pure,
-            "now": self._services.clock.now(),
-            "entries": tuple(entries),
-            "events": tuple(run.events) if not run.work.item else tuple(_at_item(run.events, run.work.item)),
-            "blobs": tuple(run.blobs),
-        }
+        return run.held(self._services.clock.now())
 
     def _scope(self, run: Run, node: str) -> Scope:
-        work = run.work
-        name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
-        return Scope(run.values, Draws(self._services.secret, name, work.ready_at))
-
-    @staticmethod
-    def _keep_lines(run: Run, context: NodeContext, now: int) -> None:
-        for level, message, fields in context.lines:
-            line: dict[str, Json] = {"level": level, "message": message, **fields}
-            kept = scrub(line, context.secrets) if context.secrets else line
-            run.events.append(("node.log", context.node_id, now, kept))
+        return scope_of(self._services, run, node)
 
     def _journal_of_steps(self, run: Run, step: Step) -> Callable[..., Awaitable[Json]]:
         """Return the memory of a node's own sub-steps."""
@@ -1127,7 +973,7 @@ class Executor:
                 run.entries.append(op.Entry(step.node.id, "intent", str(effect), name, started_at=now))
             await self._record(run)
             if run.hold is None or not self._services.leases.safe(run.hold):
-                raise _Lost
+                raise Lost
             try:
                 value = await call(key)
             except Exception as error:
@@ -1150,49 +996,14 @@ class Executor:
         return do
 
 
-@dataclass(slots=True)
-class Draws:
-    """The time and the randomness of one node run: the same on every replay, and foreseen by nobody without the secret."""
-
-    secret: bytes
-    name: str
-    now_ms: int
-
-    def draw(self, n: int) -> bytes:
-        """Return the 16 bytes of the n-th draw."""
-        return hmac.digest(self.secret, f"{self.name}\x1f{n}".encode(), "sha256")[:16]
-
-
-class NodeFailed(Exception):
-    """A node of a chunk failed for one item."""
-
-    def __init__(self, error: NodeError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-class ChildDied(CeleriacError):
-    """The process a node ran in died."""
-
-    code = "node.child_died"
-
-
-class NoChild(CeleriacError):
-    """No child process could be started: the machine is short of processes or memory."""
-
-    code = "node.no_child"
-
-
-class NodeTimeout(CeleriacError):
-    """The attempt took longer than its limit."""
-
-    code = TIMED_OUT
-
-
 def _clean(result: object, secrets: frozenset[str]) -> object:
     """Return a node's result without the credentials it was given."""
     if isinstance(result, (Route, Wait, Exit)):
         return dataclasses.replace(result, value=scrub(result.value, secrets))
+    if isinstance(result, Call):
+        return dataclasses.replace(result, input=scrub(result.input, secrets))
+    if isinstance(result, Emit):
+        return dataclasses.replace(result, data=scrub(result.data, secrets))
     return scrub(result, secrets)  # type: ignore[arg-type]  # what is no JSON is refused when it is encoded
 
 
@@ -1235,12 +1046,6 @@ def _shares_a_row(run: Run, step: Step) -> bool:
     """Whether a node's outcome goes into the pack: it has no effect, no journal row of its own from before, and ends nothing."""
     node = step.node
     return node.effect is Effect.NONE and not node.ends and (node.id, "") not in run.work.past
-
-
-def _at_item(events: Iterable[op.EventBody], item: str) -> Iterator[op.EventBody]:
-    """Yield events with the item they happened at."""
-    for kind, node, at, more in events:
-        yield kind, node, at, {"item": item, **more}  # type: ignore[dict-item]  # every event's last part is an object
 
 
 def _in_flight(run: Run) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import TypeVar, dataclass_transform
 
 from engine.advance import Address
+from engine.holds import Concurrency, Rate
 
 T = TypeVar("T")
 
@@ -78,7 +79,10 @@ class Fork:
 
 @value
 class Start:
-    """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before."""
+    """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before.
+
+    Who asks carries its first segment itself when it is `handed` over, so that it takes no room in a queue.
+    """
 
     execution: str
     project: str
@@ -94,9 +98,14 @@ class Start:
     request_hash: str | None = None
     priority: int = 0
     parent: tuple[str, int, str] | None = None
+    depth: int = 0
+    awaited: bool = False
+    handed: bool = False
     base: str | None = None
     deadline: int | None = None
     reply_to: str | None = None
+    concurrency: Concurrency | None = None
+    rate: Rate | None = None
     fork: Fork | None = None
 
 
@@ -104,8 +113,9 @@ class Start:
 class Started:
     """`new` is false when the key was known; then `same` says whether the request was the same too.
 
-    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will. Of a fork `ready`
-    are the segments to be sent.
+    `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will, or it waits at a
+    limit. Of a fork `ready` are the segments to be sent. A limit may also have `refused` it, with a code, or have another
+    execution stand for it; and it may want others, `outdone`, to be cancelled.
     """
 
     execution: str
@@ -113,11 +123,17 @@ class Started:
     same: bool = True
     send: bool = False
     ready: tuple[Sendable, ...] = ()
+    refused: str | None = None
+    outdone: tuple[str, ...] = ()
 
 
 @value
 class Claim:
-    """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had."""
+    """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had.
+
+    With a limit it has to be let in first: it may wait now for a slot of the `concurrency` or for a token of the `rate`,
+    whose keys are rendered, or be refused.
+    """
 
     execution: str
     segment: int
@@ -125,13 +141,16 @@ class Claim:
     owner: str
     now: int
     due: int
+    concurrency: Concurrency | None = None
+    rate: Rate | None = None
 
 
 @value
 class Claimed:
     """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
 
-    What is not `reached` starts only because its region ends with it.
+    `refused` is the code of the failure that its limit makes of it. What is not `reached` starts only because its region ends
+    with it.
     """
 
     epoch: int
@@ -143,6 +162,7 @@ class Claimed:
     hi: int | None = None
     fan: str | None = None
     reached: bool = True
+    refused: str | None = None
 
 
 @value
@@ -222,12 +242,16 @@ class Close(Held):
 
 @value
 class Settled:
-    """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status."""
+    """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status.
+
+    `admitted` are segments of any executions, with these, that were let in where this one or another has gone.
+    """
 
     ready: tuple[Sendable, ...] = ()
     successors: tuple[tuple[int, str, Claimed], ...] = ()
     finished: str | None = None
     reply_to: str | None = None
+    admitted: tuple[tuple[str, Sendable], ...] = ()
 
 
 @value
@@ -239,6 +263,197 @@ class Suspend(Held):
     tries: int = 0
     backing_off: bool = False
     first_try_at: int | None = None
+
+
+CALLING = "calling"
+"""The status in the journal of a node that has called an execution, which its output names."""
+
+
+@value
+class Call(Held):
+    """Start an execution and rest at `head`, after `spent` attempts, until that has ended, or until `due`.
+
+    Answers `Called`, or None when the fence did not hold.
+    """
+
+    _: KW_ONLY
+    start: Start
+    node: str
+    head: int
+    spent: int
+    began: int
+    first_try_at: int | None
+    due: int
+
+
+@value
+class Called:
+    """What was started, and whether its first segment is to be sent now. It may have ended `already`, and been started before.
+
+    Of a segment that was to stop, nothing was started.
+    """
+
+    execution: str | None = None
+    send: bool = False
+    already: bool = False
+
+
+@value
+class Return:
+    """The end of `child` wakes the segment that waits for it. Answers the segments to be sent."""
+
+    execution: str
+    segment: int
+    item: str
+    child: str
+    now: int
+
+
+@value
+class Forsake:
+    """Stop an execution that a segment has called and waits for no more."""
+
+    execution: str
+    segment: int
+    item: str
+    child: str
+    now: int
+    reason: str
+
+
+@value
+class Subscription:
+    """One branch of a wait: its name and kind, and of an event, what it has to be. `since` is in milliseconds."""
+
+    name: str
+    kind: str
+    event: str = ""
+    correlation: str = ""
+    since: int = 0
+    transient: bool = False
+
+
+@value
+class Approval:
+    """What people are asked. `body` is what they are shown, `shown_hash` the hash of it, `due` when nobody is asked any more."""
+
+    id: str
+    node: str
+    title: str
+    body: Payload
+    shown_hash: str
+    approvers: str
+    quorum: int
+    rule: str
+    four_eyes: bool = False
+    reminded: int = 0
+    escalated: bool = False
+    due: int | None = None
+
+
+@value
+class Rest(Held):
+    """Put a segment to rest at node `head` until a signal of one of the `subscriptions`, or until `due`.
+
+    `again`: it goes on resting, so whatever signal it has had since counts, though it listens for others now.
+    Answers what is to be sent, or None when the fence did not hold: a signal may be there already.
+    """
+
+    project: str = ""
+    head: int = 0
+    due: int | None = None
+    again: bool = False
+    subscriptions: tuple[Subscription, ...] = ()
+    approval: Approval | None = None
+
+
+@value
+class Signal:
+    """Give a wait the signal of its branch `name`, now or before it begins. Answers `Signalled`.
+
+    `source` is the kind of the branch. The first signal a wait is given decides.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    name: str
+    source: str
+    now: int
+    payload: Payload = Payload()
+    blobs: tuple[Blob, ...] = ()
+    principal: str = ""
+
+
+@value
+class Signalled:
+    """Whether the signal was the one that counts, and what is to be sent because of it."""
+
+    won: bool
+    ready: tuple[Sendable, ...] = ()
+
+
+@value
+class Decide:
+    """A person's voice on an approval. Answers `Decided`."""
+
+    execution: str
+    approval: str
+    principal: str
+    roles: frozenset[str]
+    decision: str
+    shown_hash: str
+    now: int
+    comment: str = ""
+    form: str | None = None
+
+
+class Counted(StrEnum):
+    """What became of a voice: it decided, it is counted and more are needed, or why it is neither."""
+
+    DECIDED = "decided"
+    COUNTED = "counted"
+    CLOSED = "closed"
+    VOTED = "voted"
+    STALE = "stale"
+    NOT_ASKED = "not_asked"
+    FOUR_EYES = "four_eyes"
+
+
+@value
+class Decided:
+    """What became of a voice, the approval's status with it, and what is to be sent because of it."""
+
+    counted: Counted
+    status: str
+    ready: tuple[Sendable, ...] = ()
+
+
+@value
+class Publish:
+    """Publish an event. Answers `Published`; of one `source` a `key` that is known publishes nothing."""
+
+    id: str
+    project: str
+    type: str
+    correlation: str
+    now: int
+    expires_at: int
+    data: Payload = Payload()
+    blobs: tuple[Blob, ...] = ()
+    source: str = ""
+    key: str | None = None
+    principal: str = ""
+
+
+@value
+class Published:
+    """The event's id, whether it is `new`, how many waits it ended, and what is to be sent because of it."""
+
+    id: str
+    new: bool
+    woken: int = 0
+    ready: tuple[tuple[str, Sendable], ...] = ()
 
 
 @value
@@ -280,6 +495,14 @@ class Wake:
 
     execution: str
     addresses: tuple[Address, ...]
+    now: int
+
+
+@value
+class Admit:
+    """Look again at the limits that an execution waits at: whoever may go on is let in. The feeder sends it."""
+
+    execution: str
     now: int
 
 
@@ -401,12 +624,20 @@ Operation = (
     | Spread
     | Close
     | Suspend
+    | Call
+    | Rest
+    | Signal
+    | Decide
+    | Publish
     | Doubt
     | Release
     | Renew
     | Wake
+    | Admit
     | Resend
     | Lose
+    | Return
+    | Forsake
     | Cancel
     | Pause
     | Resolve
@@ -417,6 +648,7 @@ Operation = (
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
     """Return the executions whose rows a batch touches or copies from, in the order everyone locks them."""
-    found = {each.execution for each in operations if not isinstance(each, Start)}
-    bases = {each.base for each in operations if isinstance(each, Start) and each.fork and each.base}
-    return sorted(found | bases)
+    touched = {each.execution for each in operations if not isinstance(each, (Start, Publish))}
+    touched.update(each.child for each in operations if isinstance(each, (Return, Forsake)))
+    touched.update(each.base for each in operations if isinstance(each, Start) and each.fork and each.base)
+    return sorted(touched)

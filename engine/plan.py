@@ -19,10 +19,16 @@ from typing import Any, Literal
 
 from celeriac import Effect, Json
 from engine.definition import EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, RetryPolicy
+from engine.holds import Limits
 
 OUTPUT = "@output"
 BEGIN, END = "@begin", "@end"
+REST = "@rest"
+"""The port of the way from a map to the end of its region that is decided when nothing of the map runs any more."""
 """What the root and the last node of an inner region are called, behind the region's own name."""
+
+ITEM = "@item"
+"""What a repeated node is called where it is performed for one item, behind its own name."""
 
 DEFAULT_QUEUE = "default"
 
@@ -106,6 +112,7 @@ class PlanNode:
     branches: bool
     needs: tuple[str, ...]
     container: Container | None = None
+    limits: Limits | None = None
 
     @property
     def ends(self) -> bool:
@@ -144,7 +151,20 @@ class Segment:
     @cached_property
     def pure(self) -> bool:
         """Whether running it twice is harmless, so that it needs no claim."""
-        return all(each.effect is Effect.NONE and not each.process for each in self.nodes)
+        return self.limits is None and all(
+            each.effect is Effect.NONE and not each.process for each in self.nodes
+        )
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits of its node: one that has some is alone in its segment, which holds what it takes until it ends."""
+        return self.nodes[0].limits
+
+    @cached_property
+    def rest(self) -> tuple[bool | None, ...] | None:
+        """Which of its exits are decided, as not taken, when the items have ended that a map went on without; if it can."""
+        late = tuple(False if each.port == REST else None for each in self.exits)
+        return late if False in late else None
 
     @cached_property
     def ends(self) -> bool:
@@ -191,6 +211,20 @@ class Plan:
             for loser in segment.losers:
                 found[loser] = (*found.get(loser, ()), segment.id)
         return found
+
+    @cached_property
+    def owned(self) -> dict[str, tuple[Region, ...]]:
+        """For each container its regions, in their order."""
+        found: dict[str, tuple[Region, ...]] = {}
+        for region in self.regions[1:]:
+            found[region.owner] = (*found.get(region.owner, ()), region)
+        return found
+
+    @cached_property
+    def listening(self) -> frozenset[int]:
+        """The segments that may rest until a signal comes."""
+        last = ((segment.id, segment.nodes[-1]) for segment in self.segments)
+        return frozenset(number for number, node in last if node.waits and node.container is None)
 
     @cached_property
     def inside(self) -> dict[str, tuple[int, int]]:
@@ -251,6 +285,7 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
                     "on_error": OnError(**each["on_error"]),
                     "needs": tuple(each["needs"]),
                     "container": _container_from_json(each.get("container")),
+                    "limits": Limits.from_json(each.get("limits")),
                 }
             )
             for each in body["nodes"]

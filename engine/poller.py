@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from engine import identity
+from engine import calls, identity
 from engine import operations as op
 from engine.clock import Clock
 from engine.dispatch import Room
@@ -21,6 +21,7 @@ from engine.errors import CeleriacError, Unavailable
 from engine.settings import Settings, Timing
 from engine.snapshots import Reference
 from engine.store.database import Connection
+from engine.store.holds import IDLE, MISSED
 from engine.store.sql import Row
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ _NEXT = tuple(
 
 _SHORT = 0.01
 _SYNC_SECONDS = 5.0
+_LIMITS_SECONDS = 0.5
 _STEP = 1_000
 """A database clock that is found this many milliseconds ahead was set, or this machine slept."""
 _QUIET_SECONDS = 60.0
@@ -150,6 +152,7 @@ class Poller:
         self._queues: list[str] = list(queues or settings.queues)
         self._queues_at = -1.0
         self._owners_at = -1.0
+        self._limits_at = -1.0
         self._synced_at = clock.monotonic()
         self._lenient_until = -1.0
         self._flushed = False
@@ -185,6 +188,8 @@ class Poller:
             more = bool(self._do(self._wake, queue, now)) or more
         self._do(self._take_from_the_dead, now)
         self._do(self._end_overdue, now)
+        self._do(self._end_calls, now)
+        self._do(self._let_in, now)
         more = bool(self._do(self._feed, now)) or more
         poll = self._settings.timing.poll / 1000
         self._eager = min(poll, _SHORT if more else self._eager * 2)
@@ -319,7 +324,24 @@ class Poller:
     def _end_overdue(self, now: int) -> None:
         self._ask([op.Cancel(execution, now, timed_out=True) for (execution,) in self._rows(_DEADLINES, now)])
 
-    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose]) -> int:
+    def _end_calls(self, now: int) -> None:
+        """Stop what nobody waits for any more, with all that this calls in turn; tell callers of ends they may not know."""
+        for _ in range(self._settings.limits.call_depth + 1):
+            forsaken = self._rows(calls.FORSAKEN)
+            if not forsaken:
+                break
+            self._ask(calls.forsakes(forsaken, now))
+        self._forward(calls.returns(self._rows(calls.UNTOLD, now - self._settings.timing.poll), now))
+
+    def _let_in(self, now: int) -> None:
+        """Look for slots of limits that somebody waits for in vain: left or granted where the waiting one was out of reach."""
+        if self._clock.monotonic() - self._limits_at < _LIMITS_SECONDS:
+            return
+        self._limits_at = self._clock.monotonic()
+        found = {row[0] for query in (MISSED, IDLE) for row in self._rows(query)}
+        self._ask([op.Admit(execution, now) for execution in sorted(found)])
+
+    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose | op.Return]) -> int:
         """Ask the pen, and send what it made ready. Returns how many segments that is."""
         ready = [
             (queue, (each.execution, segment, item))

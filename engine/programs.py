@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from celeriac import Fail, Json, NodeType
 from engine import expressions
 from engine.errors import NotFound
+from engine.holds import Limits
 from engine.plan import Plan, PlanNode
 from engine.registry import Registry
 from engine.store.database import Connection
@@ -68,6 +69,7 @@ class Program:
         self._registry = registry
         self._steps: dict[int, tuple[Step, ...]] = {}
         self._conditions: dict[int, tuple[expressions.Template | None, ...]] = {}
+        self._keys: dict[int, expressions.Compiled] = {}
 
     def steps(self, segment: int) -> tuple[Step, ...]:
         """Return the steps of a segment. Raises `UnknownNodeType` when this process lacks one of its types."""
@@ -84,6 +86,13 @@ class Program:
                 None if each.when is None else expressions.compile_expression(each.when)
                 for each in self.plan.segments[segment].exits
             )
+        return found
+
+    def keys(self, segment: int, limits: Limits) -> expressions.Compiled:
+        """Return the compiled keys of a segment's limits: what is rendered has the names of `Limits.keys`."""
+        found = self._keys.get(segment)
+        if found is None:
+            found = self._keys[segment] = expressions.compile_value(limits.keys)
         return found
 
     def _step(self, node: PlanNode) -> Step:
@@ -125,9 +134,13 @@ class Programs:
         """Return only the plan: what the pen needs."""
         return self.get(version, connection).plan
 
+    def make(self, plan: Plan, registry: Registry) -> Program:
+        """Return a plan made ready to run."""
+        return Program(plan, registry)
+
     def put(self, version: str, make: Callable[[], Plan]) -> Program:
         """Keep a program, and let the least used go."""
-        program = Program(make(), self._registry)
+        program = self.make(make(), self._registry)
         with self._lock:
             self._found[version] = program
             while len(self._found) > _KEPT:

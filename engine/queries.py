@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
+from engine.callbacks import Address
 from engine.catalog import Active, start_of
 from engine.definition import TRIGGER
 from engine.errors import Conflict, NotFound
@@ -51,7 +52,7 @@ class Page:
 def workflows(connection: Connection, limit: int, after: str = "", project: str = DEFAULT_PROJECT) -> Page:
     """Return workflows by name, those behind the name `after`."""
     found = connection.run(
-        _WORKFLOW + "WHERE w.project_id = ? AND w.name > ? ORDER BY w.name LIMIT ?",
+        _WORKFLOW + "WHERE w.project_id = ? AND w.hidden = 0 AND w.name > ? ORDER BY w.name LIMIT ?",
         (project, after, limit + 1),
     )
     rows = [_workflow_body(row) for row in found[:limit]]
@@ -173,7 +174,9 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     segments = [
         SegmentState(*fields)
         for fields in connection.run(
-            "SELECT segment, item, status, head, exits, due FROM segment WHERE execution_id = ?", (name,)
+            "SELECT segment, item, status, head, exits, due, hi FROM segment WHERE execution_id = ? "
+            "ORDER BY segment, length(item), item",
+            (name,),
         )
     ]
     journal = [
@@ -193,6 +196,23 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     ]
     plan = _plan(connection, row[3])
     return timeline(plan, segments, journal, happened, ended=row[5] in EXECUTION_FINAL)
+
+
+def outputs(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> dict[tuple[str, str], Json]:
+    """Return what the nodes of an execution came to, by node and item. Raises `NotFound`."""
+    _execution_row(connection, name, project)
+    found: dict[tuple[str, str], Json] = {}
+    for node, item, status, text, blob in connection.run(
+        "SELECT node, item, status, output, blob FROM journal WHERE execution_id = ? AND step = '' "
+        "AND status IN ('succeeded', 'continued', 'waiting', 'pack')",
+        (name,),
+    ):
+        value: Any = _payload(connection, text, blob)
+        if status == "pack":
+            found.update(((inner, item), each) for inner, each in value)
+        else:
+            found[(node, item)] = value
+    return found
 
 
 def attention(connection: Connection, limit: int, project: str = DEFAULT_PROJECT) -> list[Body]:
@@ -260,11 +280,19 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     if row[5] not in EXECUTION_FINAL:
         message = f"The execution {name} is {row[5]}; only one that has ended is repeated."
         raise Conflict(message, hint=f"Stop it first: celeriac executions cancel {name}")
-    queue, timeout, schema = start_of(connection, row[3])
+    start = start_of(connection, row[3])
     enabled = connection.run("SELECT enabled FROM workflow WHERE id = ?", (row[1],))[0][0]
     payload, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
-    active = Active(row[1], row[3], project, row[2], bool(enabled), queue, timeout, schema)
+    active = Active(row[1], row[3], project, row[2], bool(enabled), *start)
     return active, _payload(connection, payload, blob)
+
+
+def wait_of(connection: Connection, address: Address, project: str = DEFAULT_PROJECT) -> int | None:
+    """Return the segment that rests at the wait an address names, or None when there is no such execution or node."""
+    rows = connection.run(
+        "SELECT version_id FROM execution WHERE id = ? AND project_id = ?", (address.execution, project)
+    )
+    return _plan(connection, rows[0][0]).segment_of.get(address.node) if rows else None
 
 
 def is_there(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> ExecutionStatus:

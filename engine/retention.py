@@ -1,8 +1,8 @@
 """Retention: let go of what ended long ago, on a running installation, a batch at a time.
 
-What is still referred to stays: an execution with a segment at work, one that a later execution is based on, a blob that
-anything else names. What refers to a blob is written in the blob's own transaction, so on PostgreSQL a short lock on the
-blob table makes the check hold; SQLite has one writer anyway.
+What is still referred to stays: an execution with a segment at work, one that a later execution is based on, one whose
+caller has not ended, a blob that anything else names. What refers to a blob is written in the blob's own transaction, so
+on PostgreSQL a short lock on the blob table makes the check hold; SQLite has one writer anyway.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from engine.store.sql import Batched, columns
 BATCH = 200
 MARKS_KEPT = 86_400_000
 """How long a writer's mark is kept, in milliseconds: it answers questions about a commit of a moment ago."""
+EVENTS_LEFT = 3_600_000
+"""How long an event stays after it has expired, in milliseconds: whoever has just read it may still be writing."""
 
 _ENDED = (
     "SELECT e.finished_at, e.id, e.input_blob, e.output_blob FROM execution e "
     "WHERE e.finished_at < ? AND (e.finished_at, e.id) > (?, ?) AND NOT EXISTS (SELECT 1 FROM segment s "
-    "WHERE s.execution_id = e.id AND s.status = 'running') ORDER BY e.finished_at, e.id LIMIT ?"
+    "WHERE s.execution_id = e.id AND s.status = 'running') AND NOT EXISTS (SELECT 1 FROM execution p "
+    "WHERE p.id = e.parent_execution AND p.finished_at IS NULL) ORDER BY e.finished_at, e.id LIMIT ?"
 )
 _BASES = (
     "SELECT DISTINCT base FROM execution WHERE base IS NOT NULL AND (finished_at IS NULL OR finished_at >= ?)"
@@ -30,18 +33,44 @@ _BLOBS = Batched(
     "SELECT DISTINCT j.blob FROM {rows} JOIN journal j ON j.execution_id = r.id WHERE j.blob IS NOT NULL",
     columns("id"),
 )
+_SIGNAL_BLOBS = Batched(
+    "SELECT DISTINCT g.blob FROM {rows} JOIN signal g ON g.execution_id = r.id WHERE g.blob IS NOT NULL",
+    columns("id"),
+)
+_APPROVAL_BLOBS = Batched(
+    "SELECT DISTINCT a.blob FROM {rows} JOIN approval a ON a.execution_id = r.id WHERE a.blob IS NOT NULL",
+    columns("id"),
+)
 _FORGET = (
+    Batched(
+        "DELETE FROM approval_vote WHERE approval_id IN "
+        "(SELECT a.id FROM {rows} JOIN approval a ON a.execution_id = r.id)",
+        columns("id"),
+    ),
+    Batched("DELETE FROM approval WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM subscription WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM signal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM event WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM journal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM hold WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM segment WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM execution WHERE id IN (SELECT r.id FROM {rows})", columns("id")),
 )
 _UNREFERENCED = Batched(
     "DELETE FROM blob WHERE hash IN (SELECT r.hash FROM {rows}) "
     "AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.blob = blob.hash) "
+    "AND NOT EXISTS (SELECT 1 FROM signal g WHERE g.blob = blob.hash) "
+    "AND NOT EXISTS (SELECT 1 FROM approval a WHERE a.blob = blob.hash) "
+    "AND NOT EXISTS (SELECT 1 FROM event_log l WHERE l.blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.input_blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.output_blob = blob.hash) RETURNING hash",
     columns("hash"),
+)
+
+
+_EXPIRED = (
+    "DELETE FROM event_log WHERE id IN (SELECT l.id FROM event_log l WHERE l.expires_at <= ? "
+    "ORDER BY l.expires_at LIMIT ?) RETURNING blob"
 )
 
 
@@ -50,6 +79,7 @@ class Purged:
     """How much is gone."""
 
     executions: int = 0
+    events: int = 0
     blobs: int = 0
     marks: int = 0
 
@@ -57,7 +87,7 @@ class Purged:
 def purge(
     database: Database, cutoff: int, now: int, progress: Callable[[Purged], None] = lambda _: None
 ) -> Purged:
-    """Delete executions that ended before `cutoff` (milliseconds), and what only they referred to.
+    """Delete executions that ended before `cutoff` (milliseconds), what only they referred to, and events that have expired.
 
     Safe to break off and to repeat. Raises `Unavailable`.
     """
@@ -69,6 +99,8 @@ def purge(
             place: _Place | None = (0, "")
             while place is not None:
                 place = _batch(connection, cutoff, bases, place, gone)
+                progress(gone)
+            while _forget_events(connection, now, gone):
                 progress(gone)
             connection.begin()
             old = connection.run("DELETE FROM ledger_mark WHERE at < ? RETURNING writer", (now - MARKS_KEPT,))
@@ -83,6 +115,24 @@ def purge(
         hint = "What was deleted is gone; run it again for the rest."
         raise Unavailable(message, hint=hint) from error
     return gone
+
+
+def _forget_events(connection: Connection, now: int, gone: Purged) -> bool:
+    """Delete published events that nobody may look back at any more, one batch. Returns whether there may be more."""
+    connection.begin()
+    try:
+        if connection.dialect == "postgresql":
+            connection.run("LOCK TABLE blob IN EXCLUSIVE MODE")
+        expired = connection.run(_EXPIRED, (now - EVENTS_LEFT, BATCH))
+        blobs = sorted({name for (name,) in expired if name})
+        let_go = len(connection.batch(_UNREFERENCED, [(each,) for each in blobs])) if blobs else 0
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    gone.events += len(expired)
+    gone.blobs += let_go
+    return len(expired) == BATCH
 
 
 _Place = tuple[int, str]
@@ -103,7 +153,8 @@ def _batch(
         blobs: set[str] = {name for row in doomed for name in row[2:] if name}
         let_go = 0
         if ids:
-            blobs |= {row[0] for row in connection.batch(_BLOBS, ids)}
+            for question in (_BLOBS, _SIGNAL_BLOBS, _APPROVAL_BLOBS):
+                blobs |= {row[0] for row in connection.batch(question, ids)}
             for statement in _FORGET:
                 connection.batch(statement, ids)
         if blobs:

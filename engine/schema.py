@@ -16,6 +16,7 @@ import jsonschema_rs
 
 from celeriac import NodeType
 from celeriac.contract import EXPRESSION, LITERAL
+from engine import nested
 from engine.definition import SCOPE
 from engine.registry import Registry
 
@@ -50,6 +51,10 @@ def document(registry: Registry) -> Schema:
         newest = each is registry.get(each.name)
         definitions[_place(each)] = _config(each, definitions)
         conditions.append(_condition(each, [each.name, each.key] if newest else [each.key]))
+        if nested.is_call(each.key):
+            definitions[_place(each)] = _with_nested(
+                definitions[_place(each)], {"$ref": "#/$defs/definition"}
+            )
     names = [*registry.names(), *(each.key for each in types)]
     definitions["node_type"] = {
         "description": "A node type; name@version keeps to a version, name alone takes the newest.",
@@ -80,13 +85,18 @@ def validator(registry: Registry) -> jsonschema_rs.Draft202012Validator:
 
 @lru_cache(maxsize=32)
 def part(registry: Registry, name: Part) -> tuple[Schema, jsonschema_rs.Draft202012Validator]:
-    """Return schema and validator of one part. The nodes and edges in it are parts themselves, and not looked at."""
+    """Return schema and validator of one part. The nodes and edges in it are parts themselves, and not looked at; nor are
+    nested definitions.
+    """
     whole = document(registry)
     definitions = {**whole["$defs"]}
     for graph in ("definition", "body"):
         properties = definitions[graph]["properties"]
         lists = {key: {**properties[key], "items": {}} for key in ("nodes", "edges")}
         definitions[graph] = {**definitions[graph], "properties": {**properties, **lists}}
+    for place, config in whole["$defs"].items():
+        if nested.is_call(place.removeprefix("node.")):
+            definitions[place] = _with_nested(config, {"type": "object"})
     entrance = whole if name == "document" else {"$ref": f"#/$defs/{name}"}
     found = {**entrance, "$defs": definitions}
     return found, compiled(found)
@@ -129,6 +139,13 @@ def _place(node_type: NodeType) -> str:
     return f"node.{node_type.key}"
 
 
+def _with_nested(config: Schema, definition: Schema) -> Schema:
+    """Return the config of a call with another schema for the definition in it."""
+    properties = config["properties"]
+    described = {"description": properties["definition"]["description"], **definition}
+    return {**config, "properties": {**properties, "definition": described}}
+
+
 def _condition(node_type: NodeType, names: list[str]) -> Schema:
     then: Schema = {"properties": {"config": {"$ref": f"#/$defs/{_place(node_type)}"}}}
     if node_type.config_schema().get("required"):
@@ -142,7 +159,7 @@ def _config(node_type: NodeType, definitions: Schema) -> Schema:
     own = schema.pop("$defs", {})
     free = {name for name, each in own.items() if not each}
     place = _place(node_type)
-    for name in own.keys() - free:
+    for name in sorted(own.keys() - free):
         definitions[f"{place}.{name}"] = _inside(_moved(own[name], place, free))
     return {**or_template(_moved(schema, place, free)), "description": " ".join(node_type.summary.split())}
 

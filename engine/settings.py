@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,13 @@ class Limits:
     edges: int = 50_000
     scopes: int = 500
     scope_depth: int = 10
+    call_depth: int = 8
     output_bytes: int = 50_000_000
     blob_from_bytes: int = 32 * 1024
     input_bytes: int = 8 * 1024 * 1024
     log_lines: int = 1_000
     map_items: int = 100_000
+    event_ms: int = 7 * 86_400_000
     deliveries: int = 3
     inline_segments: int = 64
     inline_ms: int = 50
@@ -63,6 +66,7 @@ class Settings:
     api_port: int = 8321
     api_hosts: tuple[str, ...] = ()
     api_token: str = field(default="", repr=False)
+    public_url: str = ""
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
 
@@ -70,6 +74,14 @@ class Settings:
     def sqlite(self) -> bool:
         """Whether the ledger is a SQLite file."""
         return self.database_url.startswith("sqlite")
+
+    @property
+    def public_base(self) -> str:
+        """Where the API is reached from outside, as addresses that are given away begin."""
+        if self.public_url:
+            return self.public_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.api_host, self.api_host)  # noqa: S104  never served by that name
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def sqlite_path(self) -> Path:
@@ -98,6 +110,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         api_port=_number(environment, "CELERIAC_API_PORT", 8321),
         api_hosts=_words(environment.get("CELERIAC_API_HOSTS", "")),
         api_token=environment.get("CELERIAC_API_TOKEN", ""),
+        public_url=_public_url(environment.get("CELERIAC_PUBLIC_URL", "")),
         limits=_overridden(Limits(), "CELERIAC_LIMIT_", environment),
         timing=_overridden(Timing(), "CELERIAC_TIMING_", environment),
     )
@@ -118,6 +131,13 @@ def _database_url(url: str) -> str:
         return url
     message = f"DATABASE_URL names {url.partition(':')[0]!r}, which is no database Celeriac knows."
     raise Misconfigured(message, hint="Use postgresql://user:password@host/name or sqlite:////path/to/file.")
+
+
+def _public_url(text: str) -> str:
+    if not text or re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+        return text
+    message = f"CELERIAC_PUBLIC_URL is {text!r}, and has to be an address of http or https."
+    raise Misconfigured(message, hint="Write it like https://workflows.example.com.")
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -12,7 +12,9 @@ from engine.containers import SLICE, Outcome
 from engine.fans import Fan
 from engine.plan import Container, Plan, Region, Segment, item_in, item_of, split_item
 from engine.programs import Program, Programs
+from engine.signals import LISTENING, Heard
 from engine.store.database import Connection
+from engine.store.signals import SIGNALS
 from engine.store.statements import BLOBS, COMPLETED, INSTANCES, LOAD, OUTPUTS, STILL_RUNNING
 
 Reference = tuple[str, int, str]
@@ -21,17 +23,21 @@ Reference = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A journaled node run."""
+    """A journaled node run. `epoch` is that of the holder who wrote it."""
 
     status: str
     output: Json
     error: Json
     tries: int
+    epoch: int = 0
 
 
 @dataclass(slots=True)
 class Facts:
-    """What holds for a whole execution. One that is `based` on another may have outcomes of nodes that nothing has reached."""
+    """What holds for a whole execution. `caller` is the segment that waits for its end.
+
+    One that is `based` on another may have outcomes of nodes that nothing has reached.
+    """
 
     execution: str
     program: Program
@@ -41,6 +47,8 @@ class Facts:
     created_at: int
     payload: Json
     trigger: dict[str, Json]
+    depth: int = 0
+    caller: tuple[str, int, str] | None = None
     based: bool = False
 
 
@@ -49,7 +57,8 @@ class Work:
     """A segment to be run. `outputs` are node contexts by id, `past` what its own nodes have journaled, by (node, step).
 
     `hi` is the last item of a chunk; `fan` counts the instances that a container at `head` has waited for; `items` are the
-    values of the items it reads, by region (of a chunk, the list of them). What is not `reached` only ends its region.
+    values of the items it reads, by region (of a chunk, the list of them). `heard` is the signal that ended its wait. What
+    is not `reached` only ends its region.
     """
 
     facts: Facts
@@ -67,6 +76,9 @@ class Work:
     outputs: dict[str, dict[str, Json]] = field(default_factory=dict)
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
     reached: bool = True
+    heard: Heard | None = None
+    refused: Exception | None = None
+    """Why its limit does not let it go on."""
 
 
 def load(connection: Connection, programs: Programs, references: Sequence[Reference]) -> list[Work]:
@@ -80,12 +92,15 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
             continue
         program = programs.get(row[10], connection)
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
-        trigger, based = json.loads(row[16]), row[22] is not None
-        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, trigger, based)
+        caller = None if row[23] else (row[24], row[25], row[26])
+        trigger, based = json.loads(row[16]), row[27] is not None
+        facts = Facts(
+            row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller, based
+        )
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         work = Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
-        work.reached = row[23] > 0
+        work.reached = row[28] > 0
         found.append(work)
     read_outputs(connection, found)
     return found
@@ -113,7 +128,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
         return
     rows = connection.batch(OUTPUTS, sorted(wanted))
     blobs = _blobs(connection, (row[6] for row in rows if row[6]))
-    for execution, node, item, step, status, output, blob, error, tries, _effect in rows:
+    for execution, node, item, step, status, output, blob, error, tries, epoch in rows:
         text = blobs[blob] if blob else output
         value: Any = None if text is None else json.loads(text)
         for work, region in wanted[(execution, node, item)]:
@@ -124,7 +139,8 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
                     _remember(work, name, "", Past("succeeded", each, None, 1))
             else:
                 failed = None if error is None else json.loads(error)
-                _remember(work, node, step, Past(status, value, failed, tries))
+                _remember(work, node, step, Past(status, value, failed, tries, epoch))
+    _read_signals(connection, [work for works in wanted.values() for work, _ in works])
 
 
 def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:
@@ -176,18 +192,21 @@ def read_outcomes(
 def read_undone(
     connection: Connection, plan: Plan, execution: str, item: str, undo: Sequence[tuple[str, int]]
 ) -> list[int]:
-    """Return the regions that undo what has succeeded in a scope's body, the last one that succeeded first."""
+    """Return the regions that undo what has succeeded in a scope's body, the last one that succeeded first.
+
+    Of two that ended in the same moment the one that came before the other in the graph did so here too.
+    """
     inside = item_of(item, 0)
     nodes = {node.id for name, _ in undo for node in plan.segments[plan.segment_of[name]].nodes}
     rows = connection.batch(COMPLETED, sorted((execution, node, inside) for node in nodes))
     blobs = _blobs(connection, (row[3] for row in rows if row[3]))
-    ended: dict[str, tuple[int, int]] = {}
+    ended: dict[str, int] = {}
     for node, status, output, blob, at in rows:
         if status == "pack":
             packed = json.loads(blobs[blob] if blob else output)
-            ended |= {name: (at, place) for place, (name, _) in enumerate(packed)}
-        elif status in ("succeeded", "continued"):
-            ended[node] = (at, len(plan.nodes))
+            ended |= {name: at for name, _ in packed}
+        elif status == "succeeded":
+            ended[node] = at
     order = sorted((each for each in undo if each[0] in ended), key=lambda each: ended[each[0]])
     return [region for _, region in reversed(order)]
 
@@ -232,6 +251,22 @@ def context_of(past: Past) -> dict[str, Json] | None:
     if past.status in ("failed", "caught"):
         return {"error": past.error}
     return None
+
+
+def _read_signals(connection: Connection, works: Iterable[Work]) -> None:
+    """Read what has ended the waits that works come from."""
+    waited = {
+        (work.facts.execution, work.segment.id, work.item): work
+        for work in works
+        if any(past.status == LISTENING for past in work.past.values())
+    }
+    rows = connection.batch(SIGNALS, sorted(waited)) if waited else []
+    blobs = _blobs(connection, (row[6] for row in rows if row[6]))
+    for *key, name, source, payload, blob, at in rows:
+        text = blobs[blob] if blob else payload
+        waited[(key[0], key[1], key[2])].heard = Heard(
+            name, source, None if text is None else json.loads(text), at
+        )
 
 
 def _remember(work: Work, node: str, step: str, past: Past) -> None:

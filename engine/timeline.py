@@ -1,25 +1,42 @@
 """What became of each node of an execution, in the order in which it happened. Pure: rows in, a table for people out.
 
 A node run has no row of its own state: what it is follows from its segment's row, its journal, its events, and for what
-was never started from the exits that were taken.
+was never started from the exits that were taken. Inside a container that holds for each instance by itself; of many items
+people are shown a few, the failed ones first, and the counts of all.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
 from engine.definition import TRIGGER
-from engine.plan import OUTPUT, Plan, PlanNode, Segment
+from engine.plan import BEGIN, END, ITEM, OUTPUT, Plan, PlanNode, Region, Segment, item_of, split_item
 
 Happened = Mapping[str, Any]
 """One event as `queries.events` returns it."""
 
 _AT_HEAD = frozenset({"waiting", "backing_off", "uncertain", "quarantined"})
 _OVER = frozenset({"succeeded", "failed", "continued"})
+SHOWN = 20
+"""Items of one node that are shown, when there are more."""
+
+_IMPLIED = frozenset({TRIGGER, OUTPUT, BEGIN, END})
+_STRIKING = frozenset({"failed", "uncertain", "quarantined"})
+_WORST = (
+    "failed",
+    "uncertain",
+    "quarantined",
+    "running",
+    "backing_off",
+    "waiting",
+    "ready",
+    "pending",
+    "cancelled",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +49,12 @@ class SegmentState:
     head: int
     exits: str | None
     due: int | None
+    hi: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Journaled:
-    """A node's own row in the journal."""
+    """A node's own row in the journal; of a chunk, whose error is one by each failed index."""
 
     node: str
     item: str
@@ -49,7 +67,7 @@ class Journaled:
 
 @dataclass(slots=True)
 class NodeRun:
-    """One node, and inside a map one item."""
+    """One node, and inside a map one item. `items` counts the states of all items of what stands for many."""
 
     node: PlanNode
     segment: int
@@ -62,11 +80,18 @@ class NodeRun:
     error: Json = None
     until: int | None = None
     kept: bool = False
+    called: str | None = None
+    items: Counter[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """What its author calls it."""
+        return self.node.id.removesuffix(ITEM)
 
     def to_json(self) -> dict[str, Json]:
         """Return the form every surface shows; times are milliseconds since the epoch."""
         body: dict[str, Json] = {
-            "node": self.node.id,
+            "node": self.name,
             "type": self.node.type,
             "segment": self.segment,
             "effect": str(self.node.effect),
@@ -78,12 +103,14 @@ class NodeRun:
             if self.started_at is None or self.ended_at is None
             else self.ended_at - self.started_at,
         }
-        more = {
+        more: dict[str, Json] = {
             "item": self.item or None,
             "until": self.until,
+            "called": self.called,
             "first_error": self.first_error,
             "error": self.error,
             "kept": self.kept or None,
+            "items": None if self.items is None else {**self.items},
         }
         return body | {name: value for name, value in more.items() if value is not None}
 
@@ -97,13 +124,14 @@ def timeline(
     ended: bool,
 ) -> list[NodeRun]:
     """Return every node run: those that began in the order in which they did, then the others in the plan's."""
-    rows: dict[int, list[SegmentState]] = defaultdict(list)
+    instances: dict[tuple[int, str], dict[int, SegmentState]] = defaultdict(dict)
     for row in segments:
-        rows[row.segment].append(row)
+        for item in _items(row):
+            instances[(plan.segments[row.segment].region, item)][row.segment] = row
     runs: dict[tuple[str, str], NodeRun] = {}
-    for segment in plan.segments:
-        for node in segment.nodes:
-            for item in [row.item for row in rows[segment.id]] or [""]:
+    for number, item in instances:
+        for segment in _of_region(plan, plan.regions[number]):
+            for node in segment.nodes:
                 runs[(node.id, item)] = NodeRun(node, segment.id, item)
     claimed: dict[tuple[int, str], int] = {}
     for event in events:
@@ -111,19 +139,144 @@ def timeline(
             claimed[(event["segment"], event.get("item", ""))] = event["at"]
         elif (run := runs.get((event.get("node", ""), event.get("item", "")))) is not None:
             _happened(run, event)
+    over: set[tuple[int, str]] = set()
+    regions = {each.end: each for each in plan.regions[1:]}
     for entry in journal:
-        if (run := runs.get((entry.node, entry.item))) is not None:
+        region = regions.get(entry.node)
+        if region is not None and entry.status in ("failed", "succeeded"):
+            over.add((region.id, entry.item))
+        if region is not None and entry.status == "chunk":
+            over.update(_chunk(plan, region, entry, instances, runs))
+        elif region is not None and isinstance(entry.error, dict) and entry.error.get("node") != entry.node:
+            continue  # an instance ends in the failure of a node, which is told there
+        elif (run := runs.get((entry.node, entry.item))) is not None:
             _journaled(run, entry)
-    unreachable = skipped(plan, [row for each in rows.values() for row in each])
-    for segment in plan.segments:
-        for row in rows[segment.id]:
-            _unfinished(segment, row, runs, claimed.get((segment.id, row.item)))
-        if not rows[segment.id]:
-            status = "skipped" if segment.id in unreachable else "not_reached" if ended else "pending"
+    for (number, item), rows in instances.items():
+        unreachable = skipped(plan, list(rows.values()))
+        for segment in _of_region(plan, plan.regions[number]):
+            here = rows.get(segment.id)
+            if here is not None and here.hi is not None and (number, item) in over:
+                continue
+            if here is not None:
+                _unfinished(segment, here, item, runs, claimed.get((segment.id, here.item)))
+                continue
+            past = ended or (number, item) in over
             for node in segment.nodes:
-                runs[(node.id, "")].status = status
-    shown = [run for run in runs.values() if run.node.id != TRIGGER and not _dull_output(run)]
-    return sorted(shown, key=lambda run: (run.started_at is None, run.started_at or 0))
+                status = "skipped" if segment.id in unreachable else "not_reached" if past else "pending"
+                runs[(node.id, item)].status = status
+    for run in _never_begun(plan, {number for number, _ in instances}, runs, ended=ended):
+        runs[(run.node.id, "")] = run
+    return list(_summarised([run for run in runs.values() if not _is_dull(run)]))
+
+
+def _items(row: SegmentState) -> Iterator[str]:
+    """Yield the items of a row: all those of a chunk."""
+    if row.hi is None:
+        yield row.item
+        return
+    parent, first = split_item(row.item)
+    yield from (item_of(parent, index) for index in range(first, row.hi + 1))
+
+
+def _of_region(plan: Plan, region: Region) -> Iterator[Segment]:
+    return (each for each in plan.segments[region.first : region.beyond] if each.region == region.id)
+
+
+def _chunk(
+    plan: Plan,
+    region: Region,
+    entry: Journaled,
+    instances: Mapping[tuple[int, str], Mapping[int, SegmentState]],
+    runs: Mapping[tuple[str, str], NodeRun],
+) -> Iterator[tuple[int, str]]:
+    """Take over what became of the items that were performed in one go. Yields them."""
+    failures: Mapping[str, Any] = entry.error if isinstance(entry.error, dict) else {}
+    row = instances[(region.id, entry.item)][region.first]
+    for item in _items(row):
+        yield region.id, item
+        error = failures.get(str(split_item(item)[1]))
+        status = "succeeded"
+        for node in plan.segments[region.first].nodes:
+            run = runs[(node.id, item)]
+            run.status, run.started_at, run.ended_at, run.tries = status, entry.started_at, entry.ended_at, 1
+            if error is not None and error.get("node") == node.id:
+                run.status, run.error, run.first_error = "failed", error, error
+                status = "not_reached"
+            if run.status == "not_reached":
+                run.started_at, run.ended_at, run.tries = None, None, 0
+
+
+def _never_begun(
+    plan: Plan, begun: set[int], runs: Mapping[tuple[str, str], NodeRun], *, ended: bool
+) -> Iterator[NodeRun]:
+    """Yield the nodes of regions that were never opened: what their container came to without them."""
+    states: dict[str, set[str]] = defaultdict(set)
+    for run in runs.values():
+        states[run.node.id].add(run.status)
+    for region in plan.regions[1:]:
+        if region.id in begun or region.kind == "undo":
+            continue
+        owners = states[region.owner]
+        ran = owners - {"skipped"}
+        if not ran - {"succeeded", "continued"} and owners:
+            status = "skipped"
+        elif ran == {"cancelled"}:
+            status = "cancelled"
+        else:
+            status = "not_reached" if ended or not ran - {"failed", "not_reached"} else "pending"
+        for segment in _of_region(plan, region):
+            for node in segment.nodes:
+                states[node.id].add(status)
+                if not node.id.endswith(ITEM):
+                    yield NodeRun(node, segment.id, "", status)
+
+
+def _summarised(runs: Sequence[NodeRun]) -> Iterator[NodeRun]:
+    """Yield the runs node by node, in the order in which the nodes began; of many items the counts of all, and some."""
+    of_name: dict[str, list[NodeRun]] = defaultdict(list)
+    for run in runs:
+        of_name[run.name].append(run)
+    for found in sorted(of_name.values(), key=lambda each: _key(_began(each))):
+        containers = {run.item: run for run in found if run.node.container is not None}
+        items = [run for run in found if run.item and not (run.node.container and run.node.id == run.name)]
+        for run in items:
+            if run.node.id != run.name and (container := containers.get(split_item(run.item)[0])) is not None:
+                container.items = container.items or Counter()
+                container.items[run.status] += 1
+        if len(items) > SHOWN and all(run.node.id == run.name for run in items):
+            yield _summary(items)
+        kept = sorted(items, key=lambda run: run.status not in _STRIKING)[:SHOWN]
+        yield from sorted((run for run in found if run not in items), key=lambda run: _path(run.item))
+        yield from sorted(kept, key=lambda run: (run.status not in _STRIKING, _path(run.item)))
+
+
+def _began(runs: Iterable[NodeRun]) -> int | None:
+    return min((run.started_at for run in runs if run.started_at is not None), default=None)
+
+
+def _key(at: int | None) -> tuple[bool, int]:
+    return at is None, at or 0
+
+
+def _path(item: str) -> tuple[int, ...]:
+    return tuple(map(int, item.split("."))) if item else ()
+
+
+def _summary(found: Sequence[NodeRun]) -> NodeRun:
+    """Return what stands for all items of a node."""
+    counts = Counter(run.status for run in found)
+    worst = next((each for each in _WORST if counts[each]), "succeeded")
+    ended = [run.ended_at for run in found if run.ended_at is not None]
+    return NodeRun(
+        found[0].node,
+        found[0].segment,
+        "",
+        worst,
+        _began(found),
+        max(ended, default=None) if worst in ("failed", "succeeded") else None,
+        sum(run.tries for run in found),
+        items=counts,
+    )
 
 
 def skipped(plan: Plan, rows: Sequence[SegmentState]) -> set[int]:
@@ -158,6 +311,9 @@ def _happened(run: NodeRun, event: Happened) -> None:
         case "node.started":
             run.status, run.tries = "running", event["attempt"]
             run.started_at = _earlier(run.started_at, at)
+        case "node.opened":
+            run.status, run.tries = "waiting", max(run.tries, 1)
+            run.started_at = _earlier(run.started_at, at)
         case "node.succeeded":
             run.status, run.ended_at, run.until = "succeeded", at, None
             run.tries = run.tries + 1 if run.first_error is not None else max(run.tries, 1)
@@ -177,6 +333,9 @@ def _happened(run: NodeRun, event: Happened) -> None:
             run.started_at = _earlier(run.started_at, at)
         case "node.kept":
             run.status, run.kept = event["status"], True
+        case "node.called":
+            run.status, run.called, run.tries = "waiting", event["execution"], event["attempt"]
+            run.started_at = _earlier(run.started_at, at)
         case "node.uncertain":
             run.status = "uncertain"
             run.first_error = run.first_error or {"code": "effect.uncertain", "message": event["message"]}
@@ -199,16 +358,20 @@ def _journaled(run: NodeRun, entry: Journaled) -> None:
 
 
 def _unfinished(
-    segment: Segment, row: SegmentState, runs: Mapping[tuple[str, str], NodeRun], claimed_at: int | None
+    segment: Segment,
+    row: SegmentState,
+    item: str,
+    runs: Mapping[tuple[str, str], NodeRun],
+    claimed_at: int | None,
 ) -> None:
     """Give the nodes that have not ended the state that their segment's row implies."""
     open_ = [
         run
         for node in segment.nodes
-        if node.id != TRIGGER and (run := runs[(node.id, row.item)]).status not in _OVER
+        if node.type not in (TRIGGER, BEGIN) and (run := runs[(node.id, item)]).status not in _OVER
     ]
     if row.status in _AT_HEAD:
-        head = runs[(segment.nodes[row.head].id, row.item)]
+        head = runs[(segment.nodes[row.head].id, item)]
         first = head if head in open_ else next(iter(open_), None)
         status = row.status
     else:
@@ -220,15 +383,15 @@ def _unfinished(
             run.status = status
             if status == "running" and run.started_at is None:
                 run.started_at = claimed_at
-            if status in ("waiting", "backing_off"):
+            if status == "backing_off" or (status == "waiting" and run.called is None):
                 run.until = row.due
         else:
             run.status = after.get(row.status, "pending")
 
 
-def _dull_output(run: NodeRun) -> bool:
-    """Whether it is the implied last node, and nothing went wrong in it."""
-    return run.node.id == OUTPUT and run.first_error is None
+def _is_dull(run: NodeRun) -> bool:
+    """Whether nobody has written it, and nothing went wrong in it."""
+    return run.node.type in _IMPLIED and run.first_error is None
 
 
 def _earlier(known: int | None, at: int) -> int:

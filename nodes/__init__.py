@@ -1,6 +1,8 @@
 """The built-in node types. A new one is a file in a folder here, and a line in this list."""
 
 from celeriac import NodeType
+from nodes.flow.approval import approval
+from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
 from nodes.flow.fail import fail
 from nodes.flow.if_condition import if_condition
@@ -11,9 +13,12 @@ from nodes.flow.set_values import set_values
 from nodes.flow.switch import switch
 from nodes.flow.transform import transform
 from nodes.flow.wait import wait
+from nodes.flow.workflow import workflow
 from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    approval,
+    emit,
     exit_scope,
     fail,
     http_request,
@@ -25,4 +30,5 @@ NODE_TYPES: tuple[NodeType, ...] = (
     switch,
     transform,
     wait,
+    workflow,
 )

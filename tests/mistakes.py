@@ -52,6 +52,7 @@ LOOP: list[Definition] = [
 def definitions(draw: st.DrawFn) -> Definition:
     """A definition without mistakes: random graphs, one in the other, written in an order that their edges follow."""
     nodes, edges = _graph(draw, "step", 7)
+    read = {"limit": "{{ vars.limit }}", "all": _all_of(nodes)}
     return {
         "name": "sample",
         "definition": {
@@ -60,9 +61,14 @@ def definitions(draw: st.DrawFn) -> Definition:
             "variables": {"limit": 100},
             "nodes": nodes,
             "edges": [*({"from": "trigger", "to": each} for each in _starts(nodes, edges)), *edges],
-            "outputs": {"last": f"{{{{ nodes.{nodes[-1]['id']}.output }}}}"},
+            "outputs": {"last": f"{{{{ nodes.{nodes[-1]['id']}.output }}}}", **read},
         },
     }
+
+
+def _all_of(nodes: list[Definition]) -> list[Json]:
+    """Expressions that read every node, so that none is computed for nothing."""
+    return [f"{{{{ nodes.{each['id']}.output | default(none) }}}}" for each in nodes]
 
 
 def _graph(
@@ -78,23 +84,24 @@ def _graph(
         )
         edges += [{"from": f"{prefix}_{each}", "to": name} for each in before]
         reads = f"{prefix}_{before[0]}" if before else seen
-        nodes.append(_drawn(draw, name, reads, depth))
+        nodes.append(_drawn(draw, name, reads, depth, before=bool(before)))
     return nodes, edges
 
 
-def _drawn(draw: st.DrawFn, name: str, reads: str | None, depth: int) -> Definition:
-    """Draw a node, which may have bodies."""
+def _drawn(draw: st.DrawFn, name: str, reads: str | None, depth: int, *, before: bool) -> Definition:
+    """Draw a node, which may have bodies. What it reads runs `before` it, or may not have run."""
     if depth < 2 and draw(st.integers(0, 3)) == 0:
         return _scope(draw, name, reads, depth)
     kind = draw(st.sampled_from(sorted(CONFIGS)))
     node: Definition = {"id": name, "type": kind, "config": CONFIGS[kind]}
     if reads is not None and kind == "set":
-        node["config"] = {"values": {"seen": f"{{{{ nodes.{reads}.output }}}}", "text": "plain"}}
+        seen = f"nodes.{reads}.output" if before else f"nodes.{reads}.output | default(none)"
+        node["config"] = {"values": {"seen": f"{{{{ {seen} }}}}", "text": "plain"}}
     if draw(st.integers(0, 5)) == 0:
         node |= _repetition(draw)
         node["config"] = REPEATED if kind == "set" else node["config"]
     if depth > 0 and draw(st.integers(0, 3)) == 0:
-        message = f"undo {{{{ nodes.{name}.output }}}} {{{{ nodes.{reads or name}.output }}}}"
+        message = f"undo {{{{ nodes.{name}.output }}}} {{{{ nodes.{reads or name}.output | default('') }}}}"
         node["compensate"] = {"type": "log", "config": {"message": message}, "retry": {"max_attempts": 3}}
     return node
 
@@ -102,8 +109,9 @@ def _drawn(draw: st.DrawFn, name: str, reads: str | None, depth: int) -> Definit
 def _scope(draw: st.DrawFn, name: str, reads: str | None, depth: int) -> Definition:
     def body(role: str, seen: str | None) -> Definition:
         nodes, edges = _graph(draw, f"{name}_{role}", 3, seen, depth=depth + 1)
-        output = {"output": {"last": f"{{{{ nodes.{nodes[-1]['id']}.output }}}}"}}
-        return {"nodes": nodes, "edges": edges, **(output if draw(st.booleans()) else {})}
+        last = f"{{{{ nodes.{nodes[-1]['id']}.output }}}}"
+        output = {"output": {"last": last, "all": _all_of(nodes)}}
+        return {"nodes": nodes, "edges": edges, **(output if len(nodes) > 1 or draw(st.booleans()) else {})}
 
     node: Definition = {"id": name, "type": "scope", "body": body("body", reads)}
     if draw(st.booleans()):
@@ -285,6 +293,37 @@ def a_config_value_that_does_not_fit(document: Definition, _draw: Draw) -> tuple
 def a_misspelt_key_of_a_config(document: Definition, _draw: Draw) -> tuple[str, str]:
     where = _more(document, {"id": "more", "type": "log", "config": {"mesage": "x"}})
     return "definition.bad_config", f"{where}/config/mesage"
+
+
+@mistake
+def a_mistake_in_a_definition_inside_a_call(document: Definition, draw: Draw) -> tuple[str, str]:
+    inside = {"nodes": [{"id": "more", "type": "log", "config": {"message": "{{ nodes.nobody.output }}"}}]}
+    call = {"id": "more", "type": "workflow", "config": {"definition": inside}}
+    if draw(st.booleans()):
+        inside["nodes"][0] = {"id": "more", "type": "nonsense"}
+        where = _more(document, call)
+        return "definition.unknown_node_type", f"{where}/config/definition/nodes/0/type"
+    where = _more(document, call)
+    return "expression.unknown_node", f"{where}/config/definition/nodes/0/config/message"
+
+
+@mistake
+def a_definition_inside_a_call_without_nodes(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, {"id": "more", "type": "workflow", "config": {"definition": {"edges": []}}})
+    return "definition.missing_key", f"{where}/config/definition"
+
+
+@mistake
+def a_call_of_two_things(document: Definition, _draw: Draw) -> tuple[str, str]:
+    config = {"workflow": "other", "definition": {"nodes": [{"id": "more", "type": "noop"}]}}
+    where = _more(document, {"id": "more", "type": "workflow", "config": config})
+    return "definition.bad_config", f"{where}/config"
+
+
+@mistake
+def a_key_of_a_call_that_is_waited_for(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, {"id": "more", "type": "workflow", "config": {"workflow": "other", "key": "k"}})
+    return "definition.bad_config", f"{where}/config"
 
 
 @mistake
@@ -882,3 +921,136 @@ def a_misspelt_name_of_an_item(document: Definition, draw: Draw) -> tuple[str, s
         "expression.unknown_name",
         f"{where}/body/nodes/0/config/message" if key == "a" else f"{where}/for_each/until",
     )
+
+
+# What would happen as it runs.
+
+
+def _chosen(name: str, condition: Json) -> Definition:
+    return {"id": name, "type": "if", "config": {"condition": condition}}
+
+
+@mistake
+def a_join_of_two_ways_that_exclude_each_other(document: Definition, _draw: Draw) -> tuple[str, str]:
+    _more(document, _chosen("more", "order.total > 1"))
+    where = _more(document, _noop("both", join={"mode": "n", "count": 2}), edge=False)
+    _edge(document, {"from": "more", "to": "both", "port": "true"})
+    _edge(document, {"from": "more", "to": "both", "port": "false"})
+    return "flow.never_runs", f"{where}/join/count"
+
+
+@mistake
+def a_node_after_the_success_of_one_that_fails(document: Definition, _draw: Draw) -> tuple[str, str]:
+    _more(document, {"id": "more", "type": "fail", "config": {"message": "No."}})
+    where = _more(document, _noop("after"), edge=False)
+    _edge(document, {"from": "more", "to": "after"})
+    return "flow.never_runs", where
+
+
+@mistake
+def conditions_that_contradict_each_other(document: Definition, draw: Draw) -> tuple[str, str]:
+    first, second = draw(
+        st.sampled_from(
+            [
+                ("order.total > 5", "order.total < 5"),
+                ("order.kind == 'a'", "order.kind in ['b', 'c']"),
+                ("order.gift is defined", "order.gift is not defined"),
+                ("not (order.total > 5 or order.total < 3)", "order.total == 7"),
+                ("order.paid", "not order.paid"),
+                ("2 <= order.total <= 4", "{{ order.total == 5 and order.paid }}"),
+            ]
+        )
+    )
+    _more(document, _noop("more"))
+    _more(document, _noop("further"), edge=False)
+    _more(document, _noop("last"), edge=False)
+    _edge(document, {"from": "more", "to": "further", "when": first})
+    return "flow.contradiction", f"{_edge(document, {'from': 'further', 'to': 'last', 'when': second})}/when"
+
+
+@mistake
+def a_port_that_is_never_taken(document: Definition, _draw: Draw) -> tuple[str, str]:
+    _more(document, _chosen("more", "order.total > 5"))
+    _more(document, _chosen("further", "order.total < 3"), edge=False)
+    _more(document, _noop("last"), edge=False)
+    _edge(document, {"from": "more", "to": "further", "port": "true"})
+    return "flow.contradiction", _edge(document, {"from": "further", "to": "last", "port": "true"})
+
+
+@mistake
+def a_reading_of_a_node_that_is_skipped_at_times(document: Definition, _draw: Draw) -> tuple[str, str]:
+    _more(document, _chosen("more", "order.total > 5"))
+    _more(document, _noop("chosen"), edge=False)
+    where = _more(document, _log("last", "nodes.chosen.output"), edge=False)
+    _edge(document, {"from": "more", "to": "chosen", "port": "true"})
+    _edge(document, {"from": "chosen", "to": "last"})
+    _edge(document, {"from": "more", "to": "last", "port": "false"})
+    return "flow.maybe_absent", f"{where}/config/message"
+
+
+@mistake
+def a_reading_of_a_node_that_nobody_waits_for(document: Definition, _draw: Draw) -> tuple[str, str]:
+    _more(document, _noop("quick"))
+    _more(document, _noop("slow"))
+    where = _more(document, _log("last", "nodes.slow.output", join="any"), edge=False)
+    _edge(document, {"from": "quick", "to": "last"})
+    _edge(document, {"from": "slow", "to": "last"})
+    return "flow.maybe_absent", f"{where}/config/message"
+
+
+@mistake
+def a_reading_in_a_catch_of_a_node_that_may_have_failed(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _box(document, _noop("in_it"), catch=[{"body": {"nodes": [_log("told", "nodes.in_it.output")]}}])
+    return "flow.maybe_absent", f"{where}/catch/0/body/nodes/0/config/message"
+
+
+@mistake
+def a_variable_that_nobody_reads(document: Definition, _draw: Draw) -> tuple[str, str]:
+    document["definition"]["variables"]["more"] = 1
+    return "flow.unused_variable", "/definition/variables/more"
+
+
+@mistake
+def a_value_that_nobody_reads(document: Definition, _draw: Draw) -> tuple[str, str]:
+    node = {"id": "more", "type": "transform", "config": {"expression": "1"}}
+    return "flow.unused_output", _more(document, node)
+
+
+def _made(document: Definition, values: Definition, reads: str) -> str:
+    """Add a node that makes an object, and one that reads it."""
+    _more(document, {"id": "more", "type": "set", "config": {"values": values}})
+    where = _more(document, _log("last", reads), edge=False)
+    _edge(document, {"from": "more", "to": "last"})
+    return f"{where}/config/message"
+
+
+@mistake
+def a_key_that_no_output_has(document: Definition, draw: Draw) -> tuple[str, str]:
+    path = draw(st.sampled_from(["total", "tag.name", "deep.b", "deep.a.c"]))
+    values = {"sum": "{{ order.total }}", "tag": "x", "deep": {"a": 1}}
+    return "type.mismatch", _made(document, values, f"nodes.more.output.{path}")
+
+
+@mistake
+def a_computation_with_an_object(document: Definition, draw: Draw) -> tuple[str, str]:
+    operation = draw(st.sampled_from(["+ 1", "* 2", "- 1", "/ 2", "// 2", "% 2"]))
+    return "type.mismatch", _made(document, {"sum": 1}, f"nodes.more.output {operation}")
+
+
+@mistake
+def a_map_over_what_is_no_list(document: Definition, draw: Draw) -> tuple[str, str]:
+    items = draw(st.sampled_from(["5", "'abc'", "{'a': 1}", "{{ vars.limit }}", "vars.limit"]))
+    return "type.mismatch", f"{_more(document, _noop('more', for_each={'items': items}))}/for_each/items"
+
+
+@mistake
+def a_condition_that_is_no_boolean(document: Definition, draw: Draw) -> tuple[str, str]:
+    condition = draw(st.sampled_from([5, "order.total - 1", "vars.limit", "'yes'", "{{ [1] }}"]))
+    return "type.mismatch", f"{_more(document, _chosen('more', condition))}/config/condition"
+
+
+@mistake
+def a_condition_of_an_edge_that_is_no_boolean(document: Definition, _draw: Draw) -> tuple[str, str]:
+    _more(document, _noop("more"))
+    _more(document, _noop("last"), edge=False)
+    return "type.mismatch", f"{_edge(document, {'from': 'more', 'to': 'last', 'when': 'vars.limit'})}/when"

@@ -6,10 +6,11 @@ import asyncio
 import os
 import signal
 import time
+import zlib
 
 from pydantic import BaseModel, JsonValue
 
-from celeriac import Context, Effect, Json, node
+from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, node
 
 
 class Work(BaseModel, extra="forbid"):
@@ -83,4 +84,29 @@ def die(config: Death, _ctx: Context) -> Json:
     return None
 
 
-NODE_TYPES = (compute, once_effect, misfit, die)
+class Task(BaseModel, extra="forbid"):
+    """What a task comes to: a value (its own id, unless another is given) or a failure, after some tries; or to nothing ever."""
+
+    value: JsonValue = None
+    fails: str | None = None
+    tries: int = 0
+    ends: bool = True
+
+    def result(self, ctx: Context) -> Json:
+        """What one attempt comes to."""
+        if ctx.attempt <= self.tries:
+            raise TryAgain("task.not_yet", "Not yet.")
+        if self.fails is not None:
+            raise Fail(self.fails, "As its author wants it.")
+        return ctx.node_id if self.value is None else self.value
+
+
+@node("task", effect=Effect.KEYED, retry=Retry(3, delay=0.1))
+async def task(config: Task, ctx: Context) -> Json:
+    """Take a short while, as long as nobody knows."""
+    draw = zlib.crc32(ctx.idempotency_key.encode()) % 100
+    await asyncio.sleep(draw / 1000 if config.ends else 3600)
+    return config.result(ctx)
+
+
+NODE_TYPES = (compute, once_effect, misfit, die, task)

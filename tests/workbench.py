@@ -17,19 +17,21 @@ from typing import Any, TypeVar, cast
 
 from celeriac import Json
 from engine import admission, catalog
+from engine.callbacks import Callbacks
 from engine.dispatch import Room
-from engine.execute import Executor, Services
+from engine.execute import Executor
 from engine.ids import encode
 from engine.leases import Leases
 from engine.ledger import Ledger, _resolve
 from engine.operations import Sendable
+from engine.performance import Services
 from engine.poller import Poller
 from engine.programs import Programs
 from engine.registry import Registry
 from engine.settings import Limits, Settings, Timing
 from engine.snapshots import Reference
 from engine.store import schema
-from engine.store.database import Connection, SqliteConnection, SqliteDatabase
+from engine.store.database import Connection, SqliteConnection, SqliteDatabase, open_database
 from engine.transitions import Rules
 
 T = TypeVar("T")
@@ -137,7 +139,7 @@ class Gauge:
 
 
 class Workbench:
-    """One process of the engine, as far as it has no threads."""
+    """One process of the engine, as far as it has no threads. Without a `store` it has a file of its own."""
 
     def __init__(
         self,
@@ -147,10 +149,12 @@ class Workbench:
         window: int = 64,
         limits: Limits | None = None,
         timing: Timing | None = None,
+        store: Settings | None = None,
     ) -> None:
         path = folder / "celeriac.db"
-        path.write_bytes(migrated())
-        self.settings = Settings(
+        if store is None:
+            path.write_bytes(migrated())
+        self.settings = store or Settings(
             f"sqlite:///{path}", "memory://", folder, limits=limits or Limits(), timing=timing or Timing()
         )
         self.clock = HandClock()
@@ -158,9 +162,12 @@ class Workbench:
         self.programs = Programs(self.registry)
         self.room = Room(window)
         self.database = QuickDatabase(path)
+        if store is not None:
+            self.database = cast("QuickDatabase", open_database(store))
         self.rules = Rules(self.programs.plan, self.settings.timing.grace, self.room)
         self.ledger = Ledger(self.database, self.rules, OWNER, self.clock, pause=self.clock.move)
         self.connection = self.database.connect()
+        self.callbacks = Callbacks(b"c" * 32, self.settings.public_base)
         self.outlet = Outlet()
         self.gauge = Gauge()
         self.leases = Leases(cast("Any", self), cast("Any", self), self.clock, self.settings.timing)
@@ -241,6 +248,7 @@ class Workbench:
                 around,
                 owner,
                 b"k" * 32,
+                self.callbacks,
             )
         )
 

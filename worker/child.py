@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import json
 import os
 import signal
@@ -13,10 +14,11 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-from celeriac import Exit, Fail, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Emit, Exit, Fail, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
+from engine.signals import wait_to_json
 
 _LENGTH = struct.Struct(">I")
 _PR_SET_PDEATHSIG = 1
@@ -55,9 +57,13 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, Route):
         return {"lines": context.lines, "ports": list(result.ports), "value": result.value}
     if isinstance(result, Wait):
-        return {"lines": context.lines, "until": result.until, "value": result.value}
+        return {"lines": context.lines, "wait": wait_to_json(result)}
+    if isinstance(result, Emit):
+        return {"lines": context.lines, "emit": [result.type, result.correlation, result.data]}
     if isinstance(result, Exit):
         return {"lines": context.lines, "scope": result.scope, "value": result.value}
+    if isinstance(result, Call):
+        return {"lines": context.lines, "call": dataclasses.asdict(result)}
     return {"lines": context.lines, "value": result}
 
 

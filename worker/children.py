@@ -19,11 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac import Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain
 from engine.context import NodeContext
-from engine.execute import ChildDied, NoChild, NodeTimeout
+from engine.performance import ChildDied, NoChild, NodeTimeout
 from engine.programs import Step
 from engine.settings import Settings
+from engine.signals import wait_from_json
 
 log = logging.getLogger(__name__)
 
@@ -195,10 +196,14 @@ def _result(reply: dict[str, Any]) -> Any:
     match reply:
         case {"error": error}:
             raise _raised(**error)
-        case {"until": until, "value": value}:
-            return Wait(until, value)
+        case {"wait": wait}:
+            return wait_from_json(wait)
+        case {"emit": emit}:
+            return Emit(*emit)
         case {"scope": scope, "value": value}:
             return Exit(scope, value)
+        case {"call": call}:
+            return Call(**call)
         case {"ports": ports, "value": value}:
             return Route(tuple(ports), value)
     return reply["value"]

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine import runtime
-from engine.execute import Executor, Services
+from engine.callbacks import Callbacks
+from engine.execute import Executor
 from engine.leases import Leases
 from engine.outside import secret_key
 from engine.outside.surroundings import Outside
+from engine.performance import Services
 from engine.snapshots import Reference
 from worker.application import settings
 from worker.children import Children
@@ -50,6 +52,7 @@ class Performer:
                 self._outside,
                 at.owner,
                 secret_key.derive(secret, "draws"),
+                Callbacks.of(secret, settings),
             )
         )
 

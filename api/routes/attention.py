@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages
+from api import bodies, pages, principal
 from api.state import of
 from celeriac import Json
 from engine import operations as op
@@ -63,7 +63,17 @@ async def resolve(
     elif decision == "fail":
         error = json.dumps({"code": DECLARED, "message": "A person decided that it failed."})
     ready = await state.runtime.ledger.submit(
-        op.Resolve(execution, number, item, str(decision), now, "api", payload, node, error)
+        op.Resolve(
+            execution,
+            number,
+            item,
+            str(decision),
+            now,
+            principal.of(request).name,
+            payload,
+            node,
+            error,
+        )
     )
     if ready is None:
         message = f"The segment {number} of {execution} waits for nobody's word any more."

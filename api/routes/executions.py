@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api import bodies, pages, preferences, stream
+from api import bodies, pages, preferences, principal, stream
 from api.routes.forks import fork_of
 from api.starting import ended, start
 from api.state import State, of
@@ -82,10 +82,25 @@ async def events(
 
 
 @router.get("/{execution}/nodes")
-async def nodes(request: Request, execution: str) -> Response:
+async def nodes(
+    request: Request,
+    execution: str,
+    include: Annotated[
+        str, Query(pattern="^(|output)$", description="`output` adds what they came to.")
+    ] = "",
+) -> Response:
     """Return what became of each node."""
-    found = await of(request).runtime.reader.read(lambda connection: queries.nodes(connection, execution))
-    return JSONResponse({"data": [each.to_json() for each in found]})
+    reader = of(request).runtime.reader
+    found = [
+        each.to_json() for each in await reader.read(lambda connection: queries.nodes(connection, execution))
+    ]
+    if include:
+        known = await reader.read(lambda connection: queries.outputs(connection, execution))
+        for each in found:
+            place = (str(each["node"]), str(each.get("item", "")))
+            if place in known:
+                each["output"] = known[place]
+    return JSONResponse({"data": found})
 
 
 @router.post("/{execution}/cancel", status_code=202)
@@ -134,6 +149,7 @@ async def retry(request: Request, execution: str) -> Response:
         kind="retry",
         base=execution,
         idempotency_key=preferences.idempotency_key(request),
+        principal=principal.named(request),
         reply_to=state.reply_to if wait else None,
     )
     return await start(state, wish, wait)

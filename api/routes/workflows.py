@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages, preferences
+from api import bodies, pages, preferences, principal
 from api.problems import DefinitionInvalid
 from api.starting import start
 from api.state import State, of
 from celeriac import Json
-from engine import admission, catalog, queries
+from engine import admission, callees, catalog, queries
 from engine.catalog import Pushed
 from engine.checking import problems
 from engine.diff import diff
@@ -32,6 +32,7 @@ async def push(request: Request) -> Response:
     document, found = await asyncio.to_thread(_checked, state, raw)
     if document is None:
         raise DefinitionInvalid(found)
+    found = [*found, *await _missing(state, document)]
     change = await asyncio.to_thread(catalog.push, document, state.runtime.registry, state.runtime.clock)
     pushed: Pushed = await state.runtime.ledger.submit(change)
     body = {
@@ -49,8 +50,11 @@ async def push(request: Request) -> Response:
 @router.post("/validate")
 async def validate(request: Request) -> Response:
     """Tell every mistake in a definition, and save nothing."""
+    state = of(request)
     raw = await request.body()
-    document, found = await asyncio.to_thread(_checked, of(request), raw)
+    document, found = await asyncio.to_thread(_checked, state, raw)
+    if document is not None:
+        found = [*found, *await _missing(state, document)]
     return JSONResponse({"valid": document is not None, "problems": [each.to_json() for each in found]})
 
 
@@ -119,6 +123,7 @@ async def execute(request: Request, ref: str) -> Response:
         catalog.startable(found),
         body.get("input", {}),
         idempotency_key=preferences.idempotency_key(request),
+        principal=principal.named(request),
         reply_to=state.reply_to if wait else None,
     )
     return await start(state, wish, wait)
@@ -130,6 +135,15 @@ def _checked(state: State, raw: bytes) -> tuple[dict[str, Json] | None, list[pro
     if not isinstance(document, dict) or any(each.severity == "error" for each in found):
         return None, found
     return document, found
+
+
+async def _missing(state: State, document: dict[str, Json]) -> list[problems.Problem]:
+    """Return warnings about calls of workflows that are not there."""
+    registry = state.runtime.registry
+    found: list[problems.Problem] = await state.runtime.reader.read(
+        lambda connection: callees.missing(connection, document, registry)
+    )
+    return found
 
 
 async def _set_enabled(state: State, ref: str, *, enabled: bool) -> Response:

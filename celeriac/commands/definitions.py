@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +16,15 @@ from celeriac.commands.terminal import REFUSED, AsJson, answering, paint, proble
 if TYPE_CHECKING:
     from celeriac import Json
     from engine.checking.problems import Problem
-    from engine.plan import Plan
+    from engine.plan import Plan, Region
     from engine.registry import Registry
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definitions, as JSON.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A definition, as JSON.")]
+
+
+TESTS = ".tests.json"
+"""How the name of a file ends that holds the tests of the definition beside it."""
 
 
 class Format(StrEnum):
@@ -30,25 +35,32 @@ class Format(StrEnum):
     MERMAID = "mermaid"
 
 
-def validate(files: Files, as_json: AsJson = False) -> None:
-    """Tell every mistake in definitions, each with its place and its remedy."""
+def validate(
+    files: Files,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as mistakes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell every mistake in definitions, and in files of tests, each with its place and its remedy."""
     with answering(as_json):
         registry = load_registry()
         results = []
         for file in files:
-            document, problems = check_file(file, registry)
+            valid, problems = _checked(file, registry)
+            if strict:
+                problems = [replace(each, severity="error") for each in problems]
+                valid = valid and not problems
             found = [each.to_json() for each in problems]
-            results.append({"file": str(file), "valid": document is not None, "problems": found})
+            results.append({"file": str(file), "valid": valid, "problems": found})
             if not as_json:
                 for each in found:
                     say(problem_text(dict(each), str(file)))
-        valid = all(each["valid"] for each in results)
+        all_valid = all(each["valid"] for each in results)
         show(
-            {"valid": valid, "files": results},
+            {"valid": all_valid, "files": results},
             as_json,
             lambda: "\n".join(_verdict(each) for each in results),
         )
-        if not valid:
+        if not all_valid:
             raise typer.Exit(REFUSED)
 
 
@@ -110,6 +122,20 @@ def check_file(file: Path, registry: Registry) -> tuple[dict[str, Json] | None, 
     return document, problems
 
 
+def _checked(file: Path, registry: Registry) -> tuple[bool, list[Problem]]:
+    """Whether a file is without mistakes: a definition, or the tests of the one beside it."""
+    beside = file.with_name(file.name.removesuffix(TESTS) + ".json")
+    if not file.name.endswith(TESTS) or not beside.exists():
+        document, problems = check_file(file, registry)
+        return document is not None, problems
+    from engine.checking.problems import check_tests
+    from engine.settings import from_environment
+
+    document = sound(beside, registry)
+    _, problems = check_tests(read_file(file), document, registry, from_environment().limits)
+    return not problems, problems
+
+
 def sound(file: Path, registry: Registry) -> dict[str, Json]:
     """Return a file's definition. Raises `Refused` with every mistake in it."""
     from celeriac.client import Refused
@@ -144,6 +170,9 @@ def _tree(signature: Mapping[str, Any], indent: str) -> Iterator[str]:
         else:
             shown = signature.get("show", {})
             nodes = ", ".join(shown.get("nodes", ()))
+            if "region" in shown:
+                yield f"{indent}inside {shown['region']}:"
+                indent += "  "
             yield f"{indent}segment {shown.get('segment')} [{options.get('queue')}]: {nodes}"
     elif kind == "celeriac.join":
         yield f"{indent}join"
@@ -152,17 +181,29 @@ def _tree(signature: Mapping[str, Any], indent: str) -> Iterator[str]:
         yield f"{indent}  then"
         yield from _tree(kwargs.get("body") or {}, indent + "    ")
     else:
+        tasks = kwargs.get("tasks", ())
+        region = tasks[0].get("show", {}).get("region") if kind == "chain" else None
+        if region is not None:
+            yield f"{indent}inside {region}:"
+            tasks = [_without_region(tasks[0]), *tasks[1:]]
+            indent += "  "
         yield f"{indent}{kind}"
-        for each in kwargs.get("tasks", ()):
+        for each in tasks:
             yield from _tree(each, indent + "  ")
 
 
+def _without_region(signature: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: value for name, value in signature["show"].items() if name != "region"}
+    return {**signature, "show": shown}
+
+
 def _mermaid(plan: Plan) -> Iterator[str]:
-    """Yield a plan as a Mermaid flow chart: one box a segment, one arrow an exit."""
+    """Yield a plan as a Mermaid flow chart: one box a segment, one frame a region, one arrow an exit."""
     yield "flowchart TD"
-    for segment in plan.segments:
-        nodes = "<br/>".join(node.id for node in segment.nodes)
-        yield f'  s{segment.id}["{nodes}"]'
+    yield from _boxes(plan, plan.regions[0], "  ")
+    for region in plan.regions[1:]:
+        label = "" if region.kind == "body" else f"|{region.kind}|"
+        yield f"  s{plan.owner_of(region)} -.->{label} s{region.first}"
     for segment in plan.segments:
         for exit_ in segment.exits:
             label = (
@@ -171,3 +212,16 @@ def _mermaid(plan: Plan) -> Iterator[str]:
             if exit_.when is not None:
                 label = f"{label} when".strip()
             yield f"  s{segment.id} -->{f'|{label}|' if label else ''} s{exit_.target}"
+
+
+def _boxes(plan: Plan, region: Region, indent: str) -> Iterator[str]:
+    """Yield the segments of a region and, each in a frame of its own, the regions inside it."""
+    for segment in plan.segments[region.first : region.beyond]:
+        if segment.region == region.id:
+            nodes = "<br/>".join(node.id for node in segment.nodes)
+            yield f'{indent}s{segment.id}["{nodes}"]'
+    for inner in plan.regions[1:]:
+        if inner.parent == region.id:
+            yield f'{indent}subgraph r{inner.id}["{inner.name}"]'
+            yield from _boxes(plan, inner, indent + "  ")
+            yield f"{indent}end"

@@ -170,9 +170,11 @@ def _work(settings: Settings) -> _Finding:
     connection = open_database(settings).connect()
     try:
         check(connection)
+        since = connection.now() - _PATIENCE_MS
         rows = connection.run(
-            "SELECT queue, count(*) FROM segment WHERE status = 'ready' AND due < ? GROUP BY queue ORDER BY queue",
-            (connection.now() - _PATIENCE_MS,),
+            "SELECT queue, count(*) FROM segment WHERE status = 'ready' AND due < ? AND ready_at < ? "
+            "GROUP BY queue ORDER BY queue",
+            (since, since),
         )
     finally:
         connection.close()

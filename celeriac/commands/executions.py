@@ -365,8 +365,19 @@ def _node_row(each: dict[str, Any], begun: int) -> list[str]:
     text = "" if error is None else f"{error['code']}: {error['message']}"
     wide = 100 if is_live(sys.stdout) else 1000
     name = f"{each['node']}[{each['item']}]" if each.get("item") else each["node"]
+    if each.get("items"):
+        name = f"{name}  {_counted(each['items'])}"
     tries = str(each["tries"]) if each["tries"] else "-"
     return [name, each["status"], start, lasting(each["duration_ms"]), tries, text[:wide]]
+
+
+def _counted(items: dict[str, int]) -> str:
+    """Say how many items there are, and what became of those that did not simply succeed."""
+    count = sum(items.values())
+    others = [
+        f"{number:,} {state}" for state, number in items.items() if state not in ("succeeded", "continued")
+    ]
+    return ", ".join(["1 item" if count == 1 else f"{count:,} items", *others])
 
 
 def _event_line(event: dict[str, Any]) -> str:

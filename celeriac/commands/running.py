@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celeriac.client import FINAL
-from celeriac.commands import definitions, payloads, reach
+from celeriac.commands import definitions, dry_running, payloads, reach
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import (
     FAILED,
@@ -22,6 +22,7 @@ from celeriac.commands.terminal import (
     error_text,
     lasting,
     paint,
+    refuse,
     say,
 )
 from celeriac.outcomes import Json
@@ -41,17 +42,29 @@ def run(
         float | None,
         typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for the result at most."),
     ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="Call nothing that has an effect; show what would be called.")
+    ] = False,
+    mocks: Annotated[
+        str | None,
+        typer.Option("--mocks", metavar="JSON|@FILE", help="With --dry: what nodes come to, as in tests."),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a definition and print its result. Joins a running installation, or starts one and stops it again.
 
-    Exits with 0 when it succeeded, 1 when it failed, 2 when the definition or the input is bad.
+    Exits with 0 when it succeeded, 1 when it failed, 2 when the definition or the input is bad. With --dry nothing is
+    started, and nothing leaves this process.
 
     Example: celeriac run hello.json --input '{"name": "Ada"}'
     """
     with answering(as_json):
         value = payloads.read(payload)
+        if mocks is not None and not dry:
+            refuse("usage.option", "Mocks stand in for nodes of a dry run only.", "Add --dry.")
+        if dry:
+            raise typer.Exit(dry_running.show_calls(file, value, mocks, as_json=as_json))
         if url is None:
             definitions.sound(file, definitions.load_registry())
         body = drive(_run(definitions.read_file(file), value, url, watch=watch, wait=wait))
@@ -155,12 +168,16 @@ def line_of(event: dict[str, Any]) -> str | None:
             return (
                 f"  {paint('retry', 'waiting', sys.stderr)}    {node}  {again}: {event['error']['message']}"
             )
+        case "node.called":
+            return f"  {paint('calling', 'waiting', sys.stderr)}  {node}  {event['execution']}"
         case "node.waiting":
             return f"  {paint('waiting', 'waiting', sys.stderr)}  {node}"
         case "node.uncertain":
             return f"  {paint('unsure', 'uncertain', sys.stderr)}   {node}  {event['message']}"
         case "node.log":
             return f"  {event['level']:<8} {node}  {event['message']}"
+        case "segment.limited":
+            return f"  {paint('waiting', 'waiting', sys.stderr)}  its turn at {event['key']}"
         case "segment.lost":
             return f"  {paint('lost', 'waiting', sys.stderr)}     a worker died; another goes on"
         case "execution.paused" | "execution.resumed" | "execution.cancel_requested":

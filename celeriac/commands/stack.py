@@ -212,6 +212,7 @@ class Stack:
             "BROKER_URL": settings.broker_url,
             "CELERIAC_EGRESS_ALLOW": settings.egress_allow,
             "CELERIAC_MONITOR": "1" if settings.monitor else "",
+            "CELERIAC_PUBLIC_URL": settings.public_url or url_of(self._listening),
         }
 
 

@@ -105,7 +105,12 @@ def purge(
                 say(f"{gone.executions:,} executions are gone")
 
         gone = retention.purge(database, now - round(age * 1000), now, tell)
-        body = {"executions": gone.executions, "blobs": gone.blobs, "writer_marks": gone.marks}
+        body = {
+            "executions": gone.executions,
+            "events": gone.events,
+            "blobs": gone.blobs,
+            "writer_marks": gone.marks,
+        }
         show(body, as_json, lambda: f"deleted {gone.executions:,} executions and {gone.blobs:,} large values")
 
 

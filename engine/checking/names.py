@@ -13,7 +13,7 @@ from typing import Any, Final
 from celeriac import Json
 from engine.checking.finding import Finding, Guesses, did_you_mean, listed
 from engine.checking.mentions import mentions
-from engine.checking.outline import BODY, REPEATED, Outline, Region, Vertex, Work
+from engine.checking.outline import BODY, REPEATED, Outline, Region, Vertex, Way, Work
 from engine.checking.source import Path
 from engine.config import with_braces
 from engine.definition import TRIGGER
@@ -21,7 +21,7 @@ from engine.expressions import ExpressionError, Reference, compile_expression
 from engine.nearest import nearest
 
 MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "trigger": ("payload", "type", "id"),
+    "trigger": ("payload", "type", "id", "parent"),
     "execution": ("id", "workflow_id", "version", "started_at"),
 }
 """The roots that are objects of a fixed shape."""
@@ -35,6 +35,9 @@ _REPETITIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 }
 """The expressions that repeat a node, with the names that have a value in each."""
 
+KEYS: Final = (("mutex",), ("concurrency", "key"), ("rate", "key"))
+"""Where the keys of limits stand in a node."""
+
 _ROOTS: Final = ("nodes", "vars", "trigger", "execution")
 """The roots a payload's key is mistaken for; `item`, `index` and `env` are ordinary enough names of keys."""
 
@@ -47,7 +50,7 @@ _Words = tuple[str, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Where:
+class Where:
     """Where an expression stands. `words` name the place; the rest says which nodes may have run by then.
 
     `reader` is the node of the region that must not have started yet when it reads; with `done` it has just ended
@@ -62,6 +65,10 @@ class _Where:
     failed: bool = False
     start: bool = False
     names: frozenset[str] = frozenset()
+    way: Way | None = None
+    """The edge, where it is the condition of one."""
+    after_failure: bool = False
+    """Whether what has run in the region is open, because something in it has failed."""
 
     @property
     def roots(self) -> frozenset[str]:
@@ -69,19 +76,25 @@ class _Where:
         return self.names | self.region.names
 
     @property
-    def outside(self) -> _Where | None:
+    def outside(self) -> Where | None:
         """The same place as the region around sees it: in the node that owns the region, and has not ended."""
         around, owner = self.region.around, self.region.owner
         if around is None:
             return None
-        return _Where(self.words, around, owner.id if owner else None, failed=self.region.kind == "catch")
+        return Where(
+            self.words, around, owner.id if owner else None, failed=self.region.kind in ("catch", "finally")
+        )
 
-    def beside(self, name: str) -> _Where | None:
+    def beside(self, name: str) -> Where | None:
         """The same place as the region sees it in which a node stands; None when that is none of those around."""
-        here: _Where | None = self
+        here: Where | None = self
         while here is not None and name not in here.region.ids:
             after = here.region.after
-            here = here.outside if after is None or name not in after.ids else _Where(self.words, after)
+            here = (
+                here.outside
+                if after is None or name not in after.ids
+                else Where(self.words, after, after_failure=True)
+            )
         return here
 
     def may_read(self, name: str) -> bool:
@@ -96,6 +109,23 @@ class _Where:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A text that is evaluated: where it stands, and what it reads. `shift` is what was put in front of what the author
+    wrote.
+    """
+
+    path: Path
+    text: str
+    shift: int
+    where: Where
+    references: tuple[Reference, ...]
+
+    def inside(self, reference: Reference) -> tuple[int, int]:
+        """Return where in the author's text a reference stands."""
+        return _unshifted(reference.line, reference.column, self.shift)
+
+
 class Names:
     """The names of one definition, and the checks of whoever uses them."""
 
@@ -104,12 +134,15 @@ class Names:
         self._guesses = guesses
         variables = outline.body.get("variables")
         self._variables: Mapping[str, Any] = variables if isinstance(variables, dict) else {}
-        self._in_variables = _Where("a variable", outline.whole, start=True)
+        self._in_variables = Where("a variable", outline.whole, start=True)
+        self._at_start = Where("the key of the workflow's limit", outline.whole, start=True)
         self._payload = _declared(outline.body.get("inputs"))
         self._items = {
             name: each.id for each in outline.vertices if each.is_container for name in each.names - REPEATED
         }
         """The names of the items of maps, each with the map."""
+        self.read: list[Expression] = []
+        """Every expression that was looked at and can be read."""
         self._roots: dict[tuple[str, frozenset[str], str | int | None], _Words | None] = {}
 
     def around(self) -> Iterator[Finding]:
@@ -117,20 +150,23 @@ class Names:
         whole = self._outline.whole
         for name in self._variables:
             yield from self._value((*BODY, "variables", name), self._variables[name], self._in_variables)
+        yield from self._keys(BODY, self._outline.body, self._at_start)
         outputs = self._outline.body.get("outputs")
-        yield from self._value((*BODY, "outputs"), outputs, _Where("`outputs`", whole))
+        yield from self._value((*BODY, "outputs"), outputs, Where("`outputs`", whole))
         for region in self._outline.regions:
             for way in region.ways:
                 if way.when is not None:
-                    where = _Where(f"the edge {way.source} -> {way.target}", region, way.source, done=True)
+                    words = f"the edge {way.source} -> {way.target}"
+                    where = Where(words, region, way.source, done=True, way=way)
                     if way.source == TRIGGER and region is whole:
-                        where = _Where("an edge from trigger", region, start=True)
+                        where = Where("an edge from trigger", region, start=True, way=way)
                     yield from self._expression((*way.path, "when"), way.when, where)
             if region is not whole:
-                where = _Where(f"the output of {region}", region)
+                where = Where(f"the output of {region}", region)
                 yield from self._value((*region.path, "output"), region.body.get("output"), where)
             for vertex in region.vertices:
                 yield from self._repetition(vertex)
+                yield from self._limits(vertex)
 
     def of_work(self, vertex: Vertex, work: Work) -> tuple[list[Finding], bool]:
         """Return what is wrong with the expressions in the config of a node, or of what undoes it, and whether there are
@@ -139,9 +175,9 @@ class Names:
         found: list[Finding] = []
         live = False
         braced: Json = work.config if work.type is None else with_braces(work.config, work.type)
-        where = _Where(vertex.id, vertex.region, vertex.id, names=vertex.names)
+        where = Where(vertex.id, vertex.region, vertex.id, names=vertex.names)
         if work is vertex.undoing:
-            where = _Where(work.words, vertex.region, vertex.id, done=True)
+            where = Where(work.words, vertex.region, vertex.id, done=True)
         for path, text, shift in _live((*work.path, "config"), work.config, braced):
             live = True
             found.extend(self._template(path, text, where, shift))
@@ -154,21 +190,33 @@ class Names:
             if not isinstance(said, dict):
                 continue
             for name, names in parts.items():
-                where = _Where(f"`{holder}.{name}` of {vertex.id}", vertex.region, vertex.id, names=names)
+                where = Where(f"`{holder}.{name}` of {vertex.id}", vertex.region, vertex.id, names=names)
                 path, value = (*vertex.path, holder, name), said.get(name)
                 if name == "initial":
                     yield from self._value(path, value, where)
                 elif isinstance(value, str) and value:
                     yield from self._expression(path, value, where)
 
-    def _value(self, path: Path, value: Json, where: _Where) -> Iterator[Finding]:
+    def _limits(self, vertex: Vertex) -> Iterator[Finding]:
+        """Yield what is wrong with the keys of a node's limits, which hold for each of its repetitions by itself."""
+        where = Where(f"the key of a limit of {vertex.id}", vertex.region, vertex.id, names=vertex.names)
+        yield from self._keys(vertex.path, vertex.written, where)
+
+    def _keys(self, path: Path, written: Mapping[str, Any], where: Where) -> Iterator[Finding]:
+        for place in KEYS:
+            holder = written.get(place[0])
+            key = holder.get("key") if len(place) > 1 and isinstance(holder, dict) else holder
+            if isinstance(key, str):
+                yield from self._value((*path, *place), key, where)
+
+    def _value(self, path: Path, value: Json, where: Where) -> Iterator[Finding]:
         for inner, text, _ in _live(path, value, value):
             yield from self._template(inner, text, where)
 
-    def _expression(self, path: Path, text: str, where: _Where) -> Iterator[Finding]:
+    def _expression(self, path: Path, text: str, where: Where) -> Iterator[Finding]:
         return self._check(path, text, _read_by_expression, where)
 
-    def _template(self, path: Path, text: str, where: _Where, shift: int = 0) -> Iterator[Finding]:
+    def _template(self, path: Path, text: str, where: Where, shift: int = 0) -> Iterator[Finding]:
         return self._check(path, text, mentions, where, shift)
 
     def _check(
@@ -176,7 +224,7 @@ class Names:
         path: Path,
         text: str,
         read: Callable[[str], tuple[Reference, ...]],
-        where: _Where,
+        where: Where,
         shift: int = 0,
     ) -> Iterator[Finding]:
         """Look at every name that a text reads. `shift` is what was put in front of what the author wrote."""
@@ -186,13 +234,14 @@ class Names:
             inside = _unshifted(error.line, error.column, shift)
             yield Finding(path, error.code, error.message, error.hint, inside=inside)
             return
+        expression = Expression(path, text, shift, where, references)
+        self.read.append(expression)
         for reference in references:
             words = self._wrong(reference, where)
             if words is not None:
-                inside = _unshifted(reference.line, reference.column, shift)
-                yield Finding(path, *words, inside=inside)
+                yield Finding(path, *words, inside=expression.inside(reference))
 
-    def _wrong(self, reference: Reference, where: _Where) -> _Words | None:
+    def _wrong(self, reference: Reference, where: Where) -> _Words | None:
         """Return code, message and hint for a name that has no value there; None for one that can have
         one.
         """
@@ -204,6 +253,8 @@ class Names:
                 return self._wrong_node(rest, where)
             case "vars":
                 return self._wrong_variable(rest, where)
+            case "callback_url":
+                return self._wrong_callback(str(rest[0]), where)
             case "trigger" | "execution":
                 return self._wrong_member(root, rest, MEMBERS[root])
             case "item" | "index":
@@ -219,7 +270,7 @@ class Names:
             case _:
                 return None if reference.guarded else self._wrong_root(str(root), where.roots, *rest[:1])
 
-    def _wrong_node(self, rest: Sequence[str | int], where: _Where) -> _Words | None:
+    def _wrong_node(self, rest: Sequence[str | int], where: Where) -> _Words | None:
         if not rest:
             return None
         name = str(rest[0])
@@ -243,7 +294,24 @@ class Names:
             return "expression.unknown_key", f"A node has `output` and `error`, and no `{rest[1]}`.", hint
         return None
 
-    def _inside(self, name: str, where: _Where) -> _Words:
+    def _wrong_callback(self, name: str, where: Where) -> _Words | None:
+        """Return what is wrong with the address of a node's wait."""
+        if name not in self._outline.ids:
+            return self._wrong_node([name], where)
+        vertex = self._outline.ids[name]
+        if where.start or vertex.is_container or where.beside(name) is None:
+            message = f"{where.words} cannot tell which wait of {name} is meant."
+            return (
+                "expression.unavailable_name",
+                message,
+                f"Use it beside {name}, in the same body or inside.",
+            )
+        if vertex.work.type is not None and not vertex.work.type.waits:
+            message = f"{name} waits for no call."
+            return "expression.value", message, 'Name a `wait` with "callback".'
+        return None
+
+    def _inside(self, name: str, where: Where) -> _Words:
         """Return what is wrong with reading a node that stands in a body, from outside of that."""
         region = self._outline.ids[name].region
         message = f"{name} stands in {region}, and {where.words} is outside of it."
@@ -259,10 +327,13 @@ class Names:
             hint = f"Read a node before {owner.id}."
         return "expression.inside_scope", message, hint
 
-    def _wrong_variable(self, rest: Sequence[str | int], where: _Where) -> _Words | None:
+    def _wrong_variable(self, rest: Sequence[str | int], where: Where) -> _Words | None:
         if where is self._in_variables:
             message = "A variable cannot be made from variables: all of them are computed at once."
             return "expression.unavailable_name", message, "Compute it in a `set` node."
+        if where is self._at_start:
+            message = f"{_begun(where.words)} is computed before there are variables."
+            return "expression.unavailable_name", message, "Read the payload, or `trigger`."
         if not rest or rest[0] in self._variables:
             return None
         names = list(self._variables)
@@ -320,7 +391,7 @@ class Names:
         }.get(root, MEMBERS.get(root, ()))
 
 
-def _not_before(name: str, here: _Where, where: _Where) -> _Words:
+def _not_before(name: str, here: Where, where: Where) -> _Words:
     """Return what is wrong with reading a node that cannot have run, seen from `here`, beside that node."""
     code = "expression.not_before"
     if name == here.reader and here is where:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from celeriac import Json, NodeType
+from engine import nested
 from engine.checking.source import Path
 from engine.definition import SCOPE, TRIGGER
 from engine.graph import Graph
@@ -231,11 +232,11 @@ class Outline:
 
     def _vertex(self, path: Path, node: Mapping[str, Any], region: Region) -> Vertex:
         name, undone = node["id"], node.get("compensate")
-        work = Work(path, f"the node {name}", self._type(node), _object(node.get("config")))
+        work = Work(path, f"the node {name}", self._type(node), _config(node))
         undoing = None
         if isinstance(undone, dict):
             words = f"the compensation of {name}"
-            undoing = Work((*path, "compensate"), words, self._type(undone), _object(undone.get("config")))
+            undoing = Work((*path, "compensate"), words, self._type(undone), _config(undone))
         vertex = Vertex(path, name, region, node, work, undoing)
         region.vertices.append(vertex)
         if name != TRIGGER:
@@ -252,6 +253,10 @@ class Outline:
             except UnknownNodeType:
                 self._types[reference] = None
         return self._types[reference]
+
+
+def _config(node: Mapping[str, Any]) -> dict[str, Any]:
+    return nested.without(node.get("type"), _object(node.get("config")))
 
 
 def _bodies(node: Mapping[str, Any]) -> Iterator[tuple[Path, Kind, Mapping[str, Any]]]:

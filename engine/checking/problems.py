@@ -6,21 +6,24 @@ so that an author comes back once and not once for every mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
 
 from celeriac import Json, NodeType
+from engine import nested
 from engine.checking import source
 from engine.checking.entrances import entrances
 from engine.checking.finding import Finding, Guesses, Severity
+from engine.checking.foresight import foresight
 from engine.checking.names import Names
-from engine.checking.outline import BODY, Outline, Work
+from engine.checking.outline import BODY, Outline, Vertex, Work
 from engine.checking.shape import misfits
-from engine.checking.source import Path, Spot, pointer
+from engine.checking.source import Path, Source, Spot, pointer
+from engine.checking.tests import TESTS, file_of_tests, tests
 from engine.checking.wiring import wiring
 from engine.config import schema_of
 from engine.registry import Registry
@@ -74,6 +77,25 @@ def check_text(
     """
     read = source.read(text, max_bytes=limits.definition_bytes)
     found = [] if read.broken else _found(read.value, registry, limits)
+    return _told(read, found)
+
+
+def check_tests(
+    text: str | bytes, document: Mapping[str, Json], registry: Registry, limits: Limits = LIMITS
+) -> tuple[Json | None, list[Problem]]:
+    """Return the value of a file of tests, and every mistake in it. `document` is the definition it tests, and has none."""
+    read = source.read(text, max_bytes=limits.definition_bytes)
+    found: list[Finding] = []
+    if not read.broken:
+        found = list(file_of_tests(read.value))
+        if isinstance(read.value, dict) and TESTS in read.value:
+            together = {**document, TESTS: read.value[TESTS]}
+            found += [each for each in _found(together, registry, limits) if each.path[:1] == (TESTS,)]
+    return _told(read, found)
+
+
+def _told(read: Source, found: list[Finding]) -> tuple[Json | None, list[Problem]]:
+    """Return a text's value, if it has one, and what was found in it, each at its place."""
     places = read.positions(Spot(each.path, each.key, each.inside) for each in found)
     problems = [_problem(each, place) for each, place in zip(found, places, strict=True)]
     for flaw in read.flaws:
@@ -93,6 +115,7 @@ def _found(document: Json, registry: Registry, limits: Limits) -> list[Finding]:
 
 
 def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Finding]:
+    """Yield what is wrong with what is written; if that is nothing, what would go wrong when it runs."""
     if source.deeper_than(source.MAX_DEPTH, document):
         message = f"Lists and objects are nested in more than {source.MAX_DEPTH} levels."
         yield Finding((), "definition.too_deep", message, "Flatten the value.")
@@ -103,12 +126,29 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
         yield from oversized
         return
     guesses = Guesses(len(outline.vertices))
+    names = Names(outline, guesses)
+    sound = True
+    for finding in _written(document, outline, registry, limits, guesses, names):
+        sound = sound and finding.severity != "error"
+        yield finding
+    if sound:
+        yield from foresight(outline, names)
+
+
+def _written(
+    document: Json,
+    outline: Outline,
+    registry: Registry,
+    limits: Limits,
+    guesses: Guesses,
+    names: Names,
+) -> Iterator[Finding]:
     unfit = misfits(document, outline, registry, guesses, MOST + 1)
     yield from unfit
     flawed = _around([each.path for each in unfit])
     yield from entrances(outline, guesses)
     yield from wiring(outline, flawed, guesses)
-    names = Names(outline, guesses)
+    yield from tests(document, outline, guesses)
     yield from names.around()
     for vertex in outline.vertices:
         for work in vertex.works:
@@ -116,6 +156,17 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
             yield from findings
             if work.type is not None and not live and work.path not in flawed:
                 yield from _refused_by_model(work, work.type)
+            yield from _inside(vertex, work, registry, limits)
+
+
+def _inside(vertex: Vertex, work: Work, registry: Registry, limits: Limits) -> Iterator[Finding]:
+    """Check the definition that is written in a call, and lead what is found to where it stands."""
+    written = vertex.written if work is vertex.work else vertex.written["compensate"]
+    definition = nested.written_in(written.get("type"), written.get("config"))
+    if definition is not None:
+        document: Json = {"name": "inside", "definition": dict(definition)}
+        for each in _findings(document, registry, limits):
+            yield replace(each, path=(*work.path, "config", *each.path))
 
 
 def _around(paths: Iterable[Path]) -> set[Path]:

@@ -53,12 +53,14 @@ def misfits(
     """Return what in a document its schema does not allow, at most so many; nothing, when it fits."""
     if schema.validator(registry).is_valid(document):
         return []
-    reads = (
-        each
+    readers = [
+        (_Reader(document, part, path, registry, guesses), value)
         for part, value, path in _parts(document, outline)
-        for each in _Reader(document, part, path, registry, guesses).reads(value)
-    )
+    ]
+    reads = (each for reader, value in readers for each in reader.reads(value))
     found = list(islice(reads, most))
+    if not found and all(reader.fits(value) for reader, value in readers):
+        return []  # It is a nested definition that does not, and that is looked at by itself.
     if not found:
         message = f"A part of the document does not fit, after the first {_EXPLAINED:,} values in it."
         return [Finding((), "definition.bad_value", message, "Make it smaller: data does not belong here.")]
@@ -160,9 +162,13 @@ class _Reader:
         self._registry = registry
         self._guesses = guesses
 
+    def fits(self, value: Json) -> bool:
+        """Whether the part is right, apart from what is looked at by itself."""
+        return self._validator.is_valid(value)
+
     def reads(self, value: Json) -> Iterator[_Read]:
         """Yield everything that does not fit in the part."""
-        if not self._validator.is_valid(value):
+        if not self.fits(value):
             for error in self._validator.iter_errors(_clipped(value, [_EXPLAINED])):
                 yield from self._read(error)
 

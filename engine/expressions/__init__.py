@@ -16,6 +16,7 @@ from engine.expressions.template import (
     compile_expression,
     compile_template,
     compile_value,
+    expression_tree,
 )
 from engine.expressions.values import Json
 
@@ -33,4 +34,5 @@ __all__ = [
     "compile_template",
     "compile_value",
     "derived_entropy",
+    "expression_tree",
 ]

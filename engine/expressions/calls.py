@@ -31,8 +31,9 @@ from engine.expressions.error import (
 from engine.expressions.evaluation import Evaluation
 from engine.expressions.filters import ABSENT_WHEN_EMPTY, EACH, FILTER_NAMES, FILTERS
 from engine.expressions.filters.lists import attribute_in, items_of, map_attribute
-from engine.expressions.functions import FUNCTIONS
+from engine.expressions.functions import CALLBACK_URL, FUNCTIONS
 from engine.expressions.predicates import EXISTENCE, PREDICATES
+from engine.expressions.references import Reference
 from engine.expressions.values import KINDS, MISSING, Json, Missing, keys_of
 from engine.nearest import nearest
 
@@ -124,7 +125,10 @@ def _filter(compiler: Compiler, node: nodes.Filter, *, tolerant: bool) -> Seek:
 def _default(compiler: Compiler, node: nodes.Filter, subject: nodes.Expr) -> Evaluate:
     """Compile `default`: its second value is only evaluated when it is needed."""
     seek = compiler.seek(subject)
+    around, path = compiler.instead, paths.static(subject)
+    compiler.instead = around if path is None else (*around, path)
     bound = _bind(compiler, node, FILTERS["default"], node.name, node.args, node.kwargs, 2)
+    compiler.instead = around
     fallback, *rest = bound.arguments or (lambda _: "",)
     also_falsy = rest[0] if rest else None
 
@@ -261,6 +265,9 @@ def function(compiler: Compiler, node: nodes.Call) -> Evaluate:
     called = _function(compiler, target, name, FUNCTIONS)
     arguments = _bind(compiler, node, called, name, node.args, node.kwargs, 1).arguments
     fail = compiler.failure(target, f"`{name}`")
+    if name == CALLBACK_URL and node.args and isinstance(node.args[0], nodes.Const):
+        line, column = compiler.source.place(node.args[0].lineno)
+        compiler.references.append(Reference((name, str(node.args[0].value)), line, column, guarded=False))
 
     def evaluate(evaluation: Evaluation) -> Json:
         given = [argument(evaluation) for argument in arguments]

@@ -45,6 +45,8 @@ class Compiler:
         self.references: list[Reference] = []
         self.tested: set[Path] = set()
         """The paths that the template asks `is defined` of."""
+        self.instead: tuple[Path, ...] = ()
+        """The paths in whose absence what is compiled now is evaluated."""
         self.frame = Frame()
         self.cost = 0
         """The steps of one evaluation so far, what stands in loops apart."""

@@ -9,7 +9,9 @@ from engine.expressions.error import ARGUMENTS, VALUE, Refused
 from engine.expressions.evaluation import Evaluation
 from engine.expressions.filters.dates import rfc3339_of
 from engine.expressions.filters.lists import largest, smallest
-from engine.expressions.values import MISSING, Json, integer_from, list_from
+from engine.expressions.values import MISSING, Json, integer_from, list_from, text_from
+
+CALLBACK_URL: Final = "callback_url"
 
 
 def now(evaluation: Evaluation) -> Json:
@@ -51,6 +53,14 @@ def max_(evaluation: Evaluation, *values: Json) -> Json:
     return _extreme(evaluation, largest, values)
 
 
+def callback_url(evaluation: Evaluation, node: Json, name: Json = "callback") -> Json:
+    """Return the address that ends the wait of a node; of a wait with branches, name the branch."""
+    links = evaluation.scope.links
+    if links is None:
+        raise Refused(VALUE, "has no value here", "Use it in the config of a node.")
+    return links.callback(text_from(node, "node"), text_from(name, "name"))
+
+
 def _extreme(evaluation: Evaluation, choose: Callable[..., Any], values: tuple[Json, ...]) -> Json:
     found = choose(evaluation, list_from(values[0]) if len(values) == 1 else list(values))
     if found is MISSING:
@@ -65,4 +75,5 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "range": range_,
     "min": min_,
     "max": max_,
+    CALLBACK_URL: callback_url,
 }

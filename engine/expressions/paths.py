@@ -101,7 +101,8 @@ def _named(compiler: Compiler, node: nodes.Name, keys: Path, *, tolerant: bool) 
     slots, sure = compiler.frame.find(name)
     if not sure:
         line, column = compiler.source.place(node.lineno)
-        compiler.references.append(Reference(path, line, column, guarded=tolerant or bool(slots)))
+        guarded = tolerant or bool(slots)
+        compiler.references.append(Reference(path, line, column, guarded, compiler.instead))
     if not slots:
         return _of_scope(compiler, node, path, tolerant=tolerant)
 

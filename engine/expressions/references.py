@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Path = tuple[str | int, ...]
 
@@ -15,13 +15,14 @@ class Reference:
 
     `path` is the name and then the constant keys behind it, as far as they are written down: `a.b[0][c].d` reads
     `("a", "b", 0)` and `("c",)`. `line` and `column` count from 1 inside the source. `guarded` says that the
-    template copes with its absence.
+    template copes with its absence. `unless` are paths: where one of them leads somewhere, this one may not be read.
     """
 
     path: Path
     line: int
     column: int
     guarded: bool
+    unless: tuple[Path, ...] = ()
 
 
 def written(path: Path) -> str:
@@ -43,9 +44,10 @@ def guard(references: Iterable[Reference], tested: set[Path]) -> tuple[Reference
     """
     if not tested:
         return tuple(references)
+    asked = tuple(sorted(tested, key=repr))
     return tuple(
-        Reference(each.path, each.line, each.column, guarded=True)
+        replace(each, guarded=True)
         if any(each.path[: len(path)] == path for path in tested)
-        else each
+        else replace(each, unless=(*each.unless, *asked))
         for each in references
     )

@@ -22,6 +22,13 @@ class Entropy(Protocol):
         """Return 16 bytes, the same for the same `n`."""
 
 
+class Links(Protocol):
+    """Addresses that an expression may give away."""
+
+    def callback(self, node: str, name: str) -> str:
+        """Return the address that ends the wait of a node. Raises `Refused` for one that waits for no call."""
+
+
 @dataclass(frozen=True, slots=True)
 class DerivedEntropy:
     """Draws computed from a key: nobody without it can foresee them, whoever has it can repeat them."""
@@ -45,16 +52,17 @@ class Scope:
     The values are read and never changed. Draws are numbered through all evaluations of a scope, in their order.
     """
 
-    __slots__ = ("draws", "entropy", "values")
+    __slots__ = ("draws", "entropy", "links", "values")
 
-    def __init__(self, values: Mapping[str, Json], entropy: Entropy) -> None:
+    def __init__(self, values: Mapping[str, Json], entropy: Entropy, links: Links | None = None) -> None:
         self.values = values
         self.entropy = entropy
+        self.links = links
         self.draws = 0
 
     def with_names(self, names: Mapping[str, Json]) -> Scope:
         """Return a scope with further names, which go before those that are there."""
-        return Scope({**self.values, **names}, self.entropy)
+        return Scope({**self.values, **names}, self.entropy, self.links)
 
     def draw(self) -> bytes:
         """Return the next 16 bytes."""

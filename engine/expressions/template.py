@@ -136,6 +136,16 @@ def compile_expression(source: str, limits: Limits = LIMITS) -> Template:
     return template
 
 
+def expression_tree(source: str, limits: Limits = LIMITS) -> nodes.Expr | None:
+    """Return the syntax tree of an expression, in braces or without; None for what is text besides. Raises
+    `ExpressionError`.
+    """
+    where = Source(source)
+    if "{{" in source or "{%" in source:
+        return _only_expression(parse_template(where, limits))
+    return parse_expression(where, limits)
+
+
 def compile_value(value: Json, limits: Limits = LIMITS) -> Compiled:
     """Compile every string in a JSON value; raises `ExpressionError`, with the string's place as `where`.
 

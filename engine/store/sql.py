@@ -18,7 +18,10 @@ ColumnType = Literal["text", "bigint", "double precision", "bytea"]
 
 @dataclass(frozen=True)
 class Batched:
-    """A statement with `{rows}` where the batch stands as a table `r`; `columns` are names and types in order."""
+    """A statement with `{rows}` where the batch stands as a table `r`; `columns` are names and types in order.
+
+    `{lock}` locks what is selected, `{lock_free}` what of it nobody else has locked; the others are left out.
+    """
 
     text: str
     columns: tuple[tuple[str, ColumnType], ...]
@@ -29,14 +32,19 @@ class Batched:
         fields = ", ".join(
             f"json_extract(value, '$[{index}]') AS {name}" for index, (name, _) in enumerate(self.columns)
         )
-        return self.text.replace("{rows}", f"(SELECT {fields} FROM json_each(?)) AS r").replace("{lock}", "")
+        return (
+            self.text.replace("{rows}", f"(SELECT {fields} FROM json_each(?)) AS r")
+            .replace("{lock}", "")
+            .replace("{lock_free}", "")
+        )
 
     @cached_property
     def for_postgres(self) -> str:
         """The text with the batch as one array a column."""
         arrays = ", ".join(f"%s::{type_}[]" for _, type_ in self.columns)
         names = ", ".join(name for name, _ in self.columns)
-        return self.text.replace("{rows}", f"unnest({arrays}) AS r({names})").replace("{lock}", "FOR UPDATE")
+        text = self.text.replace("{rows}", f"unnest({arrays}) AS r({names})").replace("{lock}", "FOR UPDATE")
+        return text.replace("{lock_free}", "FOR UPDATE SKIP LOCKED")
 
 
 @dataclass(frozen=True)

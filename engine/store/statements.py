@@ -7,13 +7,15 @@ from engine.store.sql import Batched, Insert, columns
 
 EXECUTION = columns(
     "id project_id workflow_id version_id status input input_blob trigger_event idempotency_key request_hash principal "
-    "priority parent_execution parent_segment parent_item base open seq created_at deadline reply_to",
+    "priority parent_execution parent_segment parent_item base open seq created_at deadline reply_to depth told",
     priority="bigint",
     parent_segment="bigint",
     open="bigint",
     seq="bigint",
     created_at="bigint",
     deadline="bigint",
+    depth="bigint",
+    told="bigint",
 )
 INSERT_EXECUTION = Insert("execution", EXECUTION)
 INSERT_KEYED_EXECUTION = Batched(
@@ -30,7 +32,7 @@ KNOWN_KEYS = Batched(
 
 LOCK_EXECUTIONS = Batched(
     "SELECT e.id, e.project_id, e.version_id, e.status, e.open, e.seq, e.cancel_at, e.pause_at, e.cancel_reason, "
-    "e.reply_to "
+    "e.reply_to, e.limited, e.priority "
     "FROM execution e WHERE e.id IN (SELECT r.id FROM {rows}) ORDER BY e.id {lock}",
     columns("id"),
 )
@@ -95,7 +97,7 @@ CLAIM = Batched(
     "AND segment.status = 'ready'"
     + _RETURN
     + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
-    "segment.ready_at, segment.first_try_at",
+    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan",
     columns("execution_id segment item owner due", segment="bigint", due="bigint"),
 )
 FENCE = Batched(
@@ -120,6 +122,53 @@ SUSPEND = Batched(
         tries="bigint",
         first_try_at="bigint",
     ),
+)
+REST = Batched(
+    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = 0, first_try_at = NULL, "
+    "owner = NULL FROM {rows} WHERE " + _MINE + _RETURN + ", segment.status",
+    columns(
+        "execution_id segment item epoch held due head",
+        segment="bigint",
+        epoch="bigint",
+        due="bigint",
+        head="bigint",
+    ),
+)
+CALL = Batched(
+    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = r.tries, "
+    "first_try_at = r.first_try_at, owner = NULL, child = CASE WHEN segment.stop = 1 THEN NULL ELSE r.child END "
+    "FROM {rows} WHERE " + _MINE + _RETURN + ", segment.stop",
+    columns(
+        "execution_id segment item epoch held due head tries first_try_at child",
+        segment="bigint",
+        epoch="bigint",
+        due="bigint",
+        head="bigint",
+        tries="bigint",
+        first_try_at="bigint",
+    ),
+)
+RECALL = Batched(
+    "UPDATE segment SET child = r.child FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item child", segment="bigint"),
+)
+TOLD = Batched("SELECT e.id FROM {rows} JOIN execution e ON e.id = r.id WHERE e.told = 1", columns("id"))
+RETURN = Batched(
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'waiting' AND segment.child = r.child" + _RETURN + ", segment.queue",
+    columns("execution_id segment item child now due", segment="bigint", now="bigint", due="bigint"),
+)
+TELL = Batched(
+    "UPDATE execution SET told = 1 FROM {rows} WHERE execution.id = r.id AND execution.told = 0",
+    columns("id"),
+)
+FORSAKE = Batched(
+    "UPDATE segment SET child = NULL FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item AND segment.child = r.child "
+    "AND segment.status = 'cancelled'",
+    columns("execution_id segment item child", segment="bigint"),
 )
 DOUBT = Batched(
     f"UPDATE segment SET status = {_UNCERTAIN}, due = NULL, head = r.head, "
@@ -158,9 +207,16 @@ LOSE = Batched(
     ),
 )
 WAKE = Batched(
-    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due, reason = NULL "
+    "FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
     "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
+    columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
+)
+AWAKE = Batched(
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'waiting'" + _RETURN,
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
 RESEND = Batched(
@@ -195,7 +251,7 @@ COUNT_FANS = Batched(
     columns("execution_id segment item fan", segment="bigint"),
 )
 SPREAD = Batched(
-    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = 0, "
+    f"UPDATE segment SET status = {_WAITING}, due = r.due, head = r.head, tries = 0, deliveries = 0, "
     "owner = NULL, fan = r.fan FROM {rows} WHERE " + _MINE + _RETURN + ", segment.stop",
     columns(
         "execution_id segment item epoch held due head fan",
@@ -323,13 +379,14 @@ HOLD_BLOBS = "LOCK TABLE blob IN ROW EXCLUSIVE MODE"
 LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
     "s.first_try_at, e.version_id, e.status, e.cancel_at, e.pause_at, e.input, e.input_blob, e.trigger_event, "
-    "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.base, s.taken "
+    "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.depth, e.told, e.parent_execution, e.parent_segment, "
+    "e.parent_item, e.base, s.taken "
     "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
     "JOIN execution e ON e.id = s.execution_id",
     columns("execution_id segment item", segment="bigint"),
 )
 OUTPUTS = Batched(
-    "SELECT j.execution_id, j.node, j.item, j.step, j.status, j.output, j.blob, j.error, j.tries, j.effect "
+    "SELECT j.execution_id, j.node, j.item, j.step, j.status, j.output, j.blob, j.error, j.tries, j.epoch "
     "FROM {rows} JOIN journal j ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item",
     columns("execution_id node item"),
 )

@@ -30,6 +30,7 @@ workflow = Table(
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
     Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("hidden", Integer, nullable=False, server_default="0"),
     Column("version_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -84,6 +85,9 @@ execution = Table(
     Column("pause_at", BigInteger),
     Column("deadline", BigInteger),
     Column("reply_to", Text),
+    Column("depth", Integer, nullable=False, server_default="0"),
+    Column("told", Integer, nullable=False, server_default="1"),
+    Column("limited", Integer, nullable=False, server_default="0"),
     Index("execution_key", "project_id", "idempotency_key", unique=True),
     Index("execution_workflow", "workflow_id", "created_at"),
     Index(
@@ -97,6 +101,12 @@ execution = Table(
         "finished_at",
         sqlite_where=text("finished_at IS NOT NULL"),
         postgresql_where=text("finished_at IS NOT NULL"),
+    ),
+    Index(
+        "execution_untold",
+        "finished_at",
+        sqlite_where=text("told = 0 AND finished_at IS NOT NULL"),
+        postgresql_where=text("told = 0 AND finished_at IS NOT NULL"),
     ),
     Index(
         "execution_input_blob",
@@ -139,6 +149,7 @@ segment = Table(
     Column("reason", Text),
     Column("fan", Text),
     Column("stop", Integer, nullable=False, server_default="0"),
+    Column("child", Text),
     Index(
         "segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)
     ),
@@ -148,6 +159,45 @@ segment = Table(
         sqlite_where=text("status IN ('uncertain', 'quarantined')"),
         postgresql_where=text("status IN ('uncertain', 'quarantined')"),
     ),
+    Index(
+        "segment_forsaken",
+        "child",
+        sqlite_where=text("status = 'cancelled' AND child IS NOT NULL"),
+        postgresql_where=text("status = 'cancelled' AND child IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("most", Integer, nullable=False),
+    Column("granted", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Index("hold_queue", "project_id", "key", "granted", "rank", "place"),
+    Index(
+        "hold_held", "execution_id", sqlite_where=text("granted = 1"), postgresql_where=text("granted = 1")
+    ),
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
+)
+"""Who holds a key (`granted`) or waits for it, in the order of `rank` and `place`; it ends with its segment. `most` may hold
+the key together with this one; `until` is the time at which a token it has taken may be used."""
+
+rate = Table(
+    "rate",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("expected", BigInteger, nullable=False),
     sqlite_with_rowid=False,
     postgresql_with=_HOT,
 )
@@ -199,6 +249,130 @@ blob = Table(
     Column("body", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+
+signal = Table(
+    "signal",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("payload", Text),
+    Column("blob", Text),
+    Column("principal", Text, nullable=False, server_default=""),
+    Column("event_id", Text),
+    Column("at", BigInteger, nullable=False),
+    Index(
+        "signal_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""What ended a wait. Its key is the wait's, so the first one that is written is the only one."""
+
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("event", Text, nullable=False, server_default=""),
+    Column("correlation", Text, nullable=False, server_default=""),
+    Column("transient", Integer, nullable=False, server_default="0"),
+    Column("at", BigInteger, nullable=False),
+    Index(
+        "subscription_topic",
+        "project_id",
+        "event",
+        "correlation",
+        sqlite_where=text("kind = 'event'"),
+        postgresql_where=text("kind = 'event'"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""What a wait listens for: a row for each of its branches, as long as none has been taken."""
+
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("correlation", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("key", Text),
+    Column("data", Text),
+    Column("blob", Text),
+    Column("principal", Text, nullable=False, server_default=""),
+    Column("at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("event_log_topic", "project_id", "type", "correlation", "at"),
+    Index("event_log_key", "project_id", "source", "key", unique=True),
+    Index("event_log_expiry", "expires_at"),
+    Index(
+        "event_log_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""Events that were published, for waits that begin later."""
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text),
+    Column("blob", Text),
+    Column("shown_hash", Text, nullable=False),
+    Column("approvers", Text, nullable=False),
+    Column("quorum", Integer, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("four_eyes", Integer, nullable=False, server_default="0"),
+    Column("reminded", Integer, nullable=False, server_default="0"),
+    Column("escalated", Integer, nullable=False, server_default="0"),
+    Column("status", Text, nullable=False),
+    Column("due", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger),
+    Index("approval_wait", "execution_id", "segment", "item", unique=True),
+    Index("approval_status", "project_id", "status", "id"),
+    Index(
+        "approval_blob",
+        "blob",
+        sqlite_where=text("blob IS NOT NULL"),
+        postgresql_where=text("blob IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""What a wait for people asks them, and how it ended."""
+
+approval_vote = Table(
+    "approval_vote",
+    metadata,
+    Column("approval_id", Text, primary_key=True),
+    Column("principal", Text, primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("comment", Text, nullable=False, server_default=""),
+    Column("form", Text),
+    Column("shown_hash", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 connection = Table(

@@ -18,30 +18,42 @@ from engine.store import statements as sql
 from engine.store.database import Connection
 from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
+from engine.transitions.calling import call, forsake, returned
+from engine.transitions.deciding import decide
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
+from engine.transitions.limiting import admit, pass_on
 from engine.transitions.mapping import change_items
 from engine.transitions.repairing import lose, resend, wake
+from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
 from engine.transitions.withdrawing import withdraw
 
 __all__ = [
     "Room",
     "Rules",
+    "admit",
     "apply",
+    "call",
     "cancel",
     "change_items",
     "claim",
     "close",
+    "decide",
     "doubt",
+    "forsake",
     "lose",
     "pause",
+    "publish",
     "record",
     "release",
     "renew",
     "resend",
     "resolve",
+    "rest",
+    "returned",
     "settle",
+    "signal",
     "spread",
     "start",
     "suspend",
@@ -52,21 +64,23 @@ __all__ = [
 
 def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rules) -> list[Any]:
     """Carry out operations inside the caller's transaction. Returns one answer for each, in their order."""
-    ids = op.executions_of(operations)
+    ids = sorted(lock_topics(connection, operations) | set(op.executions_of(operations)))
     rows = {}
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
         id_, project, version, status, *rest = fields
         rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
-    batch = Batch(connection, rules, rows)
+    answers: list[Any] = [None] * len(operations)
+    batch = Batch(connection, rules, rows, asked=operations, answers=answers)
     kinds: dict[type[Any], list[int]] = defaultdict(list)
     for index, each in enumerate(operations):
         kinds[type(each)].append(index)
-    answers: list[Any] = [None] * len(operations)
     for kind, transition in _TRANSITIONS.items():
         if indexes := kinds.get(kind):
             chosen = [operations[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
+    withdraw_ended(batch)
+    pass_on(batch)
     write_back(batch)
     return answers
 
@@ -78,16 +92,24 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Resolve: resolve,
     op.Withdraw: withdraw,
     op.ChangeItems: change_items,
+    op.Signal: signal,
+    op.Decide: decide,
+    op.Publish: publish,
     op.Record: record,
     op.Settle: settle,
     op.Spread: spread,
     op.Close: close,
     op.Suspend: suspend,
+    op.Call: call,
+    op.Rest: rest,
     op.Doubt: doubt,
     op.Release: release,
     op.Renew: renew,
     op.Lose: lose,
     op.Wake: wake,
+    op.Return: returned,
+    op.Forsake: forsake,
+    op.Admit: admit,
     op.Resend: resend,
     op.Claim: claim,
 }

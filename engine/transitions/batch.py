@@ -21,6 +21,9 @@ Key = tuple[str, int, str]
 HeldT = TypeVar("HeldT", bound=op.Held)
 
 
+_AHEAD = 10**13
+"""Milliseconds that one step of priority counts for: three centuries."""
+
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -54,6 +57,8 @@ class Row:
     pause_at: int | None
     cancel_reason: str | None
     reply_to: str | None
+    limited: int = 0
+    priority: int = 0
     started_at: int | None = None
     finished_at: int | None = None
     output: op.Payload = op.Payload()
@@ -91,6 +96,15 @@ class Batch:
     rows: dict[str, Row]
     events: list[tuple[Any, ...]] = field(default_factory=list)
     blobs: dict[str, tuple[str, int]] = field(default_factory=dict)
+    asked: Sequence[op.Operation] = ()
+    answers: list[Any] = field(default_factory=list)
+    limited_starts: list[op.Start] = field(default_factory=list)
+    """Those that a limit has to let in, when everything else of the batch has been done."""
+    thinned: set[str] = field(default_factory=set)
+    """Executions of which a part was stopped."""
+    limits_met: bool = False
+    admitted: list[tuple[str, op.Sendable]] = field(default_factory=list)
+    """Segments that a limit has let in and that are to be sent."""
 
     def emit(self, row: Row, epoch: int, now: int, *bodies: op.EventBody) -> None:
         """Append one packed row of events: a gapless range of the execution's sequence."""
@@ -107,7 +121,12 @@ class Batch:
             return None, False
         if self.rules.room.take(queue):
             return now + self.rules.grace, True
-        return now, False
+        return unsent(row, now), False
+
+
+def unsent(row: Row, now: int) -> int:
+    """Return the `due` of a segment that was never sent: in its order the feeder sends, so a higher priority goes first."""
+    return now - row.priority * _AHEAD
 
 
 def write_back(batch: Batch) -> None:

@@ -39,10 +39,12 @@ def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     of_execution: dict[str, list[op.Settle]] = defaultdict(list)
     for each in winners:
         of_execution[each.execution].append(each)
-    wave = Wave(batch, _load_joins(batch, of_execution), load_fans(batch, _owners(batch, winners)))
+    owners = _owners(batch, winners)
+    wave = Wave(batch, _load_joins(batch, of_execution, owners), load_fans(batch, owners))
     answers: dict[Key, op.Settled] = {}
     for execution, group in of_execution.items():
-        for each in group:
+        # A map before the items that it does not wait for: what is left of them is counted where it ends.
+        for each in sorted(group, key=lambda each: key_of(each) not in wave.fans):
             key = key_of(each)
             answers[key] = wave.settle(batch.rows[execution], each, stopped=bool(won[key]))
     wave.write()
@@ -101,7 +103,7 @@ def close(batch: Batch, closes: list[op.Close]) -> list[bool]:
 
 
 def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
-    """Return the containers at which ends of segments may arrive."""
+    """Return the containers at which ends of segments may arrive, and those that may end before their instances do."""
     found: dict[Key, None] = {}
     for each in winners:
         plan = batch.rules.plan_of(batch.rows[each.execution].version, batch.connection)
@@ -111,11 +113,13 @@ def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
             region = plan.regions[number]
             parent = split_item(item_in(each.item, region.depth))[0]
             found[(each.execution, plan.owner_of(region), parent)] = None
+        if segment.rest is not None:
+            found[key_of(each)] = None
     return list(found)
 
 
 def _load_joins(
-    batch: Batch, of_execution: Mapping[str, list[op.Settle]]
+    batch: Batch, of_execution: Mapping[str, list[op.Settle]], owners: Iterable[Key]
 ) -> dict[str, dict[Address, Arrivals]]:
     """Read the joins that completions may touch, as they stand."""
     found: dict[str, dict[Address, Arrivals]] = {each: {} for each in of_execution}
@@ -126,6 +130,12 @@ def _load_joins(
             if each.error is None:
                 touched = joins_touched(plan, Completed(each.segment, each.item, each.taken))
                 wanted.update((execution, *address) for address in touched)
+    for execution, number, item in owners:
+        plan = batch.rules.plan_of(batch.rows[execution].version, batch.connection)
+        late = plan.segments[number].rest
+        if late is not None:
+            touched = joins_touched(plan, Completed(number, item, late))
+            wanted.update((execution, *address) for address in touched)
     if wanted:
         for execution, segment, item, status, pending, taken in batch.connection.batch(
             sql.JOINS, sorted(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from engine import operations as op
 from engine.advance import Address
@@ -23,16 +24,20 @@ from engine.transitions.batch import (
     rested,
     standing_of,
 )
+from engine.transitions.limiting import let_in
 
 
 def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
     """Take ready segments of executions that run: ready -> running, the fence one higher."""
     wanted = {key_of(each): each for each in claims if may_run(batch, each.execution)}
     won: dict[Key, op.Claimed] = {}
+    refused = let_in(batch, wanted)
     if wanted:
         rows = [(*key, each.owner, each.due) for key, each in wanted.items()]
         for fields in batch.connection.batch(sql.CLAIM, rows):
             won[fields[:3]] = op.Claimed(*fields[3:])
+    for key in won.keys() & refused.keys():
+        won[key] = replace(won[key], refused=refused[key])
     for key, claimed in won.items():
         row, each = batch.rows[key[0]], wanted[key]
         if row.status is ExecutionStatus.CREATED:

@@ -16,6 +16,7 @@ from engine.transitions.batch import (
     may_run,
     on_item,
 )
+from engine.transitions.signalling import time_is_up
 
 
 def wake(batch: Batch, wakes: list[op.Wake]) -> list[list[op.Sendable]]:
@@ -26,7 +27,9 @@ def wake(batch: Batch, wakes: list[op.Wake]) -> list[list[op.Sendable]]:
         if may_run(batch, each.execution)
         for segment, item in each.addresses
     ]
-    return made_ready(batch, wakes, batch.connection.batch(sql.WAKE, rows) if rows else [])
+    won = batch.connection.batch(sql.WAKE, rows) if rows else []
+    time_is_up(batch, [fields[:3] for fields in won], {each.execution: each.now for each in wakes})
+    return made_ready(batch, wakes, won)
 
 
 def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:

@@ -11,10 +11,11 @@ from engine import operations as op
 from engine.advance import Address, Arrivals, Completed, advance
 from engine.fans import Fan
 from engine.fans import Row as Opened
-from engine.plan import Plan, Region, item_in, item_of, split_item
+from engine.plan import Plan, Region, Segment, item_in, item_of, split_item
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
-from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, key_of, on_item
+from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, journal_row, key_of, on_item
+from engine.transitions.signalling import withdraw
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class Wave:
     fans: dict[Key, _Waiting]
     segments: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     counts: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
+    outcomes: list[tuple[Any, ...]] = field(default_factory=list)
     closings: list[_Closing] = field(default_factory=list)
     closed_at: int = 0
     ended: list[str] = field(default_factory=list)
@@ -116,7 +118,7 @@ class Wave:
                 self.ended.append(row.id)
             batch.emit(row, each.epoch, each.now, ("execution.succeeded", None, each.now, {}))
             return op.Settled(finished=str(row.status), reply_to=row.reply_to)
-        return self._follow(row, plan, each)
+        return self._follow(row, plan, each, Completed(each.segment, each.item, self._taken(segment, each)))
 
     def spread(self, row: Row, each: op.Spread, fan: Fan, opened: Sequence[Opened]) -> op.Settled:
         """Start the rows that a fan has opened, or look again at one that has moved on since it was looked at."""
@@ -195,6 +197,8 @@ class Wave:
     def write(self) -> None:
         """Write everything: rows that are born or changed, then what is stopped."""
         connection = self.batch.connection
+        if self.outcomes:
+            connection.insert(sql.WRITE_JOURNAL, self.outcomes)
         if self.segments:
             rows = [
                 (*fields[:3], "cancelled", *fields[4:9], None, None, fields[11])
@@ -215,16 +219,27 @@ class Wave:
     def _write_closings(self) -> None:
         connection = self.batch.connection
         rows = [(each.execution, each.first, each.beyond, each.item, each.inside) for each in self.closings]
-        connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
+        stopped = connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
+        withdraw(self.batch, [fields[:3] for fields in stopped], self.closed_at)
         names = sorted({each.execution for each in self.closings})
+        self.batch.thinned.update(names)
         for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
             row = self.batch.rows[name]
             row.count(active - row.open, self.closed_at)
 
-    def _follow(self, row: Row, plan: Plan, each: op.Settle) -> op.Settled:
+    def _taken(self, segment: Segment, each: op.Settle) -> tuple[bool | None, ...]:
+        """Return which exits are taken. While items run that a map goes on without, one of them is left open."""
+        waiting = self.fans.get(key_of(each))
+        if segment.rest is None or waiting is None or waiting.fan.closed or not waiting.fan.pending:
+            return each.taken
+        return tuple(
+            taken if late is None else None for taken, late in zip(each.taken, segment.rest, strict=True)
+        )
+
+    def _follow(self, row: Row, plan: Plan, each: op.Settle, completed: Completed) -> op.Settled:
         """Carry out what `advance` decides for one completion."""
         joins = self.joins[row.id]
-        decision = advance(plan, joins, [Completed(each.segment, each.item, each.taken)])
+        decision = advance(plan, joins, [completed])
         joins.update(decision.joins)
         started = _Started()
         for address in decision.ready:
@@ -256,7 +271,9 @@ class Wave:
         pending, taken = (arrivals.pending, arrivals.taken) if arrivals else (0, 1)
         if container is not None:
             epoch, pending, taken = container.epoch + 1, container.pending, container.taken
+            self.batch.emit(row, epoch, each.now, ("segment.ready", segment, each.now, on_item(item)))
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
+        near = near and (container is not None or plan.segments[segment].limits is None)
         if near and len(started.successors) < each.inline and (pure or not started.claims):
             due: int | None = each.now + self.batch.rules.grace
             if not pure:
@@ -328,18 +345,34 @@ class Wave:
             self.counts[key] = (*key, arrivals.pending, arrivals.taken)
 
     def _arrive(self, row: Row, plan: Plan, each: op.Settle, region: Region) -> op.Settled:
-        """Count the end of an instance, or of a chunk of them, at the container that waits for it."""
+        """Count the end of an instance, or of a chunk of them, at the container that waits for it.
+
+        What an instance comes to that ends before its last node is written only here, where it is counted: another end that
+        comes later is nobody's.
+        """
         item = item_in(each.item, region.depth)
         parent, _ = split_item(item)
         started = _Started()
-        early = each.error is not None or each.leave is not None
-        if early and region.beyond - region.first > 1:
-            self._close(each.now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
+        if each.error is not None or each.leave is not None:
+            status = "failed" if each.error is not None else "left" if each.closes else "succeeded"
+            end = op.Entry(
+                region.end,
+                status,
+                output=each.output,
+                error=each.error,
+                started_at=each.now,
+                ended_at=each.now,
+            )
+            self.outcomes.append(journal_row(row.id, item, each.epoch, end))
+            if region.beyond - region.first > 1:
+                self._close(each.now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
         key = (row.id, plan.owner_of(region), parent)
         waiting = self.fans.get(key)
         count = 0
         if waiting is not None and waiting.fan.region == region.id and not waiting.fan.closed:
             fan = waiting.fan
+            if waiting.status == "done":
+                return self._trail(row, plan, each, key[1:], waiting)
             fan.arrive(each.failures if each.error is None else 1)
             fan.closed = fan.closed or each.closes
             waiting.changed = True
@@ -354,6 +387,18 @@ class Wave:
                 count += 1
         row.count(count - 1, each.now)
         return started.settled()
+
+    def _trail(
+        self, row: Row, plan: Plan, each: op.Settle, address: Address, waiting: _Waiting
+    ) -> op.Settled:
+        """Count an end that a map did not wait for. With the last of them the region around may end."""
+        waiting.fan.pending -= 1
+        waiting.changed = True
+        late = plan.segments[address[0]].rest
+        if waiting.fan.pending == 0 and late is not None:
+            return self._follow(row, plan, each, Completed(*address, late))
+        row.count(-1, each.now)
+        return op.Settled()
 
     def _stop_losers(self, row: Row, plan: Plan, each: op.Settle, address: Address) -> None:
         """Stop what could only have led to a join that starts without it."""

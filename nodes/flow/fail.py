@@ -19,7 +19,7 @@ class Config(BaseModel, extra="forbid"):
     )
 
 
-@node("fail")
+@node("fail", output={"not": {}})
 def fail(config: Config, _ctx: Context) -> Json:
     """Fail with a code and a message of the author's."""
     raise Fail(config.code, config.message)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, Field
 
-from celeriac import Context, Expr, Fail, Route, node
+from celeriac import Context, Expr, Fail, Json, Route, node
+from celeriac.contract import Decision
+
+OUTPUT: dict[str, Json] = {
+    "type": "object",
+    "required": ["result"],
+    "properties": {"result": {"type": "boolean"}},
+    "additionalProperties": False,
+}
 
 
 class Config(BaseModel, extra="forbid"):
@@ -13,7 +24,12 @@ class Config(BaseModel, extra="forbid"):
     condition: Expr = Field(description="An expression that is true or false; braces are optional.")
 
 
-@node("if", ports=("true", "false"))
+def _decides(config: Mapping[str, Any]) -> dict[str | None, tuple[Decision, ...]]:
+    condition = config["condition"]
+    return {"true": ((condition, True),), "false": ((condition, False),)}
+
+
+@node("if", ports=("true", "false"), output=OUTPUT, decides=_decides)
 def if_condition(config: Config, _ctx: Context) -> Route:
     """Leave through the port true or the port false.
 

@@ -17,7 +17,7 @@ class Config(BaseModel, extra="forbid"):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much it matters.")
 
 
-@node("log")
+@node("log", output={"type": "null"})
 def log(config: Config, ctx: Context) -> Json:
     """Write one line to the execution's history and return null."""
     message = config.message

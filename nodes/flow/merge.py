@@ -11,7 +11,7 @@ class Config(BaseModel, extra="forbid"):
     """Nothing to set; the node's `join` says what it waits for."""
 
 
-@node("merge")
+@node("merge", output={"type": "null"})
 def merge(_config: Config, _ctx: Context) -> Json:
     """Do nothing once: where branches come together, and what follows is to happen a single time."""
     return None

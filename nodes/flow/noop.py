@@ -11,7 +11,7 @@ class Config(BaseModel, extra="forbid"):
     """Nothing to set."""
 
 
-@node("noop")
+@node("noop", output={"type": "null"})
 def noop(_config: Config, _ctx: Context) -> Json:
     """Do nothing and return null: a place to hang edges on."""
     return None

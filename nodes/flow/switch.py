@@ -8,9 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from celeriac import Context, Expr, Fail, Json, Route, node
-from celeriac.contract import LITERAL
+from celeriac.contract import LITERAL, Decision
 
 _FIXED: dict[str, JsonValue] = {LITERAL: True}
+OUTPUT: dict[str, Json] = {
+    "type": "object",
+    "required": ["matched"],
+    "properties": {"matched": {"type": "array", "items": {"type": "string"}}},
+    "additionalProperties": False,
+}
+_COMPARED = 16
+"""So many cases are held against each other before anything runs; of more, any may be true."""
 _NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 
 
@@ -48,7 +56,23 @@ def _ports(config: Mapping[str, Any]) -> tuple[str, ...]:
     return (*names, config["default"]) if config.get("default") else tuple(names)
 
 
-@node("switch", ports=_ports)
+def _decides(config: Mapping[str, Any]) -> dict[str | None, tuple[Decision, ...]]:
+    if len(config["cases"]) > _COMPARED:
+        return dict.fromkeys((*_ports(config), None), ())
+    found: dict[str | None, tuple[Decision, ...]] = {}
+    before: tuple[Decision, ...] = ()
+    for case in config["cases"]:
+        alone = config.get("mode", "first") == "first"
+        found[case["name"]] = (*(before if alone else ()), (case["when"], True))
+        before = (*before, (case["when"], False))
+    if config.get("default"):
+        found[config["default"]] = before
+    elif config.get("none", "fail") != "fail":
+        found[None] = before
+    return found
+
+
+@node("switch", ports=_ports, output=OUTPUT, decides=_decides)
 def switch(config: Config, _ctx: Context) -> Route:
     """Leave through the port of the case that is true."""
     matched = [case.name for case in config.cases if _decided(case)]

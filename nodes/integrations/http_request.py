@@ -136,6 +136,7 @@ OUTPUT: dict[str, Json] = {
         },
         "body": {"description": "JSON where the server says so, else text, else {base64, media_type, size}."},
     },
+    "additionalProperties": False,
 }
 
 

@@ -40,6 +40,17 @@ def test_run_starts_an_installation_and_stops_it_and_the_next_one_finds_its_work
     assert (again.code, again.json["version"]) == (0, 1)
 
 
+def test_an_execution_is_recorded_as_a_test_that_passes(folder: Path) -> None:
+    environment = around(folder / "data")
+    path = folder / "w.json"
+    path.write_text(json.dumps(document([node("a", "transform", {"expression": "n + 1"})])))
+    ran = celeriac(environment, "run", str(path), "--input", '{"n": 1}', "--json")
+    recorded = celeriac(environment, "test", str(path), "--record", ran.json["execution"], "--json")
+    assert (recorded.code, recorded.json["test"]["expect"]) == (0, {"output": {"a": 2}}), recorded.err
+    tested = celeriac(environment, "test", str(path), "--coverage-min", "100", "--json")
+    assert (tested.code, tested.json["passed"]) == (0, 1), tested.err
+
+
 def test_what_does_not_end_in_time_goes_on_later(folder: Path) -> None:
     environment = around(folder / "data")
     path = folder / "w.json"

@@ -18,6 +18,7 @@ The invariants, by the numbers they are known under:
 - I15 only what somebody asked to stop is cancelled, and nothing of it starts after that
 - I18 nothing is left: no lease, no ready or blocked row, no message
 - I20 the result is the one the reference interpreter finds
+- I21 of a scope that failed, what had succeeded is undone, what came last first; of another nothing
 """
 
 from __future__ import annotations
@@ -38,10 +39,14 @@ from tests.chaos.dags import Case
 from tests.chaos.reference import Result, interpret
 from tests.chaos.sink import Effect
 
+Place = tuple[str, str]
+"""A node and the path of its item."""
+
 FINAL = {"succeeded", "failed", "cancelled", "timed_out"}
 LOSSES = 3
 """How often a segment may be lost with whoever performs it; after one more a person has to look."""
 _SHOWN = 14
+_OUTCOMES = {"succeeded", "failed", "continued"}
 
 
 Outcome = Literal["ok", "fail", "info"]
@@ -87,6 +92,7 @@ class Entry:
     output: Any
     error: Any
     tries: int
+    item: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +121,15 @@ class Execution:
     segments: list[Segment] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
     ranges: list[Range] = field(default_factory=list)
+    chunked: set[str] = field(default_factory=set)
+    """The regions whose items were performed in one go: nothing is written of their nodes but what an item came to."""
 
     @property
-    def states(self) -> dict[str, Entry]:
-        """The nodes with a journaled outcome."""
-        return {each.node: each for each in self.journal}
+    def states(self) -> dict[Place, Entry]:
+        """The node runs with a journaled outcome. What a container opened or has to deal with is none."""
+        return {
+            (each.node, each.item): each for each in self.journal if each.status not in ("items", "caught")
+        }
 
     def events(self) -> Iterator[tuple[int, int, list[Any]]]:
         """Yield (seq, epoch, body)."""
@@ -171,7 +181,7 @@ _SEGMENTS = (
     "ORDER BY execution_id, segment"
 )
 _JOURNAL = (
-    "SELECT j.execution_id, j.node, j.status, coalesce(j.output, b.body), j.error, j.tries FROM journal j "
+    "SELECT j.execution_id, j.node, j.item, j.status, coalesce(j.output, b.body), j.error, j.tries FROM journal j "
     "LEFT JOIN blob b ON b.hash = j.blob WHERE j.step = '' ORDER BY j.execution_id, j.started_at"
 )
 _EVENTS = "SELECT execution_id, seq, count, epoch, at, body FROM event ORDER BY execution_id, seq"
@@ -205,15 +215,27 @@ def _assemble(
     }
     for execution, *fields in segments:
         found[execution].segments.append(Segment(*fields))
-    for execution, node, status, output, error, tries in journal:
+    for execution, node, item, status, output, error, tries in journal:
         if status == "pack":
-            entries = [Entry(name, "succeeded", value, None, 1) for name, value in json.loads(output)]
+            entries = [Entry(name, "succeeded", value, None, 1, item) for name, value in json.loads(output)]
+        elif status == "chunk":
+            entries = list(_chunk(node, item, json.loads(output), _value(error) or {}))
+            found[execution].chunked.add(node.removesuffix("@end"))
         else:
-            entries = [Entry(node, status, _value(output), _value(error), tries)]
+            entries = [Entry(node, status, _value(output), _value(error), tries, item)]
         found[execution].journal.extend(entries)
     for execution, seq, count, epoch, at, body in events:
         found[execution].ranges.append(Range(seq, count, epoch, at, json.loads(body)))
     return list(found.values())
+
+
+def _chunk(node: str, item: str, values: Sequence[Any], errors: Mapping[str, Any]) -> Iterator[Entry]:
+    """Yield what each item of a chunk came to."""
+    parent, _, first = item.rpartition(".")
+    for index, value in enumerate(values, int(first)):
+        error = errors.get(str(index))
+        place = f"{parent}.{index}" if parent else str(index)
+        yield Entry(node, "succeeded" if error is None else "failed", value, error, 1, place)
 
 
 def _value(text: str | None) -> Any:
@@ -241,6 +263,7 @@ def check(evidence: Evidence) -> list[Violation]:
             expected = interpret(case.document, execution.payload, case.answers)
             found += _result(execution, expected)
             found += _precedence(execution, case)
+            found += _undone(execution, case)
     return found
 
 
@@ -283,20 +306,24 @@ def _ended(execution: Execution) -> Iterator[Violation]:
 def _successes(execution: Execution) -> Iterator[Violation]:
     """I3."""
     ends = Counter(
-        body[1] for _, _, body in execution.events() if body[0] in ("node.succeeded", "node.failed")
+        _place(body) for _, _, body in execution.events() if body[0] in ("node.succeeded", "node.failed")
     )
-    for node, count in ends.items():
+    states = execution.states
+    for (node, item), count in ends.items():
         if count > 1:
-            yield Violation("I3", execution.id, f"{node} came to an end {count} times", node)
-    for node, entry in execution.states.items():
-        if entry.status in ("succeeded", "failed", "continued") and ends[node] == 0:
-            yield Violation("I3", execution.id, f"{node} is {entry.status}, and no event says so", node)
-    succeeded = {body[1] for _, _, body in execution.events() if body[0] == "node.succeeded"}
-    for node in succeeded:
-        journaled = execution.states.get(node)
+            yield Violation("I3", execution.id, f"{node} {item} came to an end {count} times", node)
+    for (node, item), entry in states.items():
+        known = entry.status in ("succeeded", "failed", "continued") and not node.endswith("@end")
+        if known and ends[node, item] == 0:
+            yield Violation(
+                "I3", execution.id, f"{node} {item} is {entry.status}, and no event says so", node
+            )
+    succeeded = {_place(body) for _, _, body in execution.events() if body[0] == "node.succeeded"}
+    for node, item in succeeded:
+        journaled = states.get((node, item))
         if journaled is None or journaled.status != "succeeded":
             status = "missing" if journaled is None else journaled.status
-            yield Violation("I3", execution.id, f"{node} succeeded, and its journal is {status}", node)
+            yield Violation("I3", execution.id, f"{node} {item} succeeded, and its journal is {status}", node)
     final = [
         body[0] for _, _, body in execution.events() if body[0] in {f"execution.{each}" for each in FINAL}
     ]
@@ -304,18 +331,60 @@ def _successes(execution: Execution) -> Iterator[Violation]:
         yield Violation("I3", execution.id, f"it is {execution.status}, and its events say {final}")
 
 
+def _place(body: Sequence[Any]) -> Place:
+    return body[1], body[3].get("item", "")
+
+
 def _precedence(execution: Execution, case: Case) -> Iterator[Violation]:
     """I4, as far as the order of events shows it: a node ends after all it had to wait for."""
-    ended = {
-        body[1]: seq for seq, _, body in execution.events() if body[0] in ("node.succeeded", "node.failed")
-    }
-    waits_for_all = {
-        each["id"] for each in case.document["definition"]["nodes"] if each.get("join", "all") == "all"
-    }
-    for edge in case.document["definition"]["edges"]:
-        source, target = edge["from"], edge["to"]
-        if target in waits_for_all and source in ended and target in ended and ended[source] > ended[target]:
-            yield Violation("I4", execution.id, f"{target} ended before {source}", target)
+    ended: dict[str, dict[str, int]] = defaultdict(dict)
+    for seq, _, body in execution.events():
+        if body[0] in ("node.succeeded", "node.failed"):
+            node, item = _place(body)
+            ended[node][item] = seq
+    for graph in graphs(case.document["definition"]):
+        waits_for_all = {each["id"] for each in graph["nodes"] if each.get("join", "all") == "all"}
+        for edge in graph.get("edges", ()):
+            source, target = edge["from"], edge["to"]
+            for item, seq in ended[target].items():
+                if target in waits_for_all and ended[source].get(item, 0) > seq:
+                    yield Violation("I4", execution.id, f"{target} {item} ended before {source}", target)
+
+
+def graphs(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a graph and all inside of it."""
+    yield graph
+    for node in graph["nodes"]:
+        inside = [node[name] for name in ("body", "finally") if name in node]
+        for each in [*inside, *(handler["body"] for handler in node.get("catch", ()))]:
+            yield from graphs(each)
+
+
+def _undone(execution: Execution, case: Case) -> Iterator[Violation]:
+    """I21."""
+    states = execution.states
+    ended = {_place(body): seq for seq, _, body in execution.events() if body[0] == "node.succeeded"}
+    for scope in (node for graph in graphs(case.document["definition"]) for node in graph["nodes"]):
+        if scope["type"] != "scope":
+            continue
+        name = f"{scope['id']}@item" if {"for_each", "loop"} & scope.keys() else scope["id"]
+        undoable = {each["id"] for each in scope["body"]["nodes"] if "compensate" in each}
+        for node, item in [place for place in states if place[0] in undoable]:
+            succeeded = states[node, item].status == "succeeded"
+            end = states.get((f"{name}@end", item))
+            undo = (f"{node}@undo", item) in states
+            if undo and not (succeeded and end is not None and end.status == "failed"):
+                yield Violation("I21", execution.id, f"{node} {item} was undone without a reason", node)
+            over = (name, item.rpartition(".")[0]) in states
+            if not undo and succeeded and over and end is not None and end.status == "failed":
+                yield Violation("I21", execution.id, f"{node} {item} was not undone", node)
+        for edge in scope["body"].get("edges", ()):
+            first, second = edge["from"], edge["to"]
+            for item in {item for node, item in ended if node == first}:
+                in_order = ended[first, item] < ended.get((second, item), 0)
+                undone = [ended.get((f"{each}@undo", item), 0) for each in (second, first)]
+                if in_order and 0 < undone[1] < undone[0]:
+                    yield Violation("I21", execution.id, f"{first} {item} was undone before {second}", first)
 
 
 def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
@@ -328,22 +397,35 @@ def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
         )
         yield Violation("I20", execution.id, text)
         return
-    if execution.status == "failed":
-        if execution.error["node"] not in expected.fatal:
-            yield Violation("I20", execution.id, f"{execution.error['node']} ended it, not {expected.fatal}")
-        for name, entry in execution.states.items():
-            outcome = expected.nodes.get(name)
-            if entry.status in ("succeeded", "continued") and not _agrees(entry, outcome):
-                yield Violation("I4", execution.id, f"{name}: {entry} instead of {outcome}", name)
-        return
-    for name, outcome in expected.nodes.items():
-        found = execution.states.get(name)
+    if execution.status == "failed" and execution.error["node"] not in expected.fatal:
+        yield Violation("I20", execution.id, f"{execution.error['node']} ended it, not {expected.fatal}")
+    states = execution.states
+    for (name, item), outcome in expected.runs.items():
+        found = states.get((name, item))
         if outcome.state == "skipped" and found is not None:
-            yield Violation("I4", execution.id, f"{name} is skipped, and has run: {found}", name)
-        elif outcome.state != "skipped" and not _agrees(found, outcome):
-            yield Violation("I4", execution.id, f"{name}: {found} instead of {outcome}", name)
-    if execution.output != expected.output:
+            yield Violation("I4", execution.id, f"{name} {item} is skipped, and has run: {found}", name)
+        elif outcome.state == "skipped" or (
+            not outcome.certain and (found is None or found.status not in _OUTCOMES)
+        ):
+            continue
+        elif not _agrees(found, outcome) and not (
+            found is None and _in_chunk(execution, expected, name, item)
+        ):
+            yield Violation("I4", execution.id, f"{name} {item}: {found} instead of {outcome}", name)
+    for name, item in states.keys() - expected.runs.keys():
+        if not name.startswith("@"):
+            yield Violation("I4", execution.id, f"{name} {item} has run, and should not", name)
+    if execution.status == "succeeded" and execution.output != expected.output:
         yield Violation("I20", execution.id, f"its output is {execution.output}, not {expected.output}")
+
+
+def _in_chunk(execution: Execution, expected: Result, name: str, item: str) -> bool:
+    """Whether a node belongs to an item that was performed in one go with others."""
+    return any(
+        (f"{region}@end", item) in execution.states
+        for region in execution.chunked
+        if (f"{region}@end", item) in expected.runs
+    )
 
 
 def _agrees(entry: Entry | None, outcome: reference.Outcome | None) -> bool:
@@ -358,16 +440,17 @@ def _agrees(entry: Entry | None, outcome: reference.Outcome | None) -> bool:
     return outcome.state == "failed" or bool(entry.output == outcome.output)
 
 
-def effect_key(execution: str, node: str) -> str:
+def effect_key(execution: str, node: str, item: str = "") -> str:
     """The key of a node's effect, as the documentation says it is made."""
-    text = f"{execution}\x1f{node}\x1f\x1f"
+    text = f"{execution}\x1f{node}\x1f{item}\x1f"
     return base64.b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
 
 
 def _effects(evidence: Evidence) -> Iterator[Violation]:
     """I5 and I6."""
     applied: Counter[str] = Counter()
-    once: Counter[tuple[str, str]] = Counter()
+    once: Counter[Place] = Counter()
+    places = {each.id: _calls(each, evidence.cases[each.workflow]) for each in evidence.executions}
     for effect in evidence.effects:
         execution, node = effect.execution or "", effect.node or ""
         if execution not in evidence.by_id:
@@ -376,69 +459,93 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
         if effect.key is None:
             once[execution, node] += effect.applied
             continue
-        if effect.key != effect_key(execution, node):
+        if effect.key not in places[execution]:
             yield Violation("I5", execution, f"{node} came under the key {effect.key}", node)
         if effect.behaviour == "conflict":
             yield Violation("I5", execution, f"{node} came twice under one key with different bodies", node)
         applied[str(effect.key)] += effect.applied
     for execution_ in evidence.executions:
-        definition = evidence.cases[execution_.workflow].document["definition"]
         states = execution_.states
-        for each in definition["nodes"]:
-            if each["type"] != "http_request":
-                continue
-            name = each["id"]
-            keyed = each["config"].get("idempotent") is True
-            count = (
-                applied.pop(effect_key(execution_.id, name), 0)
-                if keyed
-                else once.pop((execution_.id, name), 0)
-            )
-            succeeded = name in states and states[name].status == "succeeded"
-            if count > 1 or (succeeded and count != 1):
-                state = states[name].status if name in states else "not journaled"
-                text = f"{name} is {state} and was applied {count} times"
+        open_: Counter[str] = Counter()
+        for key, (name, item, keyed) in places[execution_.id].items():
+            succeeded = (name, item) in states and states[name, item].status == "succeeded"
+            if not keyed:
+                open_[name] += 1
+                count = once[execution_.id, name]
+                wrong = count > open_[name] and not item
+            else:
+                count = applied.pop(key, 0)
+                wrong = count > 1
+            if wrong or (succeeded and count == 0):
+                state = states[name, item].status if (name, item) in states else "not journaled"
+                text = f"{name}{item and f' {item}'} is {state} and was applied {count} times"
                 yield Violation("I5" if keyed else "I6", execution_.id, text, name)
-    for (execution, node), count in once.items():
-        if count:
-            yield Violation("I6", execution, f"{node} came without a key", node)
+        for (execution, node), count in once.items():
+            if execution == execution_.id and count > open_[node]:
+                text = f"{node} came without a key {count} times instead of {open_[node]}"
+                yield Violation("I6", execution, text, node)
     for key, count in applied.items():
         if count:
             yield Violation("I5", None, f"an effect under a key nobody knows: {key}")
 
 
+def _calls(execution: Execution, case: Case) -> dict[str, tuple[str, str, bool]]:
+    """The calls an execution may make, by their keys: node, item, and whether the sink is told the key."""
+    runs = interpret(case.document, execution.payload, case.answers).runs
+    found = {}
+    for node, keyed in _callers(case.document["definition"]):
+        for name, item in runs:
+            if name == node:
+                found[effect_key(execution.id, name, item)] = (name, item, keyed)
+    return found
+
+
+def _callers(definition: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    for node in (each for graph in graphs(definition) for each in graph["nodes"]):
+        repeated = {"for_each", "loop"} & node.keys()
+        for name, each in (
+            (f"{node['id']}@item" if repeated else node["id"], node),
+            (f"{node['id']}@undo", node.get("compensate", {})),
+        ):
+            if each.get("type") == "http_request":
+                yield name, each["config"].get("idempotent") is True
+
+
 def _fences(execution: Execution) -> Iterator[Violation]:
     """I7."""
-    seen: dict[str, int] = {}
+    seen: dict[Place, int] = {}
     for _, epoch, body in execution.events():
         if body[0].startswith("node.") and body[1] is not None:
-            if epoch < seen.get(body[1], 0):
-                text = f"{body[1]} wrote {body[0]} under fence {epoch} after {seen[body[1]]}"
+            place = _place(body)
+            if epoch < seen.get(place, 0):
+                text = f"{body[1]} wrote {body[0]} under fence {epoch} after {seen[place]}"
                 yield Violation("I7", execution.id, text, body[1])
-            seen[body[1]] = max(epoch, seen.get(body[1], 0))
+            seen[place] = max(epoch, seen.get(place, 0))
 
 
 def _claims(execution: Execution) -> Iterator[Violation]:
     """I8."""
-    held: set[str] = set()
+    held: set[Any] = set()
     for _, _, body in execution.events():
         if body[0] == "segment.claimed":
-            key = json.dumps([body[1], body[3].get("item", "")])
+            key = _place(body)
             if key in held:
                 yield Violation("I8", execution.id, f"segment {body[1]} was claimed while somebody held it")
             held.add(key)
         elif body[0] in ("segment.lost", "segment.ready", "segment.released", "segment.resolved"):
-            held.discard(json.dumps([body[1], body[3].get("item", "")]))
+            held.discard(_place(body))
 
 
 def _tries(execution: Execution, case: Case) -> Iterator[Violation]:
     """I9."""
     allowed = {
-        each["id"]: each["retry"]["max_attempts"]
-        for each in case.document["definition"]["nodes"]
+        name: each["retry"]["max_attempts"]
+        for graph in graphs(case.document["definition"])
+        for each in graph["nodes"]
+        for name in (each["id"], f"{each['id']}@item")
         if "retry" in each
     }
-    for name, entry in execution.states.items():
+    for (name, _), entry in execution.states.items():
         if entry.tries > allowed.get(name, entry.tries):
             yield Violation(
                 "I9", execution.id, f"{name} was tried {entry.tries} times, not {allowed[name]}", name
@@ -447,14 +554,14 @@ def _tries(execution: Execution, case: Case) -> Iterator[Violation]:
 
 def _put_aside(execution: Execution) -> Iterator[Violation]:
     """I9: a segment is put aside for its losses only, each of which is an event."""
-    losses: Counter[int] = Counter()
+    losses: Counter[Any] = Counter()
     for _, _, body in execution.events():
         if body[0] == "segment.resolved":
-            losses[body[1]] = 0
+            losses[_place(body)] = 0
         elif body[0] == "segment.lost":
-            losses[body[1]] += 1
-            if body[3]["status"] == "quarantined" and losses[body[1]] <= LOSSES:
-                text = f"segment {body[1]} was put aside after {losses[body[1]]} losses"
+            losses[_place(body)] += 1
+            if body[3]["status"] == "quarantined" and losses[_place(body)] <= LOSSES:
+                text = f"segment {body[1]} was put aside after {losses[_place(body)]} losses"
                 yield Violation("I9", execution.id, text)
 
 

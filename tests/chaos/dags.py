@@ -2,9 +2,9 @@
 
 Drawn from a `random.Random`, so that a seed is a definition; `cases` makes a hypothesis strategy of the same.
 
-Two rules keep their meaning independent of the order in which things happen, and of how often a call is repeated after
-a crash: a node reads only nodes that are decided whenever it starts, and a call either succeeds before its tries are
-spent or fails for ever.
+Three rules keep their meaning independent of the order in which things happen, and of how often a call is repeated after
+a crash: a node reads only nodes that are decided whenever it starts, a call either succeeds before its tries are spent or
+fails for ever, and in a body at most one node fails that nothing inside of it takes over.
 """
 
 from __future__ import annotations
@@ -42,32 +42,56 @@ class Taste:
     computes: bool = False
     once: bool = False
     fatal: float = 0.12
+    regions: float = 0.0
+    """The share of containers among the nodes; less of them further inside."""
+    depth: int = 2
 
 
 @dataclass(slots=True)
 class _Draft:
+    """A graph in the making. What all graphs of a definition share is handed on to those inside."""
+
     rng: random.Random
     taste: Taste
     fatal: bool
+    prefix: str = "n"
+    depth: int = 0
+    outside: set[str] = field(default_factory=set)
+    atoms: tuple[str, ...] = ()
     nodes: list[Body] = field(default_factory=list)
     edges: list[Body] = field(default_factory=list)
     known: dict[str, set[str]] = field(default_factory=dict)
-    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
+    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
+    kinds: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+    """Where a container's output has its number."""
+
+    def inside(self, prefix: str, outside: set[str], *atoms: str, fatal: bool) -> _Draft:
+        """Return a graph inside this one, which sees what its container does. A repetition hides the item around it."""
+        seen = tuple(each for each in self.atoms if each != "item") if atoms else self.atoms
+        return replace(
+            self,
+            fatal=fatal,
+            prefix=prefix,
+            depth=self.depth + 1,
+            outside=outside,
+            atoms=(*seen, *atoms),
+            nodes=[],
+            edges=[],
+            known={},
+            failing=set(),
+        )
 
     def kind(self, name: str) -> str:
-        found: str = next(each["type"] for each in self.nodes if each["id"] == name)
-        return found
+        return self.kinds[name]
 
 
 def draw(rng: random.Random, taste: Taste, name: str = "random") -> Case:
     """Draw a definition with its input."""
     draft = _Draft(rng, taste, rng.random() < taste.fatal)
-    count = 1 + int(taste.nodes * rng.random() ** 1.7)
-    shape = rng.choice(("chain", "wide", "mixed", "mixed", "layers"))
-    for index in range(count):
-        _add(draft, f"n{index}", _sources(draft, index, shape))
+    _grow(draft, 1 + int(taste.nodes * rng.random() ** 1.7))
     _settle_failures(draft)
     body: Body = {"nodes": draft.nodes, "edges": draft.edges, "variables": {"v": rng.randint(0, 9)}}
     if rng.random() < 0.3:
@@ -75,8 +99,17 @@ def draw(rng: random.Random, taste: Taste, name: str = "random") -> Case:
         body["outputs"] = {"total": _braced(_number(draft, everything)), "k": "{{ trigger.payload.k }}"}
     if rng.random() < 0.1:
         body["queue"] = "cpu"
-    payload = {"k": rng.randint(0, 99), "s": rng.choice(("x", "y", "long text"))}
+    payload: Body = {"k": rng.randint(0, 99), "s": rng.choice(("x", "y", "long text"))}
+    if taste.regions:
+        payload["many"] = [rng.randint(0, 99) for _ in range(rng.randint(1, 5))]
+        payload["nothing"] = []
     return Case({"name": name, "definition": body}, payload, draft.answers)
+
+
+def _grow(draft: _Draft, count: int) -> None:
+    shape = draft.rng.choice(("chain", "wide", "mixed", "mixed", "layers"))
+    for index in range(count):
+        _add(draft, f"{draft.prefix}{index}", _sources(draft, index, shape))
 
 
 def cases(taste: Taste) -> st.SearchStrategy[Case]:
@@ -113,16 +146,18 @@ def _add(draft: _Draft, name: str, sources: Sequence[str]) -> None:
     entering = [each for source in sources for each in _edges(draft, source, name)]
     made: Body = {"id": name}
     known = [draft.known[each] | {each} for each in sources]
-    joined = set[str]().union(*known)
+    joined = draft.outside.union(*known)
     if len(entering) > 1 and rng.random() < 0.4:
         count = rng.randint(1, len(entering))
         made["join"] = rng.choice(("any", {"mode": "any"}, {"mode": "n", "count": count}))
-        joined = set[str].intersection(*known)
+        joined = set[str].intersection(*known) | draft.outside
     elif len(entering) > 1 and rng.random() < 0.2:
         made["join"] = "all"
     draft.known[name] = joined
-    made |= _work(draft, name, joined)
-    if rng.random() < 0.05:
+    container = draft.depth < draft.taste.depth and rng.random() < draft.taste.regions / (1 + draft.depth)
+    made |= _contain(draft, name, joined) if container else _work(draft, name, joined)
+    draft.kinds[name] = made["type"] if "for_each" not in made and "loop" not in made else "scope"
+    if rng.random() < 0.05 and made["type"] != "scope":
         made["queue"] = rng.choice(("default", "cpu"))
     draft.nodes.append(made)
     draft.edges += entering
@@ -145,6 +180,161 @@ def _edges(draft: _Draft, source: str, target: str) -> list[Body]:
     if rng.random() < 0.06:
         return [made | {"on": rng.choice(("any", "success"))}]
     return [made]
+
+
+def _contain(draft: _Draft, name: str, known: set[str]) -> Body:
+    """A map, a loop or a scope, each of a body or (the first two) of a node by itself."""
+    rng = draft.rng
+    kind = rng.choice(("map", "map", "loop", "scope", "scope"))
+    if kind == "map":
+        return _map(draft, name, known)
+    if kind == "loop":
+        return _loop(draft, name, known)
+    scope, fails = _scope(draft, name, known)
+    if fails:
+        draft.failing.add(name)
+    return scope
+
+
+def _map(draft: _Draft, name: str, known: set[str]) -> Body:
+    rng = draft.rng
+    rule: Body = {
+        "items": rng.choice(("many", "many", "many", "nothing", "[k, 7]", f"[{_number(draft, known)}]"))
+    }
+    atoms = ["index"]
+    if rng.random() < 0.15:
+        rule["batch"] = rng.randint(2, 3)
+    else:
+        atoms += ["item", "item"]
+        if rng.random() < 0.4:
+            rule["as"] = f"{name}_item"
+            atoms.append(rule["as"])
+    if rng.random() < 0.5:
+        rule["concurrency"] = rng.randint(1, 3)
+    rule["on_item_error"] = rng.choice(("fail", "fail", "null", "drop", "partition"))
+    if rng.random() < 0.2:
+        rule["tolerate"] = {"count": rng.randint(0, 3)}
+    made, fails = _performed(draft, name, known, *atoms)
+    draft.paths.pop(name, None)
+    if fails and (rule["on_item_error"] == "fail" or "tolerate" in rule):
+        draft.failing.add(name)
+    return {**made, "for_each": rule}
+
+
+def _loop(draft: _Draft, name: str, known: set[str]) -> Body:
+    rng = draft.rng
+    rule: Body = {"initial": _braced(_number(draft, known))}
+    rounds = rng.randint(0, 3)
+    if rng.random() < 0.5:
+        rule["while"] = f"index < {rounds}"
+    else:
+        rule["until"] = f"index >= {rounds}"
+    if rng.random() < 0.3:
+        rule["collect"] = True
+    if rng.random() < 0.1:
+        rule["max_iterations"] = rng.randint(1, 2)
+        draft.failing.add(name)
+    if rng.random() < 0.4:
+        made: Body = {"type": "transform", "config": {"expression": "item + index"}}
+        fails = False
+    else:
+        made, fails = _scope(draft, name, known, "item", "index", catches=False)
+        made["body"]["output"] = _braced("item + 1")
+    if fails:
+        draft.failing.add(name)
+    draft.paths.pop(name, None)
+    if "collect" not in rule and name not in draft.failing:
+        draft.paths[name] = "output"
+    return {**made, "loop": rule}
+
+
+def _performed(draft: _Draft, name: str, known: set[str], *atoms: str) -> tuple[Body, bool]:
+    """What a map does with an item. Returns whether that may fail, too."""
+    if draft.rng.random() < 0.3:
+        for _ in range(20):
+            within = draft.inside(f"{name}x", known, *atoms, fatal=True)
+            made = _work(within, name, known)
+            if made["type"] not in ("if", "switch") and name not in draft.open:
+                return made, name in within.failing
+            draft.open.discard(name)
+    return _scope(draft, name, known, *atoms)
+
+
+def _scope(draft: _Draft, name: str, known: set[str], *atoms: str, catches: bool = True) -> tuple[Body, bool]:
+    """A scope, with what follows a failure in it. Returns whether it may fail as a whole."""
+    rng = draft.rng
+    within, body, fails = _body(draft, f"{name}b", known, *atoms, fatal=rng.random() < 0.5)
+    made: Body = {"type": "scope", "body": body}
+    if rng.random() < 0.5:
+        body["output"] = {"n": _braced(_number(within, known))}
+        draft.paths[name] = "output.n"
+    compensates = rng.random() < (0.6 if fails else 0.2)
+    for each in body["nodes"] if compensates else ():
+        if each["type"] in ("set", "http_request", "transform") and rng.random() < 0.7:
+            each["compensate"] = _undo(within, each["id"], known)
+    if catches and rng.random() < (0.6 if fails else 0.2):
+        handlers = [_handler(draft, name, index, known, *atoms) for index in (0, 1)]
+        on = rng.choice((["test.on_purpose"], ["http.*"], ["*"], []))
+        made["catch"] = [{"body": handlers[0][0]} | ({"on": on} if on else {})]
+        if on and rng.random() < 0.4:
+            made["catch"].append({"body": handlers[1][0]})
+        fails = fails or any(each[1] for each in handlers)
+    if rng.random() < 0.3:
+        _, made["finally"], last_fails = _body(draft, f"{name}f", known, *atoms, fatal=rng.random() < 0.1)
+        fails = fails or last_fails
+    return made, fails
+
+
+def _handler(draft: _Draft, name: str, index: int, known: set[str], *atoms: str) -> tuple[Body, bool]:
+    """What takes a scope's failure over, and tells of it."""
+    within, body, fails = _body(draft, f"{name}c{index}", known, *atoms, fatal=draft.rng.random() < 0.2)
+    values = {"code": "{{ nodes." + name + ".error.code }}"}
+    body["nodes"].append({"id": f"{name}told{index}", "type": "set", "config": {"values": values}})
+    body["output"] = {"n": _braced(_number(within, known))}
+    return body, fails
+
+
+def _body(draft: _Draft, prefix: str, known: set[str], *atoms: str, fatal: bool) -> tuple[_Draft, Body, bool]:
+    within = draft.inside(prefix, known, *atoms, fatal=fatal)
+    _grow(within, 1 + int(4 * draft.rng.random() ** 1.5))
+    _settle_failures(within, most=1)
+    if fatal and not any(_is_fatal(within, each) for each in within.nodes) and draft.rng.random() < 0.8:
+        _trap(within)
+    fails = any(_is_fatal(within, each) for each in within.nodes)
+    return within, {"nodes": within.nodes, "edges": within.edges}, fails
+
+
+def _is_fatal(draft: _Draft, node: Body) -> bool:
+    """Whether a node may fail, and nothing in its graph takes that over."""
+    handled = {each["from"] for each in draft.edges if _catches(each)}
+    return node["id"] in draft.failing - handled and "on_error" not in node
+
+
+def _trap(draft: _Draft) -> None:
+    """Let some items fail, and others not; or whoever comes by."""
+    rng, (last, trap) = draft.rng, (draft.nodes[-1]["id"], f"{draft.prefix}t")
+    code = rng.choice(("test.on_purpose", "test.of_another_kind"))
+    draft.nodes.append({"id": trap, "type": "fail", "config": {"message": "A trap.", "code": code}})
+    draft.kinds[trap] = "fail"
+    draft.failing.add(trap)
+    made: Body = {"from": last, "to": trap, "on": "any"}
+    if "index" in draft.atoms and rng.random() < 0.8:
+        made["when"] = rng.choice(("index % 2 == 1", "index > 1", _truth(draft, draft.known[last])))
+    draft.edges.append(made)
+
+
+def _undo(draft: _Draft, name: str, known: set[str]) -> Body:
+    """What undoes a node: it reads what the node came to."""
+    number = _braced(_number(draft, known | {name}))
+    if draft.taste.sink is None or draft.rng.random() < 0.5:
+        return {"type": "set", "config": {"values": {"n": number}}}
+    words = draft.rng.choice((("ok",), ("500", "ok"), ("drop", "ok")))
+    draft.answers[f"{name}@undo"] = words
+    return {
+        "type": "http_request",
+        "config": _request(draft, f"{name}@undo", number, words),
+        **_retry(draft.rng, 4),
+    }
 
 
 def _work(draft: _Draft, name: str, known: set[str]) -> Body:
@@ -185,23 +375,28 @@ def _work(draft: _Draft, name: str, known: set[str]) -> Body:
 
 def _call(draft: _Draft, name: str, number: str) -> Body:
     """A keyed effect, and how the sink answers it."""
-    rng, taste = draft.rng, draft.taste
+    rng = draft.rng
     failures = rng.choice((0, 0, 0, 1, 1, 2, 3))
     words = [rng.choice(("500", "429", "drop", "lose")) for _ in range(failures)] + ["ok"]
     if rng.random() < 0.08:
         words = [rng.choice(("400", "500"))]
         draft.failing.add(name)
     draft.answers[name] = tuple(words)
+    config = _request(draft, name, number, words)
+    return {"config": config, **_retry(rng, len(words) + rng.randint(0, 2) if failures else 2)}
+
+
+def _request(draft: _Draft, name: str, number: str, words: Sequence[str]) -> Body:
+    taste, rng = draft.taste, draft.rng
     query = f"node={name}&script={','.join(words)}"
     if taste.delay and rng.random() < 0.5:
         query += f"&delay={taste.delay * rng.random():.3f}"
-    config = {
+    return {
         "method": "POST",
         "url": f"{taste.sink}/effect?{query}",
         "idempotent": True,
         "body": {"execution": "{{ execution.id }}", "node": name, "value": number},
     }
-    return {"config": config, **_retry(rng, len(words) + rng.randint(0, 2) if failures else 2)}
 
 
 def _call_once(draft: _Draft, name: str, number: str) -> Body:
@@ -219,27 +414,34 @@ def _retry(rng: random.Random, tries: int) -> Body:
     return {"retry": {"max_attempts": tries, "delay": round(0.1 * rng.random(), 3), "backoff": "constant"}}
 
 
-def _settle_failures(draft: _Draft) -> None:
-    """Say what follows a failure that no edge leads away from."""
+def _settle_failures(draft: _Draft, most: int = 1_000_000) -> None:
+    """Say what follows a failure that no edge leads away from. At `most` so many are left to be fatal."""
     rng = draft.rng
-    caught = {
-        each["from"] for each in draft.edges if each.get("on") == "error" or each.get("port") == "error"
-    }
+    left = most if draft.fatal else 0
+    caught = {each["from"] for each in draft.edges if _catches(each)}
     for each in draft.nodes:
-        if each["id"] in draft.failing - caught and not draft.fatal:
+        if each["id"] not in draft.failing - caught:
+            continue
+        left -= 1
+        if left < 0:
             each["on_error"] = rng.choice(("continue", {"default": {"n": rng.randint(0, 9)}}))
+
+
+def _catches(edge: Body) -> bool:
+    return edge.get("on") == "error" or edge.get("port") == "error"
 
 
 def _number(draft: _Draft, known: set[str]) -> str:
     """An expression for a whole number."""
     rng = draft.rng
-    atoms = [str(rng.randint(0, 9)), "k", "trigger.payload.k", "vars.v"]
+    atoms = [str(rng.randint(0, 9)), "k", "trigger.payload.k", "vars.v", *draft.atoms]
     for name in rng.sample(sorted(known), min(len(known), 3)):
         path = {
             "set": "output.n",
             "http_request": "output.body.value",
             "transform": "output",
             "compute": "output",
+            "scope": draft.paths.get(name),
         }.get(draft.kind(name))
         if path is not None and name not in draft.open:
             atoms += [f"(nodes.{name}.{path} | default({rng.randint(0, 9)}))"] * 2

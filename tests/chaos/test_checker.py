@@ -188,3 +188,114 @@ def test_a_report_tells_the_seed_the_faults_and_the_events_around() -> None:
     assert "I5 exec_1: a is succeeded and was applied 2 times" in text
     assert "--- flushed the broker" in text
     assert "node.succeeded" in text
+
+
+# Containers
+
+UNDONE = {
+    "id": "s",
+    "type": "scope",
+    "on_error": "continue",
+    "body": {
+        "nodes": [
+            node(
+                "a", "http_request", {**CALL, "url": "http://sink"}, compensate={"type": "noop"}, retry=RETRY
+            ),
+            node("b", "wait", {"for": 0}, compensate={"type": "noop"}),
+            node("t", "fail", {"message": "no", "code": "x.y"}),
+        ],
+        "edges": edges("a->b->t"),
+    },
+}
+EACH = node("m", "transform", {"expression": "item * 2"}, for_each={"items": "[1, 2]"})
+INSIDE = Case(document([UNDONE, EACH], variables={}), {"k": 1}, {})
+INNER_KEY = checker.effect_key("exec_1", "a", "0")
+
+
+def contained() -> Evidence:
+    """One execution of a scope whose body failed and was undone, and of a map."""
+    names = ["a", "b", "b@undo", "a@undo"]
+    events_ = [["node.succeeded", name, 1002, {"item": "0"}] for name in names]
+    events_.insert(2, ["node.failed", "t", 1002, {"item": "0"}])
+    events_ += [
+        ["node.failed", "s", 1002, {}],
+        ["node.succeeded", "m", 1002, {}],
+        ["execution.succeeded", None, 1002, {}],
+    ]
+    error = {"code": "x.y", "message": "no"}
+    journal = [
+        Entry("a", "succeeded", REPLY, None, 1, "0"),
+        *(
+            Entry(name, "succeeded", None, None, 1, "0")
+            for name in ("b", "a@undo", "b@undo", "a@undo@end", "b@undo@end")
+        ),
+        Entry("t", "failed", None, error, 1, "0"),
+        Entry("s@end", "failed", None, error, 1, "0"),
+        Entry("s", "continued", None, error, 1),
+        *(Entry("m@end", "succeeded", 2 + 2 * each, None, 1, str(each)) for each in (0, 1)),
+        Entry("m", "succeeded", [2, 4], None, 1),
+    ]
+    ranges = [
+        Range(1, 1, 0, 1000, [["execution.created", "wf_1", 1000, {}]]),
+        Range(2, len(events_), 1, 1002, events_),
+    ]
+    execution = Execution(
+        "exec_1", "w", "succeeded", "key-1", 1 + len(events_), {"k": 1}, {"s": None, "m": [2, 4]}, None,
+        [Segment(0, "", "done", 0, 1, 0, None)], journal, ranges, {"m"},
+    )  # fmt: skip
+    effect = Effect(1002, INNER_KEY, "exec_1", "a", "digest", applied=True, behaviour="ok", status=200)
+    return Evidence([execution], {"w": INSIDE}, [effect], [Op("key-1", "ok", "exec_1", 1000)])
+
+
+def without(*names: str) -> Callable[[Evidence], Evidence]:
+    """Forget node runs, in the journal and in the history."""
+
+    def change(evidence: Evidence) -> Evidence:
+        execution = only(evidence)
+        journal = [each for each in execution.journal if each.node not in names]
+        bodies = [body for body in execution.ranges[1].bodies if body[1] not in names]
+        ranges = [
+            execution.ranges[0],
+            dataclasses.replace(execution.ranges[1], count=len(bodies), bodies=bodies),
+        ]
+        return row(journal=journal, ranges=ranges, seq=1 + len(bodies))(evidence)
+
+    return change
+
+
+def swapped(evidence: Evidence) -> Evidence:
+    """The first is undone first."""
+    bodies = list(only(evidence).ranges[1].bodies)
+    bodies[3], bodies[4] = bodies[4], bodies[3]
+    return row(
+        ranges=[only(evidence).ranges[0], dataclasses.replace(only(evidence).ranges[1], bodies=bodies)]
+    )(evidence)
+
+
+BROKEN_INSIDE: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
+    "an item came to something else": ("I4", entry("m@end", output=7)),
+    "an item has no outcome": ("I4", without("m@end")),
+    "a node of an item that should not have run": (
+        "I4",
+        lambda e: row(journal=[*only(e).journal, Entry("b", "succeeded", None, None, 1, "1")])(e),
+    ),
+    "a scope that failed was not undone": ("I21", without("a@undo", "a@undo@end")),
+    "what came first was undone first": ("I21", swapped),
+    "a scope that did not fail was undone": ("I21", entry("s@end", status="succeeded")),
+    "an effect came under the key of another item": (
+        "I5",
+        effects(dataclasses.replace(AGAIN, key=checker.effect_key("exec_1", "a", "1"))),
+    ),
+    "an effect of an item was applied twice": ("I5", effects(dataclasses.replace(AGAIN, key=INNER_KEY))),
+    "an item was tried too often": ("I9", entry("a", tries=3)),
+}
+
+
+def test_nothing_is_wrong_inside_where_nothing_is() -> None:
+    assert checker.check(contained()) == []
+
+
+@pytest.mark.parametrize("what", BROKEN_INSIDE)
+def test_a_promise_that_is_broken_inside_a_container_is_seen(what: str) -> None:
+    invariant, change = BROKEN_INSIDE[what]
+    assert invariant in {each.invariant for each in checker.check(change(contained()))}

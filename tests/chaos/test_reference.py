@@ -96,3 +96,112 @@ def test_the_default_result_is_what_the_leaves_that_ran_came_to() -> None:
 )
 def test_an_expression_has_a_value(text: str, value: Any) -> None:
     assert evaluate(text, {"k": 2, "s": "x", "a": {}}) == value
+
+
+# Containers
+
+
+def contained(node_: dict[str, Any], payload: Any = None) -> tuple[Any, dict[tuple[str, str], str]]:
+    """What a definition of one container `m` comes to, and the states of all inside."""
+    result = interpret(document([node_]), payload or {"xs": [1, 2, 3]})
+    output = result.output["m"] if result.status == "succeeded" else result.nodes["m"].code
+    return output, {place: each.state for place, each in result.runs.items() if place[1]}
+
+
+def scope(*nodes: dict[str, Any], ways: str = "", **more: Any) -> dict[str, Any]:
+    return {
+        "id": "m",
+        "type": "scope",
+        "body": {"nodes": list(nodes), "edges": edges(ways) if ways else []},
+        **more,
+    }
+
+
+DOUBLE = node("a", "transform", {"expression": "item * 2"})
+TRAP = node("t", "fail", {"message": "no", "code": "x.y"})
+
+
+def test_a_map_comes_to_what_its_items_come_to() -> None:
+    output, runs = contained(scope(DOUBLE, for_each={"items": "xs"}))
+    assert output == [2, 4, 6]
+    assert {item for name, item in runs if name == "m@end"} == {"0", "1", "2"}
+    assert contained({**DOUBLE, "id": "m", "for_each": {"items": "[4, k]"}}, {"k": 5})[0] == [8, 10]
+    assert contained(scope(DOUBLE, for_each={"items": "xs"}), {"xs": []})[0] == []
+
+
+def trapped(**rule: Any) -> dict[str, Any]:
+    """The second item fails."""
+    made = scope(DOUBLE, TRAP, for_each={"items": "xs", **rule})
+    made["body"]["edges"] = [edge("a", "t", when="index == 1")]
+    made["body"]["output"] = "{{ nodes.a.output }}"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rule", "output"),
+    [
+        ({}, "x.y"),
+        ({"on_item_error": "null"}, [2, None, 6]),
+        ({"on_item_error": "drop"}, [2, 6]),
+        ({"on_item_error": "drop", "tolerate": {"count": 0}}, "x.y"),
+        ({"tolerate": {"count": 1}}, [2, None, 6]),
+    ],
+)
+def test_failed_items_are_what_the_author_says(rule: dict[str, Any], output: Any) -> None:
+    assert contained(trapped(**rule))[0] == output
+
+
+def test_a_partition_equals_every_error_of_the_code() -> None:
+    output = contained(trapped(on_item_error="partition"))[0]
+    lost = {"index": 1, "error": {"code": "x.y", "message": "whatever", "node": "t"}}
+    assert {"succeeded": [2, 6], "failed": [lost]} == output
+    assert {"succeeded": [2, 6], "failed": [{**lost, "error": {"code": "x.z"}}]} != output
+
+
+def test_what_need_not_have_happened_is_not_certain() -> None:
+    result = interpret(document([trapped()]), {"xs": [1, 2, 3]})
+    assert not any(each.certain for (_, item), each in result.runs.items() if item)
+    result = interpret(document([trapped(on_item_error="null")]), {"xs": [1, 2, 3]})
+    assert {item: each.certain for (name, item), each in result.runs.items() if name == "a"} == {
+        "0": True,
+        "1": False,
+        "2": True,
+    }
+
+
+def test_a_loop_goes_on_with_what_it_came_to() -> None:
+    step = node("a", "transform", {"expression": "item + index + 1"})
+    assert contained(scope(step, loop={"while": "index < 3", "initial": 10}))[0] == 16
+    assert contained(scope(step, loop={"until": "item > 12", "initial": 10, "collect": True}))[0] == [11, 13]
+    assert contained(scope(step, loop={"while": "false", "initial": 10}))[0] == 10
+    rule = {"while": "true", "initial": 0, "max_iterations": 2}
+    assert contained(scope(step, loop=rule))[0] == "loop.too_many_iterations"
+
+
+def test_a_failure_in_a_scope_is_undone_caught_and_followed_by_the_end() -> None:
+    good = node("g", compensate={"type": "noop"})
+    told = node("c", "set", {"values": {"code": "{{ nodes.m.error.code }}"}})
+    last = {"nodes": [node("f")], "edges": []}
+    catch = [{"on": ["z.*"], "body": last}, {"on": ["x.*"], "body": {"nodes": [told], "edges": []}}]
+    output, runs = contained(scope(good, TRAP, ways="g->t", catch=catch, **{"finally": last}))
+    assert output == {"code": "x.y"}
+    assert {place: runs[place] for place in (("g@undo", "0"), ("c", "0"), ("f", "0"))} == {
+        ("g@undo", "0"): "succeeded",
+        ("c", "0"): "succeeded",
+        ("f", "0"): "succeeded",
+    }
+
+
+def test_a_repeated_scope_with_handlers_deals_with_each_item_by_itself() -> None:
+    rescue = {"nodes": [node("c", "transform", {"expression": "item + 100"})], "edges": []}
+    made = trapped()
+    output, runs = contained({**made, "catch": [{"body": rescue}]})
+    assert output == [2, 102, 6]
+    assert runs["c", "1.0"] == "succeeded"
+    assert ("c", "0.0") not in runs
+
+
+def test_names_of_an_outer_map_are_seen_inside_and_its_item_is_hidden() -> None:
+    inner = {**node("i", "transform", {"expression": "x * 10 + item"}), "for_each": {"items": "[1, index]"}}
+    output, _ = contained(scope(inner, for_each={"items": "xs", "as": "x"}), {"xs": [3, 4]})
+    assert output == [[31, 30], [41, 41]]

@@ -13,30 +13,31 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from unittest import mock
 
 from pydantic import BaseModel, JsonValue
 
 from celeriac import Context, Fail, Json, Retry, TryAgain, Uncertain, node
-from engine import admission, catalog, execute, identity, leases, ledger, transitions
+from engine import admission, catalog, execute, identity, leases, ledger, performance, transitions
 from engine import operations as op
 from engine.dispatch import Room
-from engine.execute import Executor, Services
+from engine.execute import Executor
 from engine.leases import Leases
 from engine.ledger import Ledger
 from engine.operations import Sendable
+from engine.performance import Services
 from engine.poller import Poller
 from engine.programs import Programs
 from engine.registry import Registry
 from engine.settings import Limits, Settings, Timing
 from engine.snapshots import Reference
-from engine.store.database import Connection
+from engine.store.database import Connection, Database
 from engine.transitions import ending
 from nodes import NODE_TYPES
 from nodes.integrations.http_request import effect as effect_of_call
@@ -142,9 +143,14 @@ class Children:
     ) -> Any:
         began()
         if self._rng.random() < 0.02:
-            raise execute.ChildDied("It was killed.")
+            raise performance.ChildDied("It was killed.")
         result = step.type.run(step.type.config.model_validate(config), context)
         return await result if isinstance(result, Awaitable) else result
+
+
+def settings_for(database_url: str, folder: Path) -> Settings:
+    """The settings of a world: repair is quick, and no delivery is one too many."""
+    return Settings(database_url, "memory://", folder, timing=TIMING, limits=Limits(deliveries=50))
 
 
 class World:
@@ -153,15 +159,10 @@ class World:
     def __init__(self, folder: Path, seed: int, processes: int = 2, fragile: float = 0.004) -> None:
         self.rng = random.Random(seed)
         self.fragile = fragile
-        path = folder / "world.db"
-        path.write_bytes(migrated())
-        self.settings = Settings(
-            f"sqlite:///{path}", "memory://", folder, timing=TIMING, limits=Limits(deliveries=50)
-        )
+        self.settings, self.database = self._storage(folder)
         self.clock = HandClock()
-        self.database = QuickDatabase(path)
         self.registry = Registry(
-            [*(each for each in NODE_TYPES if each.name != "http_request"), _call_type(self)]
+            [*(each for each in NODE_TYPES if each.name != "http_request"), _call_type(self), *self._types()]
         )
         self.programs = Programs(self.registry)
         self.messages: list[Reference] = []
@@ -280,10 +281,24 @@ class World:
             executions, self.cases, self.sink.effects(), self.ops, self.faults, 0, frozenset(self.cancels)
         )
 
+    def _storage(self, folder: Path) -> tuple[Settings, Database]:
+        """Where everything is kept: one file, unless a world knows better."""
+        path = folder / "world.db"
+        path.write_bytes(migrated())
+        return settings_for(f"sqlite:///{path}", folder), QuickDatabase(path)
+
+    def _types(self) -> Sequence[Any]:
+        """Node types that only this world has."""
+        return ()
+
     def _unfinished(self) -> int:
+        """Executions that have not ended, and segments that somebody still holds: of a dead one the lease has to lapse."""
         connection = self.actors[0].connection
-        found: int = connection.run("SELECT count(*) FROM execution WHERE finished_at IS NULL")[0][0]
-        return found
+        rows = connection.run(
+            "SELECT (SELECT count(*) FROM execution WHERE finished_at IS NULL), "
+            "(SELECT count(*) FROM segment WHERE status = 'running')"
+        )
+        return sum(rows[0])
 
     def _under_way(self) -> bool:
         return bool(self.messages or self.calls or any(each.work or each.reads for each in self.actors))
@@ -522,14 +537,23 @@ def _call_type(world: World) -> Any:
     return http_request
 
 
-def play(folder: Path, seed: int, cases: Mapping[str, Case], steps: int = 400, **more: Any) -> list[str]:
-    """Run one seed to its end. Returns what is wrong, as texts; nothing when all is well."""
+W = TypeVar("W", bound=World)
+
+
+@contextmanager
+def opened(world: W) -> Iterator[W]:
+    """A world in whose places processes die, until it is closed."""
     with ExitStack() as stack:
-        world = World(folder, seed, **more)
         stack.callback(world.close)
         stack.enter_context(mock.patch.object(identity, "is_dead", world.is_dead))
         for module in (execute, ledger, ending):
             stack.enter_context(mock.patch.object(module, "failpoint", at_place))
+        yield world
+
+
+def play(folder: Path, seed: int, cases: Mapping[str, Case], steps: int = 400, **more: Any) -> list[str]:
+    """Run one seed to its end. Returns what is wrong, as texts; nothing when all is well."""
+    with opened(World(folder, seed, **more)) as world:
         ended = asyncio.run(_play(world, cases, steps))
         evidence = world.evidence()
         violations = checker.check(evidence)
@@ -539,9 +563,14 @@ def play(folder: Path, seed: int, cases: Mapping[str, Case], steps: int = 400, *
 
 
 async def _play(world: World, cases: Mapping[str, Case], steps: int) -> bool:
-    asyncio.get_running_loop().set_exception_handler(_hear)
     for name, case in cases.items():
         world.accept(case, f"key-{name}")
+    return await outlive(world, steps)
+
+
+async def outlive(world: World, steps: int) -> bool:
+    """Break a world for some steps and heal it. Returns whether everything in it ended."""
+    asyncio.get_running_loop().set_exception_handler(_hear)
     await world.run(steps)
     ended = await world.heal()
     while left := asyncio.all_tasks() - {asyncio.current_task()}:

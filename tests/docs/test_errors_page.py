@@ -14,7 +14,16 @@ ROWS = [row.split(" | ") for row in re.findall(r"^\| (`.*) \|$", PAGE, re.MULTIL
 CODES = [row[0].strip("`") for row in ROWS]
 
 CODE = re.compile(r"[a-z][a-z_]*\.[a-z][a-z0-9_]*[a-z0-9]")
-FILES = {"api.token", "celeriac.db", "demo.json", "secret.key", "up.json", "up.lock", "valkey.sock"}
+FILES = {
+    "api.token",
+    "celeriac.db",
+    "demo.json",
+    "secret.key",
+    "tables.sql",
+    "up.json",
+    "up.lock",
+    "valkey.sock",
+}
 NAMES = {
     "api.server",
     "celeriac.flight",
@@ -33,6 +42,7 @@ EVENTS = {
     "execution.paused",
     "execution.resumed",
     "execution.succeeded",
+    "node.called",
     "node.failed",
     "node.items_changed",
     "node.kept",
@@ -46,10 +56,12 @@ EVENTS = {
     "node.uncertain",
     "node.waiting",
     "segment.claimed",
+    "segment.limited",
     "segment.lost",
     "segment.ready",
     "segment.released",
     "segment.resolved",
+    "segment.signalled",
     "step.succeeded",
 }
 NO_CODES = FILES | NAMES | EVENTS

@@ -69,7 +69,7 @@ def stack(request: pytest.FixtureRequest, valkey: Valkey, tmp_path: Path) -> Ite
 
 def test_three_hundred_mixed_executions_come_to_what_the_reference_says(stack: Stack) -> None:
     rng = random.Random(2026)
-    taste = Taste(sink=stack.sink.url, nodes=20, waits=0.4, delay=0.05, computes=True)
+    taste = Taste(sink=stack.sink.url, nodes=20, waits=0.4, delay=0.05, computes=True, regions=0.2)
     cases = {f"case-{index}": draw(rng, taste, f"case-{index}") for index in range(60)}
     requests = []
     for case in cases.values():

@@ -15,9 +15,11 @@ from engine import canvas as target
 from engine.canvas import join, segment
 from engine.plan import Plan
 from tests.builders import document, edges, node
-from tests.chaos.dags import Case, cases, orders
+from tests.chaos.dags import Case, Taste, cases, orders
 from tests.chaos.reference import interpret
 from tests.property.test_plan import WITH_EFFECTS, Walk, planned
+
+WITH_REGIONS = Taste(sink="http://sink", nodes=20, regions=0.4, depth=4)
 
 
 def tree(canvas: Any) -> Iterator[Any]:
@@ -54,7 +56,7 @@ def ladder(steps: int) -> Plan:
 
 
 @settings(max_examples=200, deadline=None)
-@given(case=cases(WITH_EFFECTS))
+@given(case=cases(WITH_EFFECTS) | cases(WITH_REGIONS))
 def test_every_segment_stands_in_the_whole_canvas_once(case: Case) -> None:
     plan = planned(case.document)
     canvas = target.compile(plan)
@@ -120,3 +122,26 @@ def test_a_wide_plan_compiles_to_what_stands_in_it() -> None:
     ways = edges(*(f"first->{each}->last" for each in names))
     plan = planned(document([node("first"), *map(node, names), node("last")], ways))
     assert sorted(segments(target.compile(plan))) == [each.id for each in plan.segments]
+
+
+@settings(max_examples=100, deadline=None)
+@given(case=cases(WITH_REGIONS))
+def test_a_canvas_with_regions_survives_json_and_holds_no_stock_chord(case: Case) -> None:
+    plan = planned(case.document)
+    canvas = target.compile(plan, execution="exec_x")
+    text = json.dumps(canvas)
+    assert json.dumps(Signature.from_dict(json.loads(text))) == text
+    kinds = {each.get("subtask_type") for each in tree(canvas)}
+    assert kinds <= {"celeriac.segment", "celeriac.join", "chain", "group"}
+    again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
+    assert json.dumps(target.compile(again, execution="exec_x")) == text
+
+
+def test_the_first_segment_of_each_region_names_it() -> None:
+    scopes: list[dict[str, Any]] = [
+        {"id": f"s{index}", "type": "scope", "body": {"nodes": [node(f"b{index}")], "edges": []}}
+        for index in range(50)
+    ]
+    canvas = target.compile(planned(document(scopes)))
+    named = [each["show"]["region"] for each in tree(canvas) if "region" in each.get("show", {})]
+    assert sorted(named) == sorted(each["id"] for each in scopes)

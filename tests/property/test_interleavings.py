@@ -16,7 +16,7 @@ from tests.chaos.world import SINK, play
 
 SEEDS = int(os.environ.get("CELERIAC_TEST_SEEDS", "120"))
 BLOCKS = 4
-TASTE = Taste(sink=SINK, nodes=8, waits=0.8, once=True, fatal=0.3)
+TASTE = Taste(sink=SINK, nodes=8, waits=0.8, once=True, fatal=0.3, regions=0.4)
 
 pytestmark = pytest.mark.timeout(600)
 

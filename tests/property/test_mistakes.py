@@ -57,7 +57,13 @@ def test_one_mistake_is_reported_once_with_its_code_and_its_place(
 ) -> None:
     spoilt = copy.deepcopy(document)
     expected = MISTAKES[name](spoilt, data.draw)
-    assert [(each.code, each.pointer) for each in problems.check(spoilt, REGISTRY)] == [expected]
+    area = expected[0].partition(".")[0]
+    found = [
+        (each.code, each.pointer)
+        for each in problems.check(spoilt, REGISTRY)
+        if each.severity == "error" or each.code.startswith(area)
+    ]
+    assert found == [expected]
 
 
 def _places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

@@ -137,3 +137,23 @@ async def test_what_changes_a_running_execution_is_asked_for_by_node() -> None:
         ("/nodes/a/cancel", {"item": "3"}),
         ("/nodes/m/items", {"add": [1]}),
     ]
+
+
+async def test_outputs_of_nodes_are_asked_for_when_wanted() -> None:
+    asked, answer = recording({"data": [{"node": "a"}]})
+    async with client(answer) as api:
+        assert await api.nodes("exec_x") == [{"node": "a"}]
+        await api.nodes("exec_x", with_output=True)
+    assert [dict(each.url.params) for each in asked] == [{}, {"include": "output"}]
+
+
+async def test_a_decision_says_for_whom_it_is() -> None:
+    asked, answer = recording({"status": "approved"})
+    async with client(answer) as api:
+        await api.decide("appr_x", {"decision": "approve"}, principal="ann", roles="boss")
+        await api.decide("appr_x", {"decision": "approve"})
+    assert asked[0].url.path == "/api/v1/approvals/appr_x/decide"
+    named = [
+        (each.headers.get("x-celeriac-principal"), each.headers.get("x-celeriac-roles")) for each in asked
+    ]
+    assert named == [("ann", "boss"), (None, None)]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from celeriac.duration import PATTERN, seconds
+from celeriac.duration import PATTERN, rfc3339, seconds
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,8 @@ def test_any_other_text_is_refused_with_the_forms_that_are_read(written: str) ->
 def test_any_other_number_is_refused(written: float) -> None:
     with pytest.raises(ValueError, match="0 or more"):
         seconds(written)
+
+
+def test_an_instant_is_shown_in_utc_with_milliseconds() -> None:
+    assert rfc3339(0) == "1970-01-01T00:00:00.000Z"
+    assert rfc3339(1_935_651_600_500) == "2031-05-04T09:00:00.500Z"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from celeriac import Context, Effect, Fail, Json, Route, TryAgain, Uncertain, Wait, node
+from celeriac import Context, Effect, Emit, Fail, Json, Route, TryAgain, Uncertain, Wait, node
 from celeriac.testing import Line, run_node
 
 
@@ -180,3 +181,10 @@ async def test_a_node_reaches_only_what_the_test_hands_in() -> None:
     assert (await run_node(run, {"n": 1})).code == "connection.unknown"
     assert (await run_node(run, {"n": 0}, http=client(201))).value == 201
     assert (await run_node(run, {"n": 1}, connections={"crm": client(202)})).value == 202
+
+
+async def test_an_event_is_told_whole_and_needs_an_effect() -> None:
+    emit = Emit("paid", "7", {"sum": 3})
+    outcome = await run_node(replace(declared(emit), effect=Effect.KEYED), {})
+    assert (outcome.kind, outcome.value, outcome.emit) == ("emit", {"sum": 3}, emit)
+    assert (await run_node(declared(emit), {})).code == "node.emit_undeclared"

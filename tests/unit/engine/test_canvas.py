@@ -144,3 +144,49 @@ def test_a_canvas_can_be_sent_by_an_application_of_celery() -> None:
         message = cast("Any", connection.default_channel).basic_get("canvas_sent", no_ack=True)
     assert message is not None
     assert message.decode()[0] == [[["exec_1", 0, ""]]]
+
+
+def regional(*nodes: dict[str, Any], ways: str = "") -> Plan:
+    return build(Workflow.parse(document(list(nodes), edges(ways) if ways else [])), built_in())
+
+
+BODY = {"nodes": [node("b"), node("c")], "edges": edges("b->c")}
+MAP: dict[str, Any] = {"id": "m", "type": "scope", "for_each": {"items": "xs"}, "body": BODY}
+
+
+def test_what_a_container_performs_stands_behind_it() -> None:
+    made = canvas.compile(regional(node("a"), MAP, node("z"), ways="a->m->z"), execution="exec_1")
+    assert shape(made) == ["chain", "trigger a m", "m@begin b c m@end", "z @output"]
+    first, inside, _ = cast("Any", made).tasks
+    assert (inside["show"]["region"], inside.args) == ("m", ([["exec_1", 2, "0"]],))
+    assert "region" not in first["show"]
+
+
+def test_what_follows_the_failure_of_a_scope_stands_behind_it_too() -> None:
+    last = {"nodes": [node("f")], "edges": []}
+    scope = {
+        "id": "s",
+        "type": "scope",
+        "body": BODY,
+        "catch": [{"body": {"nodes": [node("r")], "edges": []}}],
+    }
+    assert shape(canvas.compile(regional({**scope, "finally": last}))) == [
+        "chain",
+        "trigger s",
+        "s@begin b c s@end",
+        "s@catch0@begin r s@catch0@end",
+        "s@finally@begin f s@finally@end",
+        "@output",
+    ]
+
+
+def test_a_container_may_stand_before_a_join() -> None:
+    plan = build(
+        Workflow.parse(document([node("a"), MAP, node("x"), node("z")], edges("a->m->z", "a->x->z"))),
+        built_in(),
+    )
+    assert shape(canvas.compile(plan)) == [
+        "chain",
+        "trigger a",
+        ["join", [["chain", "m", "m@begin b c m@end"], "x"], "z @output"],
+    ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +14,28 @@ from typing import Any, cast
 import pytest
 from pydantic import BaseModel
 
-from celeriac import Context, Effect, Fail, Json, NodeType, Retry, Route, TryAgain, Uncertain, Wait, node
+from celeriac import (
+    Context,
+    Effect,
+    Emit,
+    Fail,
+    Json,
+    NodeType,
+    OnCallback,
+    OnEvent,
+    Retry,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+    node,
+)
 from engine import operations as op
 from engine.errors import Unavailable
-from engine.execute import ChildDied, Executor, NoChild
+from engine.execute import Executor
 from engine.failpoints import FailpointError
 from engine.leases import Hold, Stop, _Loop
+from engine.performance import ChildDied, NoChild
 from engine.registry import Registry
 from engine.settings import Limits
 from tests.builders import document, edge, edges
@@ -80,6 +97,15 @@ def declared(name: str, **more: Any) -> NodeType:
     return wait if more.get("effect", Effect.NONE) is not Effect.NONE else run
 
 
+def slow_declared(name: str) -> NodeType:
+    @node(name)
+    async def wait(config: Config, ctx: Context) -> Any:
+        """Do as the stage says, and take one's time."""
+        return await STAGE.play(ctx, config)
+
+    return wait
+
+
 REGISTRY = Registry(
     [
         declared("pure"),
@@ -90,6 +116,7 @@ REGISTRY = Registry(
         declared("keyed", effect=Effect.KEYED),
         declared("once", effect=Effect.ONCE, retry=Retry(2, on=("x.busy",), jitter=0)),
         declared("quick", effect=Effect.READ, timeout=0.01),
+        slow_declared("slow"),
     ]
 )
 
@@ -1334,7 +1361,7 @@ async def test_a_long_segment_lets_the_loop_go_round(at: Theatre, stage: Stage) 
 
 
 def test_what_is_drawn_is_the_same_on_every_replay_and_different_everywhere_else() -> None:
-    from engine.execute import Draws
+    from engine.performance import Draws
 
     one = Draws(b"k", "name", NOW)
     assert one.draw(1) == Draws(b"k", "name", NOW + 5).draw(1)
@@ -1427,3 +1454,610 @@ async def test_an_exit_that_cannot_be_made_fails_its_node(bench: Workbench, scop
     name = bench.start(bench.push(document([scopes])))
     await bench.carry()
     assert (bench.status(name), bench.error(name)["code"]) == ("failed", code)
+
+
+# Maps
+
+
+def mapped(
+    *body: Any, items: str = "xs", output: Any = None, after: Sequence[Any] = (), **rule: Any
+) -> dict[str, Any]:
+    """A map `m` of a chain of nodes a, b, ..., with what follows it."""
+    inner: dict[str, Any] = chain(*body)["definition"]
+    if output is not None:
+        inner["output"] = output
+    container = {"id": "m", "type": "scope", "for_each": {"items": items, **rule}, "body": inner}
+    following = [{"id": each["id"], **each} for each in after]
+    return document([container, *following], edges(*(f"m->{each['id']}" for each in following)))
+
+
+def by_item(*acts: Any) -> Act:
+    """Do as the item's own act says."""
+    return lambda ctx: _does(acts[int(ctx.item.rpartition(".")[2])])(ctx)
+
+
+ITEMS = {"type": "pure", "config": {"text": "{{ [item, index] }}"}}
+
+
+async def test_a_map_performs_its_body_for_each_item(at: Theatre, stage: Stage) -> None:
+    last = {"type": "read", "config": {"text": "{{ nodes.a.output.by ~ item }}"}}
+    name = await at.run(mapped(ITEMS, last, output="{{ [index, nodes.b.output.by] }}"), {"xs": [5, 6]})
+    assert at.output(name) == {"m": [[0, "b"], [1, "b"]]}
+    assert sorted(stage.seen, key=str) == [("a", [5, 0]), ("a", [6, 1]), ("b", "a5"), ("b", "a6")]
+
+
+async def test_a_plain_node_is_performed_for_each_item(at: Theatre, stage: Stage) -> None:
+    one = {"id": "a", "type": "keyed", "config": {"text": "{{ x }}"}, "for_each": {"items": "xs", "as": "x"}}
+    keys: list[str] = []
+
+    def act(ctx: Context) -> str:
+        keys.append(ctx.idempotency_key)
+        return f"{ctx.node_id} {ctx.item}"
+
+    stage.tell("a@item", act)
+    name = await at.run(document([one]), {"xs": ["p", "q"]})
+    assert at.output(name) == {"a": ["a@item 0", "a@item 1"]}
+    assert sorted(text for _, text in stage.seen) == ["p", "q"]
+    assert len(set(keys)) == 2
+
+
+async def test_cheap_items_are_performed_in_one_go(at: Theatre, stage: Stage) -> None:
+    name = await at.run(mapped(ITEMS), {"xs": list(range(40))})
+    assert len(stage.calls) == 40
+    assert at.query("SELECT count(*), min(hi), max(hi) FROM segment WHERE item <> ''") == [(8, 4, 39)]
+    assert at.output(name) == {"m": [{"by": "a"}] * 40}
+
+
+async def test_a_failed_item_fails_its_map_and_stops_the_others(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", by_item(1, Fail("x.broken", "It broke."), Wait(NOW + 9_000)))
+    name = await at.run(mapped("waits"), {"xs": [0, 0, 0]})
+    assert at.status(name) == "failed"
+    assert at.error(name) == {
+        "node": "m",
+        "code": "x.broken",
+        "message": "Item 1 failed: It broke.",
+        "details": {"item": 1, "failed": 1, "count": 3},
+    }
+    assert set(at.segments(name).values()) <= {"failed", "done", "cancelled"}
+
+
+@pytest.mark.parametrize("node_type", ["pure", "read"])
+@pytest.mark.parametrize(
+    ("rule", "result"),
+    [
+        ({"on_item_error": "null"}, [0, None, 2]),
+        ({"on_item_error": "drop"}, [0, 2]),
+        ({"tolerate": {"count": 1}}, [0, None, 2]),
+        ({"tolerate": {"percent": 34}}, [0, None, 2]),
+    ],
+)
+async def test_failed_items_are_what_their_author_says(
+    at: Theatre, stage: Stage, node_type: str, rule: dict[str, Any], result: Any
+) -> None:
+    stage.tell("a", by_item(0, Fail("x.broken", "It broke."), 2))
+    name = await at.run(mapped(node_type, **rule), {"xs": [0, 0, 0]})
+    assert at.output(name) == {"m": result}
+
+
+async def test_a_partition_tells_the_good_from_the_bad(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", by_item(0, Fail("x.broken", "It broke."), 2))
+    name = await at.run(mapped("read", on_item_error="partition"), {"xs": [0, 0, 0]})
+    found = cast("Any", at.output(name))["m"]
+    assert found["succeeded"] == [0, 2]
+    assert [(each["index"], each["error"]["code"]) for each in found["failed"]] == [(1, "x.broken")]
+
+
+async def test_no_more_items_are_under_way_than_the_author_allows(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda _: Wait(at.clock.now() + 1_000, "v"))
+    name = await at.run(mapped("waits", concurrency=2), {"xs": [0] * 5})
+    waits = []
+    for _ in range(3):
+        waits.append(at.query("SELECT count(*) FROM segment WHERE status = 'waiting' AND item <> ''")[0][0])
+        await at.tick(1)
+    assert waits == [2, 2, 1]
+    assert at.output(name) == {"m": ["v"] * 5}
+
+
+async def test_batches_are_items(at: Theatre, stage: Stage) -> None:
+    name = await at.run(mapped(ITEMS, batch=2), {"xs": [1, 2, 3]})
+    assert stage.seen == [("a", [[1, 2], 0]), ("a", [[3], 1])]
+    assert at.output(name) == {"m": [{"by": "a"}] * 2}
+
+
+async def test_until_ends_a_map_though_some_items_failed_and_others_still_run(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", by_item(Fail("x.broken", "It broke."), "v", Wait(NOW + 9_000), Wait(NOW + 9_000)))
+    name = await at.run(mapped("waits", until="done >= 1", on_item_error="null"), {"xs": [0] * 4})
+    assert at.output(name) == {"m": ["v"]}
+    assert sorted(at.query("SELECT DISTINCT status FROM segment WHERE item IN ('2', '3')")) == [
+        ("cancelled",)
+    ]
+
+
+async def test_until_does_not_wait_for_items_that_run_after_one_has_failed(at: Theatre, stage: Stage) -> None:
+    async def never(_: Context) -> None:
+        await asyncio.Event().wait()
+
+    def other(ctx: Context) -> Any:
+        return {"0": _does(Fail("x.broken", "It broke.")), "1": _does("v")}.get(ctx.item, never)(ctx)
+
+    stage.tell("a", other)
+    name = at.start(at.push(mapped("read", until="done >= 1", on_item_error="null")), {"xs": [0] * 3})
+    (root,) = at.outlet.taken()
+    await at.executor().perform([root])
+    task = asyncio.create_task(at.executor().perform([each for each in at.outlet.taken() if each[2] == "2"]))
+    while stage.calls.count("a") != 1:
+        await asyncio.sleep(0)
+    at.outlet.sent += [("default", (name, 2, each)) for each in "01"]
+    await at.carry()
+    assert at.output(name) == {"m": ["v"]}
+    at.leases._look_for_cancels()
+    await task
+    assert at.query("SELECT status FROM segment WHERE item = '2'") == [("cancelled",)]
+
+
+async def test_maps_inside_maps(at: Theatre, stage: Stage) -> None:
+    inner = {
+        "type": "pure",
+        "config": {"text": "{{ [x, item, index] }}"},
+        "for_each": {"items": "x.ys"},
+    }
+    name = await at.run(mapped(inner, **{"as": "x"}), {"xs": [{"ys": [1, 2]}, {"ys": []}, {"ys": [3]}]})
+    assert at.output(name) == {"m": [[{"by": "a@item"}] * 2, [], [{"by": "a@item"}]]}
+    assert sorted(text[1:] for _, text in stage.seen) == [[1, 0], [2, 1], [3, 0]]
+    assert at.query("SELECT max(item) FROM segment") == [("2.0",)]
+
+
+async def test_more_than_ten_items_keep_their_order(at: Theatre) -> None:
+    name = await at.run(mapped("read", output="{{ item }}"), {"xs": list(range(130))})
+    assert at.output(name) == {"m": list(range(130))}
+    assert at.query("SELECT item FROM journal WHERE status = 'items' ORDER BY length(item), item") == [
+        ("0",),
+        ("64",),
+        ("128",),
+    ]
+
+
+async def test_items_and_results_that_are_large_lie_in_blobs(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda ctx: f"{ctx.item}{'y' * 40_000}")
+    body = mapped("read", output="{{ [item | length, nodes.a.output | length] }}")
+    name = await at.run(body, {"xs": ["x" * 40_000, "x" * 50_000]})
+    assert at.output(name) == {"m": [[40_000, 40_001], [50_000, 40_001]]}
+    chunked = await at.run(mapped(ITEMS, output="{{ item }}"), {"xs": ["x" * 40_000] * 20})
+    assert at.output(chunked) == {"m": ["x" * 40_000] * 20}
+
+
+async def test_items_that_fit_one_by_one_and_not_together_fail_the_map_and_do_not_come_for_ever(
+    tmp_path: Path, stage: Stage
+) -> None:
+    at = theatre(tmp_path, limits=Limits(output_bytes=1_000))
+    stage.tell("a", "y" * 300)
+    name = await at.run(mapped("pure"), {"xs": [0] * 32})
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "node.output_too_large")
+    at.close()
+
+
+async def test_an_item_that_is_too_large_fails_alone(tmp_path: Path, stage: Stage) -> None:
+    at = theatre(tmp_path, limits=Limits(output_bytes=1_000))
+    stage.tell("a", by_item("y" * 3_000, "z"))
+    name = await at.run(mapped("pure", on_item_error="drop"), {"xs": [0, 0]})
+    assert at.output(name) == {"m": ["z"]}
+    at.close()
+
+
+async def test_an_attempt_at_a_cheap_item_has_its_time_too(at: Theatre, stage: Stage) -> None:
+    async def never(_: Context) -> None:
+        await asyncio.Event().wait()
+
+    stage.tell("a", never)
+    slow = {"type": "slow", "timeout": 0.01}
+    async with asyncio.timeout(5):
+        name = await at.run(mapped(slow), {"xs": [0]})
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "node.timeout")
+
+
+@pytest.mark.parametrize(
+    ("items", "code"), [("k", "map.items_not_a_list"), ("nothing", "expression.unknown_name")]
+)
+async def test_items_that_cannot_be_had_are_the_maps_failure(at: Theatre, items: str, code: str) -> None:
+    name = await at.run(mapped("pure", items=items), {"k": 1})
+    assert (at.error(name)["node"], at.error(name)["code"]) == ("m", code)
+
+
+async def test_a_map_that_fails_may_be_gone_on_from(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    body = mapped("read", after=[vertex("z", "pure", {"text": "{{ nodes.m.error.code }}"})])
+    body["definition"]["edges"][0]["on"] = "error"
+    await at.run(body, {"xs": [0]})
+    assert stage.seen[-1] == ("z", "x.broken")
+
+
+async def test_a_claimed_container_sees_what_came_since_its_message_was_read(
+    tmp_path: Path, stage: Stage
+) -> None:
+    """Its segment begins with an effect, so each look at it is a claim; a doubled message must not open it again."""
+    at = theatre(tmp_path, limits=Limits(inline_segments=0))
+    one = document(
+        [vertex("a", "read"), {"id": "m", "type": "read", "for_each": {"items": "xs"}}], edges("a->m")
+    )
+    name = at.start(at.push(one), {"xs": [1, 2]})
+    twice = at.executor(), at.executor(owner="elsewhere:2:1")
+    reference = (name, 0, "")
+    loaded = asyncio.Event()
+    late = asyncio.create_task(_late(at, twice[1], reference, loaded))
+    await asyncio.sleep(0)
+    at.outlet.taken()
+    await twice[0].perform([reference])
+    for each in at.outlet.taken():
+        if each[2]:
+            await at.executor().perform([each])
+    assert at.query("SELECT status FROM segment WHERE segment = 0") == [("ready",)]
+    loaded.set()
+    await late
+    await at.carry()
+    assert at.status(name) == "succeeded"
+    assert stage.calls == ["a", "m@item", "m@item"]
+    at.close()
+
+
+async def _late(at: Theatre, executor: Executor, reference: Any, loaded: asyncio.Event) -> None:
+    """Perform a segment as it was when its message was read, some time after."""
+    read = at.read
+
+    async def slow(query: Any) -> Any:
+        found = await read(query)
+        await loaded.wait()
+        return found
+
+    services = executor._services
+    executor._services = dataclasses.replace(services, reader=cast("Any", SlowReader(slow)))
+    await executor.perform([reference])
+
+
+class SlowReader:
+    """A reader whose answers are old."""
+
+    def __init__(self, read: Any) -> None:
+        self.read = read
+
+
+# Effects inside items
+
+
+async def test_an_effect_of_an_item_that_was_under_way_when_its_process_died_is_in_doubt_alone(
+    tmp_path: Path, stage: Stage
+) -> None:
+    at = theatre(tmp_path, limits=Limits(inline_segments=0))
+    stage.tell("a", lambda ctx: ctx.item)
+    name = at.start(at.push(mapped("once")), {"xs": [0, 0]})
+    await at.executor().perform(at.outlet.taken())
+    first, second = at.outlet.taken()
+    now = at.clock.now()
+    at.ask(op.Claim(name, first[1], "0", "dead", now, now + 1_000))
+    intent = (op.Entry("a", "intent", "once"),)
+    at.ask(op.Record(name, first[1], "0", 1, pure=False, now=now, entries=intent))
+    at.ask(op.Lose(name, ((first[1], "0", 1),), now, "dead", 3))
+    at.outlet.sent += [("default", first), ("default", second)]
+    await at.carry()
+    assert at.status(name) == "waiting"
+    assert at.query("SELECT item, status FROM segment WHERE segment = ? ORDER BY 1", first[1]) == [
+        ("0", "uncertain"),
+        ("1", "done"),
+    ]
+    payload = op.Payload('"it did"')
+    at.ask(op.Resolve(name, first[1], "0", "done", now, "ann", payload, "a"))
+    at.outlet.sent.append(("default", first))
+    await at.carry()
+    assert (at.output(name), stage.calls) == ({"m": ["it did", "1"]}, ["a"])
+    at.close()
+
+
+async def test_a_keyed_effect_of_an_item_is_repeated_under_its_key(at: Theatre, stage: Stage) -> None:
+    keys: list[str] = []
+
+    def call(ctx: Context) -> str:
+        keys.append(ctx.idempotency_key)
+        if len(keys) == 1:
+            raise TryAgain("x.busy", "Not now.")
+        return "v"
+
+    stage.tell("a", call)
+    retry = {"max_attempts": 2, "delay": 1, "jitter": 0}
+    name = await at.run(mapped({"type": "keyed", "retry": retry}, concurrency=1), {"xs": [0, 0]})
+    await at.tick(1)
+    await at.tick(1)
+    assert at.output(name) == {"m": ["v", "v"]}
+    assert (keys[0] == keys[1], keys[1] == keys[2], len(keys)) == (True, False, 3)
+
+
+async def test_a_chunk_that_kills_its_worker_is_performed_in_a_child_at_last(
+    tmp_path: Path, stage: Stage
+) -> None:
+    at = theatre(tmp_path, limits=Limits(inline_segments=0))
+    name = at.start(at.push(mapped("pure")), {"xs": [0, 0]})
+    await at.executor().perform(at.outlet.taken()[:1])
+    at.outlet.taken()
+    at.connection.run("UPDATE segment SET deliveries = 2 WHERE item = '0'")
+    at.outlet.sent += [("default", (name, 2, each)) for each in "01"]
+    await at.carry()
+    assert [node_ for node_, _, _ in at.children.asked] == ["a"]
+    assert at.output(name) == {"m": [{"by": "a"}] * 2}
+    at.close()
+
+
+# People, while a map runs
+
+
+async def test_a_pause_holds_the_items_and_letting_go_goes_on(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda _: Wait(at.clock.now() + 1_000, "v"))
+    name = await at.run(mapped("waits", concurrency=1), {"xs": [0, 0]})
+    at.ask(op.Pause(name, at.clock.now()))
+    await at.tick(5)
+    assert at.status(name) == "waiting"
+    at.ask(op.Pause(name, at.clock.now(), resume=True))
+    for _ in range(3):
+        await at.tick(1)
+    assert at.output(name) == {"m": ["v", "v"]}
+
+
+async def test_a_cancellation_ends_the_map_and_its_items(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda _: Wait(at.clock.now() + 1_000, "v"))
+    name = await at.run(mapped("waits", concurrency=1), {"xs": [0, 0]})
+    at.ask(op.Cancel(name, at.clock.now()))
+    assert at.status(name) == "cancelled"
+    assert at.query("SELECT DISTINCT status FROM segment") == [("cancelled",)]
+
+
+# Loops
+
+
+async def test_a_loop_goes_on_with_what_the_last_iteration_came_to(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", lambda ctx: int(ctx.item) * 10)
+    body = {"nodes": [vertex("a", "pure", {"text": "{{ [item, index] }}"})]}
+    more = {"while": "index < 3", "initial": "{{ k }}"}
+    name = await at.run(document([{"id": "l", "type": "scope", "loop": more, "body": body}]), {"k": 7})
+    assert stage.seen == [("a", [7, 0]), ("a", [0, 1]), ("a", [10, 2])]
+    assert at.output(name) == {"l": 20}
+
+
+@pytest.mark.parametrize("node_type", ["pure", "read"])
+async def test_a_loop_may_collect(at: Theatre, stage: Stage, node_type: str) -> None:
+    stage.tell("l@item", lambda ctx: int(ctx.item))
+    rule = {"until": "item == 11", "collect": True}
+    name = await at.run(document([{"id": "l", "type": node_type, "loop": rule}]))
+    assert at.output(name) == {"l": list(range(12))}
+
+
+async def test_a_loop_without_an_end_is_ended(at: Theatre) -> None:
+    rule = {"while": "true", "max_iterations": 3}
+    name = await at.run(document([{"id": "l", "type": "pure", "loop": rule}]))
+    assert (at.error(name)["node"], at.error(name)["code"]) == ("l", "loop.too_many_iterations")
+
+
+async def test_a_loop_polls_with_a_wait_inside(at: Theatre, stage: Stage) -> None:
+    stage.tell("w", lambda _: Wait(at.clock.now() + 1_000))
+    stage.tell("a", "busy", "busy", "done")
+    round_ = body([vertex("a", "read"), vertex("w", "waits")], edges("a->w"), output="{{ nodes.a.output }}")
+    poll = {"id": "l", "type": "scope", "loop": {"until": "item == 'done'"}, "body": round_}
+    name = await at.run(document([poll]))
+    for _ in range(4):
+        await at.tick(1)
+    assert (at.output(name), stage.calls) == ({"l": "done"}, ["a", "w"] * 3)
+
+
+# Scopes
+
+
+def scoped(*body: Any, **more: Any) -> dict[str, Any]:
+    return document([{"id": "s", "type": "scope", "body": chain(*body)["definition"], **more}])
+
+
+def handled(*body: Any) -> dict[str, Any]:
+    """A body whose nodes are named x, y, ..."""
+    nodes = [{"id": name, **each} for name, each in zip("xyz", body, strict=False)]
+    return {"nodes": nodes, "edges": edges("->".join("xyz"[: len(nodes)])) if len(nodes) > 1 else []}
+
+
+async def test_a_failure_is_caught_and_told(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", Fail("x.broken", "It broke."))
+    told = "{{ [nodes.s.error.code, nodes.s.error.node, nodes.a.output.by] }}"
+    catch = [
+        {"on": ["y.*"], "body": handled({"type": "pure"})["nodes"] and {"nodes": [vertex("w", "pure")]}},
+        {"on": ["x.*"], "body": handled({"type": "pure", "config": {"text": told}})},
+    ]
+    last = {"nodes": [vertex("z", "pure")], "edges": []}
+    name = await at.run(scoped("pure", "pure", catch=catch, **{"finally": last}))
+    assert at.output(name) == {"s": {"by": "x"}}
+    assert stage.calls == ["a", "b", "x", "z"]
+    assert stage.seen[2] == ("x", ["x.broken", "b", "a"])
+
+
+async def test_a_failure_that_nobody_catches_fails_the_scope_after_its_end(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    last = {"nodes": [vertex("z", "read")], "edges": []}
+    name = await at.run(scoped("read", **{"finally": last}))
+    assert stage.calls == ["a", "z"]
+    assert at.error(name)["node"] == "s"
+    assert at.error(name)["code"] == "x.broken"
+
+
+async def test_what_succeeded_is_undone_the_last_first(at: Theatre, stage: Stage) -> None:
+    def undone(name: str) -> dict[str, Any]:
+        compensate = {"type": "keyed", "config": {"text": f"{{{{ nodes.{name}.output }}}}"}}
+        return {"type": "keyed", "compensate": compensate}
+
+    for each in "abc":
+        stage.tell(each, f"{each} did")
+    stage.tell("d", Fail("x.broken", "It broke."))
+    body = [{"id": each, **undone(each)} for each in "cbad"]
+    scope = {
+        "id": "s",
+        "type": "scope",
+        "body": {"nodes": body, "edges": edges("a->b->c->d")},
+    }
+    name = await at.run(document([scope]))
+    assert at.error(name)["code"] == "x.broken"
+    assert stage.seen[4:] == [("c@undo", "c did"), ("b@undo", "b did"), ("a@undo", "a did")]
+
+
+async def test_what_failed_and_was_gone_on_from_is_not_undone(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.broken", "It broke."))
+    stage.tell("b", Fail("x.broken", "It broke."))
+    undo = {"compensate": {"type": "keyed"}}
+    await at.run(scoped({"type": "keyed", "on_error": "continue", **undo}, {"type": "keyed", **undo}))
+    assert stage.calls == ["a", "b"]
+
+
+async def test_nothing_is_undone_while_something_that_may_have_to_be_still_runs(
+    tmp_path: Path, stage: Stage
+) -> None:
+    at = theatre(tmp_path, limits=Limits(inline_segments=0))
+    go = asyncio.Event()
+
+    async def slow(_: Context) -> str:
+        await go.wait()
+        return "slow did"
+
+    stage.tell("a", slow)
+    stage.tell("b", Fail("x.broken", "It broke."))
+    undo = {"type": "keyed", "compensate": {"type": "keyed"}}
+    body = {"nodes": [{"id": "a", **undo}, {"id": "c", **undo}, vertex("b", "read")], "edges": edges("c->b")}
+    name = at.start(at.push(document([{"id": "s", "type": "scope", "body": body}])))
+    slowly: asyncio.Task[None] | None = None
+    while references := at.outlet.taken():
+        for each in references:
+            if at.programs.plan(_version(at, name), at.connection).segments[each[1]].nodes[-1].id == "a":
+                slowly = asyncio.create_task(at.executor().perform([each]))
+                while "a" not in stage.calls:
+                    await asyncio.sleep(0)
+            else:
+                await at.executor().perform([each])
+    assert slowly is not None
+    for _ in range(3):
+        await at.tick(0.2)
+    assert not [each for each in stage.calls if each.endswith("@undo")]
+    go.set()
+    await slowly
+    for _ in range(3):
+        await at.tick(0.2)
+    assert stage.calls[-2:] == ["a@undo", "c@undo"]
+    assert at.status(name) == "failed"
+    at.close()
+
+
+def _version(at: Theatre, name: str) -> str:
+    return str(at.query("SELECT version_id FROM execution WHERE id = ?", name)[0][0])
+
+
+async def test_a_repeated_scope_deals_with_the_failure_of_each_item_by_itself(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", by_item("good"))
+    stage.tell("b", lambda ctx: _does(Fail("x.odd", "Odd.") if ctx.item.startswith("1") else "fine")(ctx))
+    catch = [{"body": handled({"type": "pure", "config": {"text": "{{ [item, nodes.s.error.code] }}"}})}]
+    undo = {"type": "keyed", "compensate": {"type": "keyed", "config": {"text": "{{ item }}"}}}
+    body = scoped(undo, "read", catch=catch, for_each={"items": "xs"})
+    name = await at.run(body, {"xs": ["p", "q"]})
+    assert at.output(name) == {"s": ["fine", {"by": "x"}]}
+    assert stage.seen[-2:] == [("a@undo", "q"), ("x", ["q", "x.odd"])]
+
+
+async def test_a_scope_has_its_time(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 60_000))
+    name = await at.run(scoped("waits", timeout=2))
+    await at.tick(1)
+    assert at.status(name) == "waiting"
+    await at.tick(1)
+    await at.tick(1)
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "node.timeout")
+    assert at.query("SELECT status FROM segment WHERE item <> ''") == [("cancelled",)]
+
+
+async def test_a_scope_that_took_too_long_is_undone_caught_and_followed_by_its_end(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("b", Wait(NOW + 60_000))
+    undo = {"type": "keyed", "compensate": {"type": "keyed"}}
+    catch = [{"on": ["node.timeout"], "body": handled({"type": "pure"})}]
+    last = {"nodes": [vertex("z", "pure")], "edges": []}
+    name = await at.run(scoped(undo, "waits", timeout=2, catch=catch, **{"finally": last}))
+    for _ in range(3):
+        await at.tick(1)
+    assert at.output(name) == {"s": {"by": "x"}}
+    assert stage.calls == ["a", "b", "a@undo", "x", "z"]
+
+
+async def test_of_two_failures_of_one_instance_the_first_counts(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Fail("x.first", "First."))
+    stage.tell("b", Fail("x.second", "Second."))
+    body = {"nodes": [vertex("a", "read"), vertex("b", "read")], "edges": []}
+    name = at.start(at.push(document([{"id": "s", "type": "scope", "body": body}])))
+    await at.carry()
+    code = at.error(name)["code"]
+    ((end,),) = at.query("SELECT error FROM journal WHERE node = 's@end'")
+    assert json.loads(end)["code"] == code
+
+
+async def test_a_large_plan_of_iterations_costs_no_losses(at: Theatre, stage: Stage) -> None:
+    """A container that is looked at again and again is not the one that kills processes because it was unlucky once a day."""
+    stage.tell("a", lambda _: Wait(at.clock.now() + 1_000))
+    body = {"nodes": [vertex("a", "waits")]}
+    rule = {"while": "index < 5"}
+    name = await at.run(document([{"id": "l", "type": "scope", "loop": rule, "body": body}]))
+    for _ in range(6):
+        at.connection.run("UPDATE segment SET deliveries = 1 WHERE segment = 0 AND status = 'ready'")
+        await at.tick(1)
+    assert at.status(name) == "succeeded"
+    assert at.segment(name, 0, "deliveries") == (0,)
+
+
+# Waits that signals may end, and events
+
+
+async def test_a_wait_for_nothing_fails_its_node(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(None))
+    name = await at.run(chain("waits"))
+    assert at.error(name)["code"] == "node.wait_endless"
+
+
+async def test_an_event_needs_a_declared_effect_and_is_published_once(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Emit("x"))
+    name = await at.run(chain("pure"))
+    assert at.error(name)["code"] == "node.emit_undeclared"
+    name = await at.run(chain("keyed"))
+    assert at.output(name) == {"a": {"id": at.query("SELECT id FROM event_log")[0][0]}}
+
+
+async def test_a_port_for_the_time_is_taken_though_no_signal_was_awaited(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 5_000, 7, port="late"))
+    name = await at.run(chain("waits"))
+    await at.tick(5)
+    assert at.output(name) == {"a": 7}
+
+
+async def test_a_signal_between_two_rests_counts_though_the_second_listens_for_others(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", Wait(NOW + 5_000, 7, (OnEvent("x"),), then=Wait(NOW + 9_000, 8, (OnCallback(),))))
+    name = await at.run(chain("waits"))
+    at.clock.move(5)
+    at.poller().tick()
+    assert at.ask(op.Signal(name, 0, "", "callback", "callback", NOW)) == op.Signalled(won=False)
+    at.ask(op.Publish("evt_1", "proj_default", "x", "", NOW, NOW + 99_999, op.Payload("3")))
+    await at.carry()
+    assert at.output(name) == {"a": {"name": "event", "payload": 3, "at": "2030-03-17T17:46:40.000Z"}}
+
+
+async def test_a_wait_that_was_looked_at_too_early_goes_on_waiting(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Wait(NOW + 5_000, 7, (OnCallback(),), then=Wait(NOW + 9_000, 8, (OnCallback(),))))
+    name = await at.run(chain("waits"))
+    at.connection.run("UPDATE segment SET status = 'ready', due = ?, epoch = epoch + 1", (NOW,))
+    at.connection.run("UPDATE execution SET status = 'running', open = 1")
+    at.outlet.sent.append(("default", (name, 0, "")))
+    await at.carry()
+    assert at.segment(name, 0, "status", "due") == ("waiting", NOW + 5_000)
+    await at.tick(5)
+    assert at.segment(name, 0, "status", "due") == ("waiting", NOW + 9_000)
+    await at.tick(4)
+    assert at.output(name) == {"a": 8}

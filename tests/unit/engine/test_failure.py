@@ -4,9 +4,9 @@ import pytest
 
 from celeriac import Fail, NodeError, TryAgain, Uncertain
 from engine.errors import Unavailable
-from engine.execute import NodeTimeout
 from engine.expressions import ExpressionError, Scope, compile_template, derived_entropy
 from engine.failure import error_of, knows_outcome
+from engine.performance import NodeTimeout
 
 
 class Special(Fail):

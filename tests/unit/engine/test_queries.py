@@ -198,3 +198,19 @@ async def test_only_an_ended_execution_is_repeated_and_with_its_own_version(benc
     bench.ask(catalog.set_enabled("w", enabled=False, now=NOW))
     found, payload = queries.again(bench.connection, execution)
     assert (found.version, found.enabled, payload) == (active.version, False, {"a": 1})
+
+
+async def test_outputs_of_all_nodes_are_found_in_packs_in_rows_of_their_own_and_in_blobs(
+    bench: Workbench,
+) -> None:
+    nodes = [
+        node("a", "transform", {"expression": "1"}),
+        node("big", "transform", {"expression": "'x' * 40000"}),
+        node("each", "transform", {"expression": "item"}, for_each={"items": "[5]", "concurrency": 1}),
+    ]
+    name = bench.start(bench.push(document(nodes, edges("a->big->each"))))
+    await bench.carry()
+    found = queries.outputs(bench.connection, name)
+    assert (found["a", ""], len(str(found["big", ""])), found["each", ""]) == (1, 40_000, [5])
+    with pytest.raises(NotFound):
+        queries.outputs(bench.connection, "exec_none")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+
 from celeriac import Json
 from engine import operations as op
 from engine import retention
+from engine.encoding import place
 from engine.retention import Purged
 from tests.builders import document, node
 from tests.workbench import Workbench
@@ -12,12 +15,15 @@ DAY = 86_400_000
 
 COUNT = {
     "blob": "SELECT count(*) FROM blob",
+    "event_log": "SELECT count(*) FROM event_log",
     "execution": "SELECT count(*) FROM execution",
 }
 OF = (
     "SELECT execution_id FROM segment",
     "SELECT execution_id FROM journal",
     "SELECT execution_id FROM event",
+    "SELECT execution_id FROM signal",
+    "SELECT execution_id FROM subscription",
 )
 
 
@@ -105,3 +111,36 @@ def test_marks_of_writers_are_kept_for_a_day(bench: Workbench) -> None:
     assert purge(bench).marks == 0
     bench.clock.move(2 * 86_400)
     assert purge(bench).marks == 1
+
+
+async def test_published_events_go_when_they_have_expired_with_what_only_they_named(bench: Workbench) -> None:
+    now = bench.clock.now()
+    text = json.dumps("x" * 40_000)
+    payload, blob = place(text, 32 * 1024)
+    assert blob is not None
+    for name, lasts in (("evt_a", DAY), ("evt_b", 9 * DAY)):
+        bench.ask(op.Publish(name, "proj_default", "t", "", now, now + lasts, payload, (blob,)))
+    assert purge(bench).events == 0
+    bench.clock.move(2 * 86_400)
+    gone = purge(bench)
+    assert (gone.events, gone.blobs, rows(bench, "event_log")) == (1, 0, 1)
+    bench.clock.move(9 * 86_400)
+    gone = purge(bench)
+    assert (gone.events, gone.blobs) == (1, 1)
+
+
+async def test_the_signal_of_a_wait_goes_with_its_execution(bench: Workbench) -> None:
+    now = bench.clock.now()
+    active = bench.push(document([node("pause", "wait", {"event": {"type": "t"}})]))
+    name = bench.start(active)
+    await bench.carry()
+    payload, blob = place(json.dumps("x" * 40_000), 32 * 1024)
+    assert blob is not None
+    published = bench.ask(op.Publish("evt_a", "proj_default", "t", "", now, now + DAY, payload, (blob,)))
+    bench.outlet.send(name, [ready for _, ready in published.ready])
+    await bench.carry()
+    bench.clock.move(3 * 86_400)
+    gone = purge(bench)
+    assert (gone.executions, gone.events, rows(bench, "blob")) == (1, 1, 0)
+    for query in OF:
+        assert bench.query(query) == []

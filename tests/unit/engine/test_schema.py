@@ -179,3 +179,14 @@ def test_a_pattern_of_an_author_is_matched_in_linear_time() -> None:
     assert not validator.is_valid("a" * 100_000 + "b")
     with pytest.raises(jsonschema_rs.ValidationError):
         schema.compiled({"pattern": "^(?=a)a$"})
+
+
+def test_an_editor_knows_what_stands_in_a_nested_definition() -> None:
+    def document(inside: object) -> dict[str, object]:
+        call = {"id": "call", "type": "workflow", "config": {"definition": inside}}
+        return {"name": "w", "definition": {"nodes": [call]}}
+
+    fits = schema.validator(Registry.load(["nodes"])).is_valid
+    assert fits(document({"nodes": [{"id": "a", "type": "noop"}]}))
+    assert not fits(document({"nodes": [{"id": "a", "type": "nope"}]}))
+    assert not fits(document({"edges": []}))

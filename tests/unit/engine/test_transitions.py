@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ from hypothesis import strategies as st
 from engine import operations as op
 from engine import transitions
 from engine.catalog import Active
+from engine.fans import Fan
+from engine.plan import item_in
+from engine.settings import DEFAULT_PROJECT
 from engine.states import (
     ACTIVE,
     EXECUTION_FINAL,
@@ -31,6 +35,7 @@ from tests.builders import document, edge, edges, node
 from tests.workbench import NOW, OWNER, Workbench
 
 LEASE = 15_000
+NUMBERS = count()
 GRACE = 2_000
 EFFECT = node("call", "http_request", {"url": "https://x.example/", "method": "POST"})
 """A node with an effect: its segment is claimed."""
@@ -54,6 +59,42 @@ CHOICE = document(
     name="choice",
 )
 QUEUES = document([node("a", queue="one"), node("b", queue="other")], edges("a->b"), name="queues")
+EACH = {"items": "xs", "on_item_error": "null", "concurrency": 2}
+MAP = document(
+    [
+        {
+            "id": "m",
+            "type": "scope",
+            "for_each": EACH,
+            "body": {"nodes": [node("a"), {**EFFECT, "id": "b"}, node("c")], "edges": edges("a->b", "a->c")},
+        },
+        node("after"),
+    ],
+    edges("m->after"),
+    name="map",
+)
+"""Segments: 0 trigger and m, 1 after; of an item 2 begin and a, 3 b, 4 c, 5 the end."""
+
+CHUNKS = document([node("m", for_each={"items": "xs"})], name="chunks")
+"""Segments: 0 trigger and m, 1 the output, 2 all of an item, many of which are performed in one go."""
+
+NESTED = document(
+    [
+        {
+            "id": "s",
+            "type": "scope",
+            "body": {
+                "nodes": [
+                    {**EFFECT, "id": "b", "for_each": {"items": "xs"}},
+                    {**EFFECT, "id": "c", "compensate": {"type": "noop"}},
+                ],
+                "edges": [],
+            },
+            "catch": [{"body": {"nodes": [node("rescue")], "edges": []}}],
+        }
+    ],
+    name="nested",
+)
 
 
 def held(execution: str, segment: int = 0, epoch: int = 0, **more: Any) -> dict[str, Any]:
@@ -836,10 +877,236 @@ def test_a_word_on_what_is_certain_is_refused(bench: Workbench, running: str) ->
     assert bench.journal(running, "node") == []
 
 
+# spread, arrivals and close
+
+
+def fan(count: int = 3, window: int = 9, tolerate: int = 0, size: int = 1, **more: Any) -> str:
+    return Fan(1, 0, count, size, window, tolerate, **more).to_text()
+
+
+def spread(execution: str, epoch: int = 0, **more: Any) -> op.Spread:
+    return op.Spread(**held(execution, 0, epoch), owner=OWNER, lease=LEASE, **more)
+
+
+def at_item(operation: Any, item: str) -> Any:
+    return replace(operation, item=item)
+
+
+def counted(bench: Workbench, execution: str) -> Fan:
+    return Fan.from_text(bench.segment(execution, 0, "fan")[0])
+
+
+def items(bench: Workbench, execution: str) -> list[tuple[int, str, str]]:
+    """The rows inside."""
+    return bench.query(
+        "SELECT segment, item, status FROM segment WHERE execution_id = ? AND item <> '' ORDER BY 1, 2",
+        execution,
+    )
+
+
+@pytest.fixture
+def spreading(bench: Workbench) -> str:
+    """A map of chunks, three items of which are under way."""
+    name = bench.start(bench.push(CHUNKS))
+    assert bench.ask(spread(name, fan=fan())) is not None
+    return name
+
+
+def test_a_container_rests_while_what_it_opened_is_ready(bench: Workbench, spreading: str) -> None:
+    assert bench.segment(spreading, 0, "status", "due", "owner") == ("waiting", None, None)
+    assert items(bench, spreading) == [(2, each, "ready") for each in "012"]
+    assert (counted(bench, spreading).pending, counted(bench, spreading).opened) == (3, 3)
+    assert bench.query("SELECT status, open FROM execution") == [("running", 3)]
+
+
+def test_what_was_opened_is_handed_over_or_to_be_sent(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    settled = bench.ask(spread(name, fan=fan(size=2), inline=1))
+    ((segment, item, claimed),) = settled.successors
+    assert (segment, item, claimed.hi, claimed.epoch) == (2, "0", 1, 0)
+    assert settled.ready == ((2, "2", "default"),)
+    assert bench.query("SELECT item, hi FROM segment WHERE segment = 2 ORDER BY 1") == [("0", 1), ("2", 2)]
+
+
+def test_losses_before_a_container_has_opened_something_count_no_more(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.connection.run("UPDATE segment SET deliveries = 2")
+    bench.ask(spread(name, fan=fan()))
+    assert bench.segment(name, 0, "deliveries") == (0,)
+
+
+def test_nobody_opens_what_he_does_not_hold(bench: Workbench, spreading: str) -> None:
+    assert bench.ask(spread(spreading, fan=fan())) is None
+    assert bench.ask(spread(spreading, epoch=7, fan=fan())) is None
+
+
+def test_each_arrival_opens_the_next_and_the_last_makes_the_container_ready(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(window=1)))
+    for index in (0, 1):
+        settled = bench.ask(at_item(settle(name, 2, taken=""), str(index)))
+        assert settled.ready == ((2, str(index + 1), "default"),)
+        assert bench.segment(name, 0, "status") == ("waiting",)
+    settled = bench.ask(at_item(settle(name, 2, taken=""), "2"))
+    assert settled.ready == ((0, "", "default"),)
+    assert bench.segment(name, 0, "status", "epoch") == ("ready", 1)
+    assert bench.events(name)[-1][:2] == ["segment.ready", 0]
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+def test_the_last_arrival_may_hand_the_container_over_with_its_count(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(count=1)))
+    settled = bench.ask(at_item(settle(name, 2, taken="", inline=1), "0"))
+    ((segment, item, claimed),) = settled.successors
+    assert (segment, item, claimed.epoch) == (0, "", 1)
+    assert Fan.from_text(claimed.fan).over
+
+
+def test_arrivals_of_one_batch_are_counted_together(bench: Workbench, spreading: str) -> None:
+    answers = bench.step(*(at_item(settle(spreading, 2, taken=""), each) for each in "012"))
+    assert [each.ready for each in answers] == [(), (), ((0, "", "default"),)]
+    assert (counted(bench, spreading).ended, counted(bench, spreading).pending) == (3, 0)
+
+
+def test_a_chunk_says_how_many_of_its_items_failed(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(size=2, tolerate=1)))
+    bench.ask(at_item(settle(name, 2, taken="", failures=1), "0"))
+    assert (counted(bench, name).failed, counted(bench, name).closed) == (1, False)
+    bench.ask(at_item(settle(name, 2, taken="", failures=1), "2"))
+    assert (counted(bench, name).failed, counted(bench, name).closed) == (2, True)
+
+
+def test_a_failure_that_is_not_tolerated_stops_the_others_and_wakes_the_container(
+    bench: Workbench, spreading: str
+) -> None:
+    settled = bench.ask(at_item(failed(spreading, 2), "1"))
+    assert settled.ready == ((0, "", "default"),)
+    assert items(bench, spreading) == [(2, "0", "cancelled"), (2, "1", "failed"), (2, "2", "cancelled")]
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+def test_a_failure_that_is_tolerated_stops_its_own_instance_only(bench: Workbench) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2, tolerate=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    bench.ask(at_item(failed(name, 3, 1), "0"))
+    assert items(bench, name) == [
+        (2, "0", "done"),
+        (2, "1", "ready"),
+        (3, "0", "failed"),
+        (4, "0", "cancelled"),
+    ]
+    assert counted(bench, name).pending == 1
+    ((error,),) = bench.query("SELECT error FROM journal WHERE node = 'm@end' AND item = '0'")
+    assert "x.broken" in error
+
+
+def test_of_two_failures_of_one_instance_the_first_is_counted_and_kept(bench: Workbench) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2, tolerate=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    second = replace(failed(name, 3, 1), error='{"code":"x.second","message":"Too."}')
+    answers = bench.step(at_item(failed(name, 4), "0"), at_item(second, "0"))
+    assert answers[1] == op.Settled()
+    assert counted(bench, name).failed == 1
+    ((error,),) = bench.query("SELECT error FROM journal WHERE node = 'm@end'")
+    assert "x.broken" in error
+
+
+def test_what_runs_in_a_stopped_instance_is_told_so_and_ends_with_whatever_it_says(bench: Workbench) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    bench.ask(at_item(failed(name, 4), "0"))
+    renewed = bench.ask(op.Renew(name, ((3, "0", 1),), NOW, NOW))
+    assert (renewed.stopping, renewed.cancelling) == (frozenset({(3, "0")}), False)
+    assert bench.ask(at_item(op.Record(**held(name, 3, 1)), "0")) is op.Recorded.STOPPING
+    assert bench.query("SELECT open FROM execution") == [(2,)]
+    assert bench.ask(at_item(settle(name, 3, 1), "0")) == op.Settled()
+    assert (3, "0", "cancelled") in items(bench, name)
+    assert bench.query("SELECT status, open FROM execution") == [("running", 1)]
+
+
+@pytest.mark.parametrize(
+    "let_go",
+    [
+        lambda name: at_item(op.Suspend(**held(name, 3, 1), due=NOW + 5), "0"),
+        lambda name: at_item(op.Doubt(**held(name, 3, 1)), "0"),
+        lambda name: at_item(op.Release(**held(name, 3, 1)), "0"),
+        lambda name: op.Lose(name, ((3, "0", 1),), NOW, "dead", 3),
+    ],
+)
+def test_what_was_told_to_stop_is_over_when_it_is_let_go(
+    bench: Workbench, let_go: Callable[[str], op.Operation]
+) -> None:
+    name = bench.start(bench.push(MAP))
+    bench.ask(spread(name, fan=fan(count=2)))
+    bench.ask(at_item(settle(name, 2, taken="11"), "0"))
+    bench.step(at_item(claim(name, 3), "0"))
+    bench.ask(at_item(failed(name, 4), "0"))
+    bench.ask(let_go(name))
+    assert (3, "0", "cancelled") in items(bench, name)
+    assert bench.query("SELECT open FROM execution") == [(1,)]
+
+
+def test_whoever_waits_on_after_more_has_arrived_looks_again(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(watch=True)))
+    bench.ask(at_item(settle(name, 2, taken=""), "0"))
+    bench.ask(at_item(settle(name, 2, taken=""), "1"))
+    again = bench.ask(replace(spread(name, ended=1), epoch=1, pure=True))
+    assert again.ready == ((0, "", "default"),)
+    assert bench.segment(name, 0, "status", "epoch") == ("ready", 2)
+    rests = bench.ask(replace(spread(name, ended=2, due=NOW + 7), epoch=2, pure=True))
+    assert rests.ready == ()
+    assert bench.segment(name, 0, "status", "due") == ("waiting", NOW + 7)
+
+
+def test_a_container_that_goes_on_without_the_rest_stops_it(bench: Workbench, spreading: str) -> None:
+    bench.ask(at_item(settle(spreading, 2, taken=""), "0"))
+    bench.connection.run("UPDATE segment SET status = 'ready', epoch = 1 WHERE segment = 0")
+    bench.connection.run("UPDATE execution SET open = open + 1")
+    close = replace(op.Close(**held(spreading)), epoch=1)
+    assert bench.ask(close)
+    assert items(bench, spreading) == [(2, "0", "done"), (2, "1", "cancelled"), (2, "2", "cancelled")]
+    assert (counted(bench, spreading).closed, counted(bench, spreading).cut) == (True, True)
+    assert bench.query("SELECT open FROM execution") == [(1,)]
+    assert bench.ask(close)
+    assert not bench.ask(replace(close, epoch=0))
+
+
+def test_what_comes_after_the_close_arrives_nowhere(bench: Workbench, spreading: str) -> None:
+    bench.ask(at_item(failed(spreading, 2), "1"))
+    assert bench.ask(at_item(settle(spreading, 2, taken=""), "0")) is None
+    assert counted(bench, spreading).ended == 1
+
+
+def test_a_container_of_a_cancelled_execution_does_not_open_anything(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(claim(name))
+    bench.ask(op.Cancel(name, NOW))
+    assert bench.ask(replace(spread(name, fan=fan()), epoch=1, pure=False)) == op.Settled()
+    assert (items(bench, name), bench.status(name)) == ([], "cancelled")
+
+
+def test_a_claim_tells_where_a_container_and_a_chunk_stand(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(spread(name, fan=fan(count=2, size=2)))
+    claimed = bench.ask(at_item(claim(name, 2), "0"))
+    assert (claimed.hi, claimed.fan) == (1, None)
+    bench.ask(replace(settle(name, 2, 1, taken=""), item="0"))
+    assert Fan.from_text(bench.ask(claim(name)).fan).over
+
+
 # The whole, by chance
 
 
-ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES]
+ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES, MAP, CHUNKS, NESTED]
 
 
 class Chance:
@@ -859,40 +1126,68 @@ class Chance:
         self._compare("start", before)
 
     def step(self) -> None:
-        kind = self._rng.choice(sorted([*_MAKERS, "withdraw"]))
+        kind = self._rng.choice([*sorted([*_MAKERS, "withdraw"]), *_OFTEN])
         self._bench.clock.move(self._rng.choice([0.0, 0.001, 1.0]))
         count = self._rng.randint(1, 3)
-        work = [self._operation(kind) for _ in range(count)]
+        drawn = [self._operation(kind) for _ in range(count)]
+        kind = drawn[0][0]
+        work = [operation for asked, operation in drawn if asked == kind]
         before = self._rows()
         for answer in self._bench.step(*work):
             assert not isinstance(answer, BaseException), (work, answer)
         self._compare(kind, before)
 
-    def _operation(self, kind: str) -> op.Operation:
+    def _operation(self, kind: str) -> tuple[str, op.Operation]:
+        """Draw a request about some segment, of another kind if it cannot be asked of that one."""
         rows = self._bench.query(
-            "SELECT s.execution_id, s.segment, s.epoch, s.due, e.version_id FROM segment s "
-            "JOIN execution e ON e.id = s.execution_id ORDER BY 1, 2"
+            "SELECT s.execution_id, s.segment, s.item, s.epoch, s.due, s.fan, e.version_id FROM segment s "
+            "JOIN execution e ON e.id = s.execution_id ORDER BY 1, 2, 3"
         )
-        execution, segment, epoch, due, version = self._rng.choice(rows)
+        execution, segment, item, epoch, due, text, version = self._rng.choice(rows)
         plan = self._bench.programs.plan(version, self._bench.connection)
         here = plan.segments[segment]
+        container = here.nodes[-1].container
+        fan = None if text is None else Fan.from_text(text)
+        if kind in ("spread", "close") and container is None:
+            kind = "claim"
+        elif kind == "settle" and container is not None and (fan is None or not fan.over):
+            kind = "spread" if fan is None else "close"
         stale = self._rng.random() < 0.1
         pure = here.pure and self._rng.random() < 0.8
         at = held(execution, segment, max(0, epoch - 1) if stale else epoch, now=self._bench.clock.now())
         at["pure"] = pure
+        at["item"] = item
+        if kind == "spread" and container is not None:
+            opens = fan is None or (fan.over and len(plan.regions) > fan.region + 1)
+            number = container.body if fan is None else fan.region + 1
+            opens = opens and plan.regions[min(number, len(plan.regions) - 1)].owner == here.nodes[-1].id
+            return kind, op.Spread(
+                **at,
+                owner=OWNER,
+                lease=LEASE,
+                inline=self._rng.randint(0, 3),
+                fan=self._fan(number, single=container.each is None) if opens else None,
+                ended=0 if fan is None else fan.ended - stale,
+                due=self._rng.choice([None, at["now"] + 1]),
+            )
         taken = tuple(self._rng.random() < 0.6 for _ in here.exits)
         if kind == "withdraw":
             error = '{"code":"node.cancelled"}' if self._rng.random() < 0.5 else None
-            return op.Withdraw(
-                execution, segment, "", self._rng.choice(here.nodes).id, at["now"], error=error
-            )
-        return _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
+            chosen = self._rng.choice(here.nodes).id
+            return kind, op.Withdraw(execution, segment, item, chosen, at["now"], error=error)
+        return kind, _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
+
+    def _fan(self, region: int, *, single: bool) -> str:
+        """What a container may open."""
+        count, size = (1, 1) if single else (self._rng.randint(1, 4), self._rng.randint(1, 2))
+        watch = self._rng.random() < 0.3
+        return Fan(region, 0, count, size, 2, self._rng.randint(0, 1), watch=watch).to_text()
 
     def _rows(self) -> tuple[dict[Any, str], dict[Any, tuple[str, int, int]]]:
-        segments = self._bench.query("SELECT execution_id, segment, status FROM segment")
+        segments = self._bench.query("SELECT execution_id, segment, item, status FROM segment")
         executions = self._bench.query("SELECT id, status, open, seq FROM execution")
         return (
-            {(execution, number): status for execution, number, status in segments},
+            {(execution, number, item): status for execution, number, item, status in segments},
             {name: (status, open_, seq) for name, status, open_, seq in executions},
         )
 
@@ -912,7 +1207,7 @@ class Chance:
         """What holds after every commit, whoever asked for what."""
         segments, executions = rows
         for name, (status, open_, seq) in executions.items():
-            own = [SegmentStatus(each) for (execution, _), each in segments.items() if execution == name]
+            own = [SegmentStatus(each) for (execution, *_), each in segments.items() if execution == name]
             events = self._bench.query(
                 "SELECT seq, count FROM event WHERE execution_id = ? ORDER BY seq", name
             )
@@ -932,6 +1227,33 @@ class Chance:
                 assert (status == "waiting") == (open_ == 0)
                 assert cancelling is None or open_ > 0
                 assert open_ > 0 or set(own) - SEGMENT_FINAL, f"{name} would never end"
+                if cancelling is None:
+                    self._count_instances(name)
+
+    def _count_instances(self, name: str) -> None:
+        """A container waits for as many instances as there are, and what was told to stop runs or is over."""
+        rows = self._bench.query(
+            "SELECT s.segment, s.item, s.status, s.fan, s.stop, e.version_id FROM segment s JOIN execution e "
+            "ON e.id = s.execution_id WHERE e.id = ?",
+            name,
+        )
+        living = [
+            (number, item, stop)
+            for number, item, status, _, stop, _ in rows
+            if SegmentStatus(status) not in SEGMENT_FINAL
+        ]
+        for _, item, status, text, _, version in rows:
+            if text is None or SegmentStatus(status) in SEGMENT_FINAL:
+                continue
+            fan, plan = Fan.from_text(text), self._bench.programs.plan(version, self._bench.connection)
+            region = plan.regions[fan.region]
+            inside = f"{item}." if item else ""
+            going = {
+                item_in(at, region.depth)
+                for number, at, stop in living
+                if region.first <= number < region.beyond and at.startswith(inside) and not stop
+            }
+            assert len(going) == (0 if fan.closed else fan.pending)
 
 
 def _starts(counts: list[int]) -> list[int]:
@@ -940,7 +1262,7 @@ def _starts(counts: list[int]) -> list[int]:
 
 _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], op.Operation]] = {
     "claim": lambda at, _due, _taken, _chance, _n: op.Claim(
-        at["execution"], at["segment"], "", OWNER, at["now"], at["now"] + LEASE
+        at["execution"], at["segment"], at["item"], OWNER, at["now"], at["now"] + LEASE
     ),
     "record": lambda at, _due, _taken, _chance, _n: op.Record(
         **at, entries=(entry("call"),), events=(("node.log", "call", at["now"], {}),)
@@ -956,25 +1278,61 @@ _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], 
     "suspend": lambda at, _due, _taken, chance, n: op.Suspend(
         **at, due=at["now"] + n, head=n, tries=n, backing_off=chance
     ),
+    "rest": lambda at, _due, _taken, chance, n: op.Rest(
+        **at,
+        project=DEFAULT_PROJECT,
+        head=n,
+        due=at["now"] + n if chance else None,
+        subscriptions=(
+            op.Subscription("event", "event", "paid", "", at["now"] - n, transient=chance),
+            op.Subscription("called", "callback"),
+            *((op.Subscription("late", "time"),) if chance else ()),
+        ),
+    ),
+    "signal": lambda at, _due, _taken, _chance, _n: op.Signal(
+        at["execution"], at["segment"], "", "called", "callback", at["now"]
+    ),
+    "publish": lambda at, _due, _taken, chance, n: op.Publish(
+        f"evt_{next(NUMBERS)}",
+        DEFAULT_PROJECT,
+        "paid",
+        "",
+        at["now"],
+        at["now"] + 10,
+        key=str(n) if chance else None,
+    ),
     "doubt": lambda at, _due, _taken, _chance, n: op.Doubt(**{**at, "pure": False}, head=n, reason="{}"),
     "release": lambda at, _due, _taken, _chance, _n: op.Release(**{**at, "pure": False}),
     "renew": lambda at, _due, _taken, _chance, _n: op.Renew(
-        at["execution"], ((at["segment"], "", at["epoch"]),), at["now"], at["now"] + LEASE
+        at["execution"], ((at["segment"], at["item"], at["epoch"]),), at["now"], at["now"] + LEASE
     ),
-    "wake": lambda at, _due, _taken, _chance, _n: op.Wake(at["execution"], ((at["segment"], ""),), at["now"]),
+    "wake": lambda at, _due, _taken, _chance, _n: op.Wake(
+        at["execution"], ((at["segment"], at["item"]),), at["now"]
+    ),
     "resend": lambda at, due, _taken, chance, _n: op.Resend(
-        at["execution"], ((at["segment"], "", due),), at["now"] + GRACE, lost=chance
+        at["execution"], ((at["segment"], at["item"], due),), at["now"] + GRACE, lost=chance
     ),
     "lose": lambda at, _due, _taken, _chance, n: op.Lose(
-        at["execution"], ((at["segment"], "", at["epoch"]),), at["now"], "dead", n
+        at["execution"], ((at["segment"], at["item"], at["epoch"]),), at["now"], "dead", n
     ),
     "cancel": lambda at, _due, _taken, chance, _n: op.Cancel(at["execution"], at["now"], timed_out=chance),
     "pause": lambda at, _due, _taken, chance, _n: op.Pause(at["execution"], at["now"], resume=chance),
     "resolve": lambda at, _due, _taken, _chance, n: op.Resolve(
-        at["execution"], at["segment"], "", ("retry", "done", "fail")[n % 3], at["now"], "ann", node="call"
+        at["execution"],
+        at["segment"],
+        at["item"],
+        ("retry", "done", "fail")[n % 3],
+        at["now"],
+        "ann",
+        node="call",
     ),
+    "close": lambda at, _due, _taken, _chance, _n: op.Close(**at),
+    "spread": lambda at, _due, _taken, _chance, _n: op.Spread(**at, owner=OWNER, lease=LEASE),
 }
 """A request of each kind about one segment, in the moment it is asked."""
+
+_OFTEN = ["claim", "settle", "spread"] * 6
+"""What has to be asked often, so that an execution comes far."""
 
 
 @pytest.fixture
@@ -984,7 +1342,7 @@ def workflows(bench: Workbench) -> list[Active]:
 
 def empty(bench: Workbench) -> None:
     """Bring a workbench back to where nothing was ever started, at the same time and with the same ids to come."""
-    for table in ("execution", "segment", "journal", "event"):
+    for table in ("execution", "segment", "journal", "event", "signal", "subscription", "event_log"):
         bench.connection.run(f"DELETE FROM {table}")
     bench.clock.ms, bench.clock._drawn = NOW, 1_000
     for queue in ("default", "one", "other"):
@@ -1006,8 +1364,8 @@ def lifecycle() -> dict[tuple[str, str, str], set[str]]:
 
 BORN = {
     ("execution", "created"): {"start"},
-    ("segment", "ready"): {"start", "settle"},
-    ("segment", "running"): {"settle"},
+    ("segment", "ready"): {"start", "settle", "spread"},
+    ("segment", "running"): {"settle", "spread"},
     ("segment", "blocked"): {"settle"},
     ("segment", "skipped"): {"settle"},
     ("segment", "cancelled"): {"settle"},

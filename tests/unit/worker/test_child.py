@@ -7,7 +7,22 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from celeriac import Context, Fail, Json, Route, TryAgain, Uncertain, Wait, node
+from celeriac import (
+    Call,
+    Context,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    OnCallback,
+    OnDecision,
+    OnEvent,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+    node,
+)
 from engine.errors import NotFound
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
@@ -54,6 +69,11 @@ def answer(act: Any, node_type: str = "acts", config: Any = None) -> dict[str, A
     return _read(_encoded(_serve(REGISTRY, {"type": node_type, "config": config or {}, "context": CONTEXT})))
 
 
+LISTENING = Wait(
+    None, None, (OnEvent("a"), OnCallback()), then=Wait(5, 1, (OnDecision("t", users=("u",)),), "p")
+)
+
+
 def raised(act: Any) -> Exception:
     with pytest.raises(Exception) as caught:  # noqa: PT011  which one is what the tests are about
         _result(answer(act))
@@ -61,7 +81,19 @@ def raised(act: Any) -> Exception:
 
 
 @pytest.mark.parametrize("node_type", ["acts", "acts_slowly"])
-@pytest.mark.parametrize("value", [None, {"a": [1]}, Route(("b",), 7), Wait(1_900_000_000_000, "x")])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"a": [1]},
+        Route(("b",), 7),
+        Wait(1_900_000_000_000, "x"),
+        LISTENING,
+        Emit("a", "b", [1]),
+        Exit("loop", 1),
+        Call("w", [1], 2),
+    ],
+)
 def test_what_a_node_returns_comes_out_the_same(node_type: str, value: Any) -> None:
     reply = answer(value, node_type)
     assert _result(reply) == value

@@ -15,7 +15,7 @@ import uvloop
 
 from celeriac import Fail, Json, Wait
 from engine.context import NodeContext
-from engine.execute import ChildDied, NoChild, NodeTimeout
+from engine.performance import ChildDied, NoChild, NodeTimeout
 from engine.settings import Settings
 from tests.workbench import NOW
 from worker import children as module

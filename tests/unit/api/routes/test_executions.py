@@ -30,6 +30,15 @@ async def test_an_execution_shows_its_result_and_its_nodes(api: Api) -> None:
     assert [(each["node"], each["status"]) for each in nodes] == [("a", "succeeded"), ("b", "succeeded")]
 
 
+async def test_nodes_show_what_they_came_to_when_asked(api: Api) -> None:
+    await api.push(node("a", "set", {"values": {"x": "{{ y }}"}}), node("b"), edges=edges("a->b"))
+    name = await api.execute({"y": 7})
+    await api.carry(name)
+    shown = (await api.get(f"/executions/{name}/nodes", params={"include": "output"})).json()["data"]
+    assert [each["output"] for each in shown] == [{"x": 7}, None]
+    assert (await api.get(f"/executions/{name}/nodes", params={"include": "input"})).status_code == 422
+
+
 async def test_what_has_ended_is_answered_at_once_to_who_would_wait(api: Api) -> None:
     await api.push(node("a"))
     name = await api.execute()

@@ -20,6 +20,14 @@ async def test_a_definition_is_saved_under_its_name_as_versions(api: Api) -> Non
     assert [(each["number"], each["active"]) for each in versions] == [(2, True), (1, False)]
 
 
+async def test_a_definition_with_warnings_is_saved_and_they_are_told(api: Api) -> None:
+    saved = await api.post("/workflows", document([node("a")], variables={"v": 1}))
+    assert (saved.status_code, saved.json()["changed"]) == (201, True)
+    assert [(each["code"], each["severity"]) for each in saved.json()["warnings"]] == [
+        ("flow.unused_variable", "warning")
+    ]
+
+
 async def test_every_mistake_comes_in_one_answer_with_its_place(api: Api) -> None:
     text = '{"name": "w",\n "definition": {"nodes": [\n  {"id": "a", "type": "nop"},\n  {"id": "a", "type": "noop"}]}}'
     headers = {"Content-Type": "application/json"}
@@ -132,3 +140,19 @@ async def test_who_waits_too_short_gets_what_there_is(api: Api) -> None:
     answer = await api.post("/workflows/w/execute", {}, Prefer="wait=1")
     assert (answer.status_code, answer.json()["status"]) == (202, "created")
     assert answer.headers["preference-applied"] == "wait=1"
+
+
+async def test_a_call_of_a_workflow_that_is_not_there_is_a_warning(api: Api) -> None:
+    body = document([node("ask", "workflow", {"workflow": "other"})])
+    place = {
+        "pointer": "/definition/nodes/0/config/workflow",
+        "code": "workflow.unknown",
+        "severity": "warning",
+    }
+    checked = (await api.post("/workflows/validate", body)).json()
+    assert checked["valid"]
+    assert [{key: each[key] for key in place} for each in checked["problems"]] == [place]
+    pushed = await api.post("/workflows", body)
+    assert (pushed.status_code, pushed.json()["warnings"]) == (201, checked["problems"])
+    await api.post("/workflows", document([node("a")], name="other"))
+    assert (await api.post("/workflows", body)).json()["warnings"] == []

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from celeriac.cli import app
 from celeriac.commands import doctor
 from celeriac.commands import lock as locks
+from engine.store.schema import HEAD
 from tests.builders import document, node
 from tests.workbench import Workbench, migrated
 
@@ -50,7 +51,7 @@ def test_a_database_that_is_behind_is_told_with_the_command(tmp_path: Path) -> N
     code, found = needs()
     assert (code, found["database"]["remedy"]) == (1, "Run: celeriac migrate")
     path.write_bytes(migrated())
-    assert needs()[1]["database"]["found"] == "SQLite, schema 0002"
+    assert needs()[1]["database"]["found"] == f"SQLite, schema {HEAD}"
 
 
 def test_work_that_nobody_takes_up_is_told_with_its_queue(
@@ -61,7 +62,7 @@ def test_work_that_nobody_takes_up_is_told_with_its_queue(
     bench.start(bench.push(document([node("n")])))
     (tmp_path / "data" / "celeriac.db").chmod(0o600)
     assert needs()[1]["work"]["found"] == "nothing waits for a worker"
-    bench.connection.run("UPDATE segment SET due = 1")
+    bench.connection.run("UPDATE segment SET due = 1, ready_at = 1")
     assert needs()[1]["work"] == {
         "name": "work",
         "ok": True,

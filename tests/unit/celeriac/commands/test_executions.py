@@ -97,3 +97,9 @@ def test_outputs_are_given_by_node() -> None:
 def test_what_a_fork_has_kept_has_no_start_of_its_own() -> None:
     text = executions._timeline(body("succeeded"), [run("load", "succeeded", kept=True, started_at=10)], 200)
     assert text.splitlines()[-1].split() == ["load", "succeeded", "kept", "20", "ms", "1"]
+
+
+def test_a_node_of_many_items_says_how_many_there_are_and_what_became_of_them() -> None:
+    row = {**run("sq", "failed"), "items": {"succeeded": 997, "failed": 3}}
+    assert "sq  1,000 items, 3 failed" in executions._timeline(body("failed"), [row], 9)
+    assert "sq  1 item " in executions._timeline(body("succeeded"), [{**row, "items": {"succeeded": 1}}], 9)

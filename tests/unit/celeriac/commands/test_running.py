@@ -61,6 +61,7 @@ def test_what_goes_on_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
             "  retry    n  attempt 2 failed, again in 1.5 s: no",
         ),
         ({"type": "node.waiting", "node": "n", "until": 1}, "  waiting  n"),
+        ({"type": "node.called", "node": "n", "execution": "exec_y"}, "  calling  n  exec_y"),
         ({"type": "node.log", "node": "n", "level": "info", "message": "hi"}, "  info     n  hi"),
         ({"type": "execution.cancel_requested", "reason": ""}, "  cancel requested"),
         ({"type": "segment.claimed", "segment": 1}, None),

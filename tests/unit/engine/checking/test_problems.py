@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
-from celeriac import Context, Expr, Json, node
+from celeriac import Context, Effect, Expr, Json, node
 from engine.checking import problems
 from engine.checking.problems import Problem
 from engine.registry import Registry
@@ -71,6 +71,13 @@ def codes(document: Json, registry: Registry = BUILT_IN, **limits: int) -> list[
     ]
 
 
+def refused(document: Json, registry: Registry = BUILT_IN) -> list[tuple[str, str]]:
+    """What keeps a definition from being used; warnings do not."""
+    return [
+        (each.code, each.pointer) for each in problems.check(document, registry) if each.severity == "error"
+    ]
+
+
 def only(document: Json, registry: Registry = BUILT_IN) -> Problem:
     found = problems.check(document, registry)
     assert len(found) == 1, found
@@ -91,7 +98,7 @@ def codes_in_the_source(area: str) -> set[str]:
     return {code for room in rooms for file in (ROOT / room).rglob("*.py") for code in codes_in(file, area)}
 
 
-@pytest.mark.parametrize("area", ["definition", "expression"])
+@pytest.mark.parametrize("area", ["definition", "expression", "flow", "type"])
 def test_the_table_of_codes_holds_every_code_there_is_and_no_other(area: str) -> None:
     table = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     assert sorted(codes_in_the_source(area)) == sorted(
@@ -102,6 +109,11 @@ def test_the_table_of_codes_holds_every_code_there_is_and_no_other(area: str) ->
 def test_every_code_of_definitions_has_a_mistake_that_shows_it() -> None:
     shown = codes_in(ROOT / "tests" / "mistakes.py", "definition")
     assert codes_in_the_source("definition") - NAMES_A_REQUEST - FOUND_IN_TEXT_ONLY - FOUND_BY_LIMITS == shown
+
+
+@pytest.mark.parametrize("area", ["flow", "type"])
+def test_every_code_of_what_is_foreseen_has_a_mistake_that_shows_it(area: str) -> None:
+    assert codes_in(ROOT / "tests" / "mistakes.py", area) == codes_in_the_source(area)
 
 
 # What is accepted.
@@ -146,13 +158,13 @@ class SendEmail(BaseModel, extra="forbid"):
     subject: str
 
 
-@node("ai_call")
+@node("ai_call", effect=Effect.READ)
 def ai_call(config: AiCall, _ctx: Context) -> Json:
     """Stand in for a model."""
     return config.prompt
 
 
-@node("send_email")
+@node("send_email", effect=Effect.ONCE)
 def send_email(config: SendEmail, _ctx: Context) -> Json:
     """Stand in for a mail server."""
     return config.to
@@ -229,7 +241,7 @@ def test_every_word_of_the_language_is_accepted() -> None:
         queue="default",
     )
     assert (
-        codes({"$schema": "https://celeriac.dev/schemas/workflow/v1.json", "enabled": False, **document})
+        refused({"$schema": "https://celeriac.dev/schemas/workflow/v1.json", "enabled": False, **document})
         == []
     )
 
@@ -266,7 +278,17 @@ def test_every_word_of_scopes_maps_and_loops_is_accepted() -> None:
             {"on": ["http.*"], "except": ["http.client"], "body": body(caught)},
             {"body": body(noop("all"))},
         ],
-        **{"finally": body(log("closed", "nodes.charge.output", "nodes.ship.error", "nodes.first.output"))},
+        **{
+            "finally": body(
+                log(
+                    "closed",
+                    "nodes.charge.output",
+                    "nodes.ship.error",
+                    "nodes.first.output",
+                    "nodes.booked.error | default(none)",
+                )
+            )
+        },
         join="any",
         on_error="branch",
     )
@@ -284,7 +306,7 @@ def test_every_word_of_scopes_maps_and_loops_is_accepted() -> None:
         "id": "lines",
         "type": "scope",
         "for_each": {
-            "items": "nodes.before.output.lines",
+            "items": "[nodes.before.output]",
             "as": "line",
             "concurrency": 1,
             "batch": 1,
@@ -321,7 +343,7 @@ def test_every_word_of_scopes_maps_and_loops_is_accepted() -> None:
         outputs="{{ nodes.lines.output }}",
         inputs={"properties": {}},
     )
-    assert codes(document) == []
+    assert refused(document) == []
 
 
 def test_without_edges_from_the_trigger_every_node_nothing_leads_to_is_a_start() -> None:
@@ -366,7 +388,7 @@ def test_a_node_that_may_have_failed_or_been_skipped_may_be_read() -> None:
             {"from": "a", "to": "c", "port": "error"},
         ],
     )
-    assert codes(document) == []
+    assert refused(document) == []
 
 
 # What is refused.
@@ -539,7 +561,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "has no version 7",
             "Installed: 1.",
         ),
-        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: fail,"),
+        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: approval,"),
         (
             workflow({"id": "a", "type": "scpoe", "body": body(noop("b"))}),
             "no node type",
@@ -702,7 +724,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (
             workflow(scope("a", noop("b", compensate={"type": "scope"}))),
             "cannot undo a node",
-            "Installed: fail,",
+            "Installed: approval,",
         ),
         (workflow(noop("a", compensate={"type": "noop"})), "stands in no scope", "the body of a scope"),
         (
@@ -795,9 +817,9 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "Read the nodes in the body of a.",
         ),
         (
-            workflow(scope("a", noop("b"), **{"finally": body(log("c", "nodes.a.error"))})),
+            workflow(scope("a", noop("b"), **{"finally": body(log("c", "nodes.a.output"))})),
             "c is inside a",
-            "Read the nodes in the finally of a.",
+            "Its error is nodes.a.error.",
         ),
         (
             workflow(scope("a", noop("b"), catch=[{"body": body(log("c", "nodes.a.output"))}])),
@@ -1067,3 +1089,45 @@ def test_a_port_function_that_fails_on_a_good_config_is_not_hushed_up() -> None:
     registry = Registry([replace(picky, ports=broken)])
     with pytest.raises(ZeroDivisionError):
         problems.check(workflow({"id": "a", "type": "picky"}), registry)
+
+
+# Addresses that are given away.
+
+PAUSE = {"id": "pause", "type": "wait", "config": {"callback": True}}
+
+
+def telling(expression: str) -> dict[str, Any]:
+    return {"id": "tell", "type": "log", "config": {"message": f"{{{{ {expression} }}}}"}}
+
+
+def addressing(expression: str, *nodes: Any, **rest: Any) -> dict[str, Any]:
+    return workflow(telling(expression), *(nodes or (PAUSE,)), **rest)
+
+
+@pytest.mark.parametrize(
+    "expression", ["callback_url('pause')", "callback_url('pause', 'x')", "callback_url(trigger.id)"]
+)
+def test_the_address_of_a_wait_may_be_given_away_before_it_and_beside_it(expression: str) -> None:
+    assert codes(addressing(expression)) == []
+
+
+def test_the_address_of_a_wait_outside_may_be_given_away_inside() -> None:
+    assert codes(workflow(scope("box", telling("callback_url('pause')")), PAUSE)) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        (addressing("callback_url('pauze')"), "expression.unknown_node"),
+        (addressing("callback_url('tell')"), "expression.value"),
+        (addressing("callback_url('pause')", scope("box", PAUSE)), "expression.unavailable_name"),
+        (
+            addressing("callback_url('pause')", {**PAUSE, "for_each": {"items": "[1]"}}),
+            "expression.unavailable_name",
+        ),
+        (workflow(PAUSE, variables={"a": "{{ callback_url('pause') }}"}), "expression.unavailable_name"),
+        (addressing("callback_url()"), "expression.arguments"),
+    ],
+)
+def test_an_address_that_names_no_wait_is_a_mistake(document: Any, code: str) -> None:
+    assert only(document).code == code

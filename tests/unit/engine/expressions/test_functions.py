@@ -80,11 +80,11 @@ def test_a_name_like_a_function_is_an_ordinary_name() -> None:
         ("{{ x.append(1) }}", "not_allowed", "Values have no methods, so no `append()`.", "Write `x + y`."),
         ("{{ x.qqqq() }}", "not_allowed", "Values have no methods, so no `qqqq()`.", None),
         ("{{ x['upper']() }}", "not_allowed", "Only functions can be called.",
-         "The functions are now, uuid, random, range, min, max."),
+         "The functions are now, uuid, random, range, min, max, callback_url."),
         ("{{ (x | upper)() }}", "not_allowed", "Only functions can be called.",
-         "The functions are now, uuid, random, range, min, max."),
+         "The functions are now, uuid, random, range, min, max, callback_url."),
         ("{{ now()() }}", "not_allowed", "Only functions can be called.",
-         "The functions are now, uuid, random, range, min, max."),
+         "The functions are now, uuid, random, range, min, max, callback_url."),
     ],
 )  # fmt: skip
 def test_only_functions_are_called(source: str, code: str, message: str, hint: str | None) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from celeriac import OnCallback, OnEvent, Wait
 from celeriac.testing import run_node
 from nodes.flow.wait import wait
 
@@ -61,6 +62,18 @@ async def test_a_time_more_than_a_year_away_is_refused() -> None:
         {"until": "2031-05-04T09:00:01"},
         {"until": "2031-05-04"},
         {"until": "2031-13-04T09:00:01Z"},
+        {"event": {"type": "a b"}},
+        {"event": {"type": "a", "correlation": 1.5}},
+        {"event": {"type": "a", "correlation": "x" * 401}},
+        {"event": {"type": "a"}, "callback": True},
+        {"callback": False},
+        {"for": 1, "timeout": 2},
+        {"any_of": []},
+        {"any_of": [{"name": "a"}]},
+        {"any_of": [{"name": "a", "for": 1, "callback": True}]},
+        {"any_of": [{"name": "a", "for": 1}, {"name": "a", "for": 2}]},
+        {"any_of": [{"name": "error", "for": 1}]},
+        {"any_of": [{"name": "a", "for": 1}], "timeout": 2},
     ],
 )
 async def test_what_names_no_time_is_refused(config: dict[str, Any]) -> None:
@@ -69,3 +82,45 @@ async def test_what_names_no_time_is_refused(config: dict[str, Any]) -> None:
 
 def test_it_ends_its_segment() -> None:
     assert wait.waits
+
+
+async def waits(config: dict[str, Any]) -> Wait:
+    outcome = await run_node(wait, config, now=NOW)
+    assert outcome.wait is not None, outcome.error
+    return outcome.wait
+
+
+async def test_it_listens_to_an_event_for_ever_or_until_a_time() -> None:
+    assert await waits({"event": {"type": "a", "correlation": 7}}) == Wait(None, None, (OnEvent("a", "7"),))
+    timed = await waits({"event": {"type": "a", "lookback": "1m", "transient": True}, "timeout": "1m"})
+    assert timed.signals == (OnEvent("a", "", NOW_MS - 60_000, transient=True),)
+    assert (timed.until, timed.port) == (NOW_MS + 60_000, "timeout")
+    assert timed.value == {"name": "timeout", "payload": None, "at": "2031-05-04T09:01:00.500Z"}
+
+
+async def test_it_waits_for_a_call() -> None:
+    assert (await waits({"callback": True})).signals == (OnCallback(),)
+
+
+async def test_of_several_times_the_earliest_counts() -> None:
+    config: dict[str, Any] = {
+        "any_of": [
+            {"name": "far", "for": "2h"},
+            {"name": "near", "until": NOW_MS + 5},
+            {"name": "paid", "event": {"type": "paid"}},
+            {"name": "called", "callback": True},
+        ]
+    }
+    found = await waits(config)
+    assert (found.until, found.port) == (NOW_MS + 5, "near")
+    assert found.signals == (OnEvent("paid", name="paid"), OnCallback("called"))
+    assert wait.ports_of(config) == ("far", "near", "paid", "called")
+
+
+async def test_several_signals_may_wait_for_ever() -> None:
+    assert (await waits({"any_of": [{"name": "called", "callback": True}]})).until is None
+
+
+def test_a_timeout_has_a_port() -> None:
+    assert wait.ports_of({"callback": True, "timeout": "{{ t }}"}) == ("out", "timeout")
+    assert wait.ports_of({"callback": True}) == wait.ports_of({"for": 1}) == ("out",)

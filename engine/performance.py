@@ -1,0 +1,256 @@
+"""One performance of a segment: what it needs from its process, what it has gathered, and how it may end early."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from celeriac import Json, NodeError
+from engine import operations as op
+from engine.callbacks import Callbacks, Waits
+from engine.clock import Clock
+from engine.containers import Leaving
+from engine.context import NodeContext, Surroundings
+from engine.errors import CeleriacError
+from engine.expressions import Scope
+from engine.failure import TIMED_OUT
+from engine.leases import Hold, Leases
+from engine.ledger import LedgerThread
+from engine.outside.scrub import scrub
+from engine.plan import OUTPUT, item_in, split_item
+from engine.programs import Programs, Step
+from engine.reader import Reader
+from engine.settings import Settings
+from engine.snapshots import (
+    Reference,
+    Work,
+)
+
+TRIGGER = "trigger"
+
+
+class Children(Protocol):
+    """Processes that can be killed, for nodes that compute."""
+
+    async def call(
+        self, step: Step, config: Json, context: NodeContext, timeout: float, began: Callable[[], None]
+    ) -> Any:
+        """Return what the node returns; raise what it raises. The child is killed `timeout` seconds after `began()`."""
+
+
+class Outlet(Protocol):
+    """Where what follows a commit goes."""
+
+    def send(self, execution: str, ready: Sequence[op.Sendable]) -> None:
+        """Send segments that became ready."""
+
+    def finished(self, execution: str, reply_to: str | None) -> None:
+        """Tell whoever waits for the end of an execution."""
+
+
+class Lost(BaseException):
+    """The fence did not hold: someone else has the segment."""
+
+
+class Ended(BaseException):
+    """The segment rests or is in doubt; nothing more is to be done now."""
+
+
+class Spread(BaseException):
+    """A container rests while what it has opened runs."""
+
+    def __init__(self, settled: op.Settled, horizon: float) -> None:
+        self.settled = settled
+        self.horizon = horizon
+
+
+class Called(BaseException):
+    """A segment rests while what it has called runs, whose first segment is to be carried."""
+
+    def __init__(self, ready: Sequence[tuple[str, Reference]]) -> None:
+        self.ready = ready
+
+
+class Stopped(asyncio.CancelledError):
+    """The execution is to stop, which the ledger said before the heartbeat did."""
+
+
+class ChildDied(CeleriacError):
+    """The process a node ran in died."""
+
+    code = "node.child_died"
+
+
+class NoChild(CeleriacError):
+    """No child process could be started: the machine is short of processes or memory."""
+
+    code = "node.no_child"
+
+
+class NodeTimeout(CeleriacError):
+    """The attempt took longer than its limit."""
+
+    code = TIMED_OUT
+
+
+@dataclass(slots=True)
+class Run:
+    """One performance of a segment, with what is not written yet."""
+
+    work: Work
+    pure: bool
+    epoch: int
+    hold: Hold | None
+    values: dict[str, Json]
+    nodes: dict[str, Json]
+    entries: list[op.Entry] = field(default_factory=list)
+    pack: list[str] = field(default_factory=list)
+    pack_node: str = ""
+    pack_from: int = 0
+    events: list[op.EventBody] = field(default_factory=list)
+    blobs: list[op.Blob] = field(default_factory=list)
+    output: op.Payload = op.Payload()
+    head: int = 0
+    ports: tuple[str, ...] = ("out",)
+    failed: NodeError | None = None
+    unready: Exception | None = None
+    failures: int = 0
+    leaving: Leaving | None = None
+    inline: int = 0
+
+    def held(self, now: int) -> dict[str, Any]:
+        """Return the fields every request of a holder has, with all that is unwritten."""
+        entries = self.entries
+        if self.pack:
+            text = f"[{','.join(self.pack)}]"
+            packed = op.Entry(
+                self.pack_node,
+                "pack",
+                output=op.Payload(text=text),
+                started_at=self.pack_from,
+                ended_at=now,
+            )
+            entries = [packed, *entries]
+        return {
+            "execution": self.work.facts.execution,
+            "segment": self.work.segment.id,
+            "item": self.work.item,
+            "epoch": self.epoch,
+            "pure": self.pure,
+            "now": now,
+            "entries": tuple(entries),
+            "events": tuple(self.events)
+            if not self.work.item
+            else tuple(_at_item(self.events, self.work.item)),
+            "blobs": tuple(self.blobs),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a performance needs from its process."""
+
+    ledger: LedgerThread
+    reader: Reader
+    programs: Programs
+    leases: Leases
+    clock: Clock
+    settings: Settings
+    outlet: Outlet
+    children: Children
+    around: Surroundings
+    owner: str
+    secret: bytes
+    callbacks: Callbacks | None = None
+
+
+@dataclass(slots=True)
+class Draws:
+    """The time and the randomness of one node run: the same on every replay, and foreseen by nobody without the secret."""
+
+    secret: bytes
+    name: str
+    now_ms: int
+
+    def draw(self, n: int) -> bytes:
+        """Return the 16 bytes of the n-th draw."""
+        return hmac.digest(self.secret, f"{self.name}\x1f{n}".encode(), "sha256")[:16]
+
+
+def scope_of(services: Services, run: Run, node: str) -> Scope:
+    """Return what the expressions of a node see."""
+    work = run.work
+    name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
+    draws = Draws(services.secret, name, work.ready_at)
+    return Scope(run.values, draws, links_of(services, run, work.item))
+
+
+def links_of(services: Services, run: Run, item: str) -> Waits | None:
+    """Return what makes the addresses of waits known to expressions, if this process can."""
+    callbacks, facts = services.callbacks, run.work.facts
+    if callbacks is None:
+        return None
+    return Waits(callbacks, facts.execution, facts.program, run.work.segment.region, item)
+
+
+def result_of(run: Run, step: Step, scope: Scope) -> Json:
+    """Return the result of an execution or of an instance: as the author says, or what the leaves that ran came to."""
+    node, program = step.node, run.work.facts.program
+    template = program.outputs if node.type == OUTPUT else step.parts.get("output")
+    if template is not None:
+        return template.render(scope)
+    found = {
+        name: context.get("output")
+        for name in node.needs
+        if isinstance(context := run.nodes.get(name), dict) and name != TRIGGER
+    }
+    return found if node.type == OUTPUT or len(node.needs) != 1 else found.get(node.needs[0])
+
+
+async def in_time(returned: Awaitable[Any], seconds: float) -> Any:
+    """Wait for what a node returns, no longer than its attempt may take. Raises `NodeTimeout`."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await returned
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        message = f"The attempt took longer than {seconds:g} s."
+        raise NodeTimeout(message) from error
+
+
+def name_items(values: dict[str, Json], work: Work, item: str | None = None, value: Json = None) -> None:
+    """Give the items of the regions around their names: the innermost is `item`, and each has its own."""
+    plan = work.facts.program.plan
+    item = work.item if item is None else item
+    region = plan.regions[work.segment.region]
+    innermost = True
+    while region.id:
+        container = plan.nodes[region.owner].container
+        if container is not None and container.body == region.id and (container.each or container.loop):
+            here = value if work.hi is not None and innermost else work.items.get(region.id)
+            if innermost:
+                values["index"] = split_item(item_in(item, region.depth))[1]
+                values["item"] = here
+            if container.each is not None and container.each.name is not None:
+                values[container.each.name] = here
+            innermost = False
+        region = plan.regions[region.parent]
+
+
+def keep_lines(run: Run, context: NodeContext, now: int) -> None:
+    """Keep what a node has logged for the execution's history."""
+    for level, message, fields in context.lines:
+        line: dict[str, Json] = {"level": level, "message": message, **fields}
+        kept = scrub(line, context.secrets) if context.secrets else line
+        run.events.append(("node.log", context.node_id, now, kept))
+
+
+def _at_item(events: Iterable[op.EventBody], item: str) -> Iterator[op.EventBody]:
+    """Yield events with the item they happened at."""
+    for kind, node, at, more in events:
+        yield kind, node, at, {"item": item, **more}  # type: ignore[dict-item]  # every event's last part is an object

@@ -1,0 +1,272 @@
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL,
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE blob (
+	hash TEXT NOT NULL,
+	body TEXT NOT NULL,
+	size BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (hash)
+);
+CREATE TABLE connection (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	hosts TEXT NOT NULL,
+	sealed BLOB NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX connection_name ON connection (project_id, name);
+CREATE TABLE event (
+	id INTEGER NOT NULL,
+	execution_id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	seq INTEGER NOT NULL,
+	count INTEGER NOT NULL,
+	epoch INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	body TEXT NOT NULL,
+	PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX event_seq ON event (execution_id, seq);
+CREATE TABLE execution (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	workflow_id TEXT NOT NULL,
+	version_id TEXT NOT NULL,
+	status TEXT NOT NULL,
+	input TEXT,
+	input_blob TEXT,
+	output TEXT,
+	output_blob TEXT,
+	error TEXT,
+	trigger_event TEXT NOT NULL,
+	idempotency_key TEXT,
+	request_hash TEXT,
+	principal TEXT DEFAULT '' NOT NULL,
+	priority INTEGER DEFAULT '0' NOT NULL,
+	parent_execution TEXT,
+	parent_segment INTEGER,
+	parent_item TEXT,
+	base TEXT,
+	open INTEGER NOT NULL,
+	seq INTEGER NOT NULL,
+	created_at BIGINT NOT NULL,
+	started_at BIGINT,
+	finished_at BIGINT,
+	cancel_at BIGINT,
+	cancel_reason TEXT,
+	pause_at BIGINT,
+	deadline BIGINT,
+	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX execution_deadline ON execution (deadline) WHERE deadline IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX execution_finished ON execution (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX execution_input_blob ON execution (input_blob) WHERE input_blob IS NOT NULL;
+CREATE UNIQUE INDEX execution_key ON execution (project_id, idempotency_key);
+CREATE INDEX execution_output_blob ON execution (output_blob) WHERE output_blob IS NOT NULL;
+CREATE INDEX execution_workflow ON execution (workflow_id, created_at);
+CREATE TABLE journal (
+	execution_id TEXT NOT NULL,
+	node TEXT NOT NULL,
+	item TEXT NOT NULL,
+	step TEXT NOT NULL,
+	status TEXT NOT NULL,
+	effect TEXT NOT NULL,
+	output TEXT,
+	blob TEXT,
+	error TEXT,
+	epoch INTEGER NOT NULL,
+	tries INTEGER NOT NULL,
+	started_at BIGINT NOT NULL,
+	ended_at BIGINT,
+	PRIMARY KEY (execution_id, node, item, step)
+)
+ WITHOUT ROWID;
+CREATE INDEX journal_blob ON journal (blob) WHERE blob IS NOT NULL;
+CREATE TABLE ledger_mark (
+	writer TEXT NOT NULL,
+	number BIGINT NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (writer)
+)
+ WITHOUT ROWID;
+CREATE TABLE project (
+	id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	data_key BLOB,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (id),
+	UNIQUE (name)
+)
+ WITHOUT ROWID;
+CREATE TABLE segment (
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	hi INTEGER,
+	status TEXT NOT NULL,
+	queue TEXT NOT NULL,
+	pending INTEGER DEFAULT '0' NOT NULL,
+	taken INTEGER DEFAULT '0' NOT NULL,
+	epoch INTEGER DEFAULT '0' NOT NULL,
+	deliveries INTEGER DEFAULT '0' NOT NULL,
+	head INTEGER DEFAULT '0' NOT NULL,
+	tries INTEGER DEFAULT '0' NOT NULL,
+	first_try_at BIGINT,
+	ready_at BIGINT,
+	due BIGINT,
+	owner TEXT,
+	exits TEXT,
+	reason TEXT, fan TEXT, stop INTEGER DEFAULT '0' NOT NULL, child TEXT,
+	PRIMARY KEY (execution_id, segment, item)
+)
+ WITHOUT ROWID;
+CREATE INDEX segment_attention ON segment (status) WHERE status IN ('uncertain', 'quarantined');
+CREATE INDEX segment_timed ON segment (queue, status, due) WHERE status IN ('ready', 'running', 'waiting', 'backing_off');
+CREATE TABLE workflow (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	description TEXT DEFAULT '' NOT NULL,
+	enabled INTEGER DEFAULT '1' NOT NULL,
+	version_id TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL, hidden INTEGER DEFAULT '0' NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX workflow_name ON workflow (project_id, name);
+CREATE TABLE workflow_version (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	workflow_id TEXT NOT NULL,
+	number INTEGER NOT NULL,
+	hash TEXT NOT NULL,
+	document TEXT NOT NULL,
+	"plan" TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX workflow_version_hash ON workflow_version (workflow_id, hash);
+CREATE UNIQUE INDEX workflow_version_number ON workflow_version (workflow_id, number);
+CREATE INDEX execution_untold ON execution (finished_at) WHERE told = 0 AND finished_at IS NOT NULL;
+CREATE INDEX segment_forsaken ON segment (child) WHERE status = 'cancelled' AND child IS NOT NULL;
+CREATE TABLE signal (
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	source TEXT NOT NULL,
+	payload TEXT,
+	blob TEXT,
+	principal TEXT DEFAULT '' NOT NULL,
+	event_id TEXT,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (execution_id, segment, item)
+)
+ WITHOUT ROWID;
+CREATE INDEX signal_blob ON signal (blob) WHERE blob IS NOT NULL;
+CREATE TABLE subscription (
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	name TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	event TEXT DEFAULT '' NOT NULL,
+	correlation TEXT DEFAULT '' NOT NULL,
+	transient INTEGER DEFAULT '0' NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (execution_id, segment, item, name, kind)
+)
+ WITHOUT ROWID;
+CREATE INDEX subscription_topic ON subscription (project_id, event, correlation) WHERE kind = 'event';
+CREATE TABLE event_log (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	type TEXT NOT NULL,
+	correlation TEXT NOT NULL,
+	source TEXT NOT NULL,
+	"key" TEXT,
+	data TEXT,
+	blob TEXT,
+	principal TEXT DEFAULT '' NOT NULL,
+	at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX event_log_topic ON event_log (project_id, type, correlation, at);
+CREATE UNIQUE INDEX event_log_key ON event_log (project_id, source, "key");
+CREATE INDEX event_log_expiry ON event_log (expires_at);
+CREATE INDEX event_log_blob ON event_log (blob) WHERE blob IS NOT NULL;
+CREATE TABLE approval (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	node TEXT NOT NULL,
+	title TEXT NOT NULL,
+	body TEXT,
+	blob TEXT,
+	shown_hash TEXT NOT NULL,
+	approvers TEXT NOT NULL,
+	quorum INTEGER NOT NULL,
+	rule TEXT NOT NULL,
+	four_eyes INTEGER DEFAULT '0' NOT NULL,
+	reminded INTEGER DEFAULT '0' NOT NULL,
+	escalated INTEGER DEFAULT '0' NOT NULL,
+	status TEXT NOT NULL,
+	due BIGINT,
+	created_at BIGINT NOT NULL,
+	decided_at BIGINT,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX approval_wait ON approval (execution_id, segment, item);
+CREATE INDEX approval_status ON approval (project_id, status, id);
+CREATE INDEX approval_blob ON approval (blob) WHERE blob IS NOT NULL;
+CREATE TABLE approval_vote (
+	approval_id TEXT NOT NULL,
+	principal TEXT NOT NULL,
+	decision TEXT NOT NULL,
+	comment TEXT DEFAULT '' NOT NULL,
+	form TEXT,
+	shown_hash TEXT NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (approval_id, principal)
+)
+ WITHOUT ROWID;
+CREATE TABLE hold (
+	execution_id TEXT NOT NULL,
+	segment INTEGER NOT NULL,
+	item TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	most INTEGER NOT NULL,
+	granted INTEGER NOT NULL,
+	rank INTEGER NOT NULL,
+	place BIGINT NOT NULL,
+	until BIGINT,
+	PRIMARY KEY (execution_id, segment, item)
+)
+ WITHOUT ROWID;
+CREATE INDEX hold_queue ON hold (project_id, "key", granted, rank, place);
+CREATE INDEX hold_held ON hold (execution_id) WHERE granted = 1;
+CREATE TABLE rate (
+	project_id TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	expected BIGINT NOT NULL,
+	PRIMARY KEY (project_id, "key")
+)
+ WITHOUT ROWID;
