@@ -62,6 +62,7 @@ from engine.snapshots import (
     load,
     read_outputs,
 )
+from engine.withdrawals import OVER
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +202,7 @@ class Executor:
         claim = op.Claim(
             work.facts.execution, work.segment.id, work.item, at.owner, now, now + at.settings.timing.lease
         )
-        if work.segment.limits is not None:
+        if work.segment.limits is not None and not _is_decided(work):
             claim = self._limited(claim, work, work.segment.limits)
         claimed: op.Claimed | None = await at.ledger.submit(claim)
         if claimed is None:
@@ -1046,6 +1047,12 @@ def _shares_a_row(run: Run, step: Step) -> bool:
     """Whether a node's outcome goes into the pack: it has no effect, no journal row of its own from before, and ends nothing."""
     node = step.node
     return node.effect is Effect.NONE and not node.ends and (node.id, "") not in run.work.past
+
+
+def _is_decided(work: Work) -> bool:
+    """Whether the node that a limit is for has an outcome already, so that nothing of it is left to be done."""
+    past = work.past.get((work.segment.nodes[0].id, ""))
+    return past is not None and past.status in OVER
 
 
 def _in_flight(run: Run) -> bool:

@@ -571,7 +571,7 @@ class Resolve:
 class Withdraw:
     """A person takes one node run from whoever has it: it fails with `error`, is skipped, or counts as done with an `output`.
 
-    Answers the segments to be sent, or a `withdrawals.Refusal`.
+    What the node has called, `child`, is asked to stop. Answers the segments to be sent, or a `withdrawals.Refusal`.
     """
 
     execution: str
@@ -583,6 +583,7 @@ class Withdraw:
     error: str | None = None
     principal: str = ""
     reason: str = ""
+    child: str | None = None
 
 
 @value
@@ -651,4 +652,5 @@ def executions_of(operations: Sequence[Operation]) -> list[str]:
     touched = {each.execution for each in operations if not isinstance(each, (Start, Publish))}
     touched.update(each.child for each in operations if isinstance(each, (Return, Forsake)))
     touched.update(each.base for each in operations if isinstance(each, Start) and each.fork and each.base)
+    touched.update(each.child for each in operations if isinstance(each, Withdraw) and each.child)
     return sorted(touched)

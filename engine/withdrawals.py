@@ -38,7 +38,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A segment's row, with what its nodes have journaled: outcomes, and the nodes with an effect of unknown fate."""
+    """A segment's row, with what its nodes have journaled (outcomes, and the nodes with an effect of unknown fate) and called."""
 
     status: str
     epoch: int
@@ -47,6 +47,7 @@ class Standing:
     fan: Fan | None
     outcomes: Mapping[str, str]
     intents: Collection[str]
+    child: str | None = None
 
 
 def against(

@@ -7,7 +7,7 @@ import json
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, preferences
+from api import bodies, preferences, principal
 from api.starting import start
 from api.state import State, of
 from celeriac import Json
@@ -53,6 +53,7 @@ async def fork_of(
         kind="fork",
         base=execution,
         idempotency_key=preferences.idempotency_key(request),
+        principal=principal.named(request),
         reply_to=state.reply_to if wait else None,
         fork=prepared.start,
         wish=json.dumps(text, sort_keys=True),

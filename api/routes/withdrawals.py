@@ -7,11 +7,11 @@ import json
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies
+from api import bodies, principal
 from api.state import State, of
 from celeriac import Json
+from engine import calls, queries, withdrawals
 from engine import operations as op
-from engine import queries, withdrawals
 from engine.encoding import encode, place
 from engine.errors import Invalid
 from engine.plan import Plan
@@ -33,7 +33,7 @@ async def skip(request: Request, execution: str, node: str) -> Response:
         if blob is not None:
             message = f"The output has more than {limits.blob_from_bytes:,} bytes."
             raise Invalid(message, hint="Give only what later nodes read.")
-    return await _withdraw(state, execution, node, body, payload)
+    return await _withdraw(request, execution, node, body, payload)
 
 
 @router.post("/{execution}/nodes/{node}/cancel")
@@ -41,7 +41,7 @@ async def cancel(request: Request, execution: str, node: str) -> Response:
     """Let a node fail with `node.cancelled`, so that its `on_error`, its edges and the scopes around it deal with that."""
     body = await bodies.read_object(request, "item", "reason")
     error = {"code": CANCELLED, "message": _text(body, "reason") or "A person cancelled it."}
-    return await _withdraw(of(request), execution, node, body, op.Payload(), json.dumps(error))
+    return await _withdraw(request, execution, node, body, op.Payload(), json.dumps(error))
 
 
 @router.post("/{execution}/nodes/{node}/items")
@@ -54,7 +54,7 @@ async def items(request: Request, execution: str, node: str) -> Response:
     )
     error = json.dumps({"code": CANCELLED, "message": _text(body, "reason") or "A person cancelled it."})
     if body.get("cancel") == "all":
-        return await _withdraw(state, execution, node, body, op.Payload(), error)
+        return await _withdraw(request, execution, node, body, op.Payload(), error)
     complete = body.get("complete", False)
     if not isinstance(complete, bool):
         raise Invalid("`complete` is true or false.")
@@ -72,7 +72,7 @@ async def items(request: Request, execution: str, node: str) -> Response:
         complete,
         limits.map_items,
         limits.blob_from_bytes,
-        "api",
+        principal.of(request).name,
     )
     answer = await runtime.ledger.submit(asked)
     if isinstance(answer, withdrawals.Refusal):
@@ -83,17 +83,27 @@ async def items(request: Request, execution: str, node: str) -> Response:
 
 
 async def _withdraw(
-    state: State,
+    request: Request,
     execution: str,
     node: str,
     body: dict[str, Json],
     output: op.Payload,
     error: str | None = None,
 ) -> Response:
-    runtime, item = state.runtime, _text(body, "item")
+    state, item = of(request), _text(body, "item")
+    runtime = state.runtime
     segment, name = withdrawals.place(await _plan(state, execution), node, item)
     asked = op.Withdraw(
-        execution, segment, item, name, runtime.clock.now(), output, error, "api", _text(body, "reason")
+        execution,
+        segment,
+        item,
+        name,
+        runtime.clock.now(),
+        output,
+        error,
+        principal.of(request).name,
+        _text(body, "reason"),
+        await runtime.reader.read(lambda connection: calls.called(connection, execution, segment, item)),
     )
     answer = await runtime.ledger.submit(asked)
     if isinstance(answer, withdrawals.Refusal):

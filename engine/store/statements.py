@@ -298,14 +298,15 @@ HOLD_READY = Batched(
 )
 
 STANDING = Batched(
-    "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.stop, s.hi, s.fan FROM {rows} JOIN segment s "
+    "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.stop, s.hi, s.fan, s.child FROM {rows} JOIN segment s "
     "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
     columns("execution_id segment item", segment="bigint"),
 )
 WITHDRAW = Batched(
     "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due, owner = NULL, "
-    "tries = 0, first_try_at = NULL, deliveries = 0 FROM {rows} WHERE segment.execution_id = r.execution_id "
-    "AND segment.segment = r.segment AND segment.item = r.item AND segment.epoch = r.epoch AND segment.stop = 0 "
+    "tries = 0, first_try_at = NULL, deliveries = 0, reason = NULL, child = NULL FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.epoch = r.epoch AND segment.stop = 0 "
     "AND segment.status IN ('ready', 'running', 'waiting', 'backing_off')" + _RETURN,
     columns(
         "execution_id segment item epoch now due",

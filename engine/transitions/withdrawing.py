@@ -9,8 +9,11 @@ from dataclasses import replace
 from engine import operations as op
 from engine.fans import Fan
 from engine.plan import item_of
+from engine.store import holds
 from engine.store import statements as sql
 from engine.store.database import Connection
+from engine.transitions import signalling
+from engine.transitions.asking import cancel
 from engine.transitions.batch import Batch, Key, is_paused, is_stopping, journal_row, on_item
 from engine.transitions.wave import Wave, load_fans
 from engine.withdrawals import Refusal, Standing, against, fails_body
@@ -29,6 +32,8 @@ def withdraw(batch: Batch, withdrawals: list[op.Withdraw]) -> list[list[op.Senda
         refusal = Refusal.ENDED if is_stopping(row) else Refusal.OVER if key in taken else None
         standing = standings.get(key)
         refusal = refusal or against(plan, segment, each.node, standing, skips=each.error is None)
+        if standing is not None and standing.child not in (None, each.child):
+            refusal = refusal or Refusal.NOT_ACTIVE  # it has called something else since it was looked at
         if refusal is not None or standing is None:
             answers.append(refusal or Refusal.NOT_ACTIVE)
             continue
@@ -48,6 +53,7 @@ def withdraw(batch: Batch, withdrawals: list[op.Withdraw]) -> list[list[op.Senda
         batch.connection.batch(sql.WITHDRAW, rows)
         batch.connection.insert(sql.WRITE_JOURNAL, entries)
         _close(batch, won)
+        _leave(batch, won)
     return answers
 
 
@@ -63,6 +69,18 @@ def _close(batch: Batch, won: Sequence[tuple[op.Withdraw, Standing]]) -> None:
             wave.fans[key].fan.failed += each.error is not None
             wave.close(batch.rows[each.execution], key, each.now)
     wave.write()
+
+
+def _leave(batch: Batch, won: Sequence[tuple[op.Withdraw, Standing]]) -> None:
+    """Give up what withdrawn node runs waited for: signals, places in queues, and what they have called."""
+    for each, _ in won:
+        signalling.withdraw(batch, [(each.execution, each.segment, each.item)], each.now)
+    batch.connection.batch(holds.LEAVE_QUEUE, [(each.execution, each.segment, each.item) for each, _ in won])
+    called = {standing.child: each.now for each, standing in won if standing.child in batch.rows}
+    cancel(
+        batch,
+        [op.Cancel(child, now, "What called it was withdrawn.") for child, now in called.items() if child],
+    )
 
 
 def _entry(batch: Batch, each: op.Withdraw, standing: Standing) -> tuple[object, ...]:
@@ -122,6 +140,7 @@ def _standings(batch: Batch, withdrawals: Sequence[op.Withdraw]) -> dict[Key, St
             None if fields[7] is None else Fan.from_text(fields[7]),
             outcomes[fields[:3]],
             intents[fields[:3]],
+            fields[8],
         )
         for fields in connection.batch(sql.STANDING, keys)
     }

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from celeriac import Fail, Wait
+from engine import calls, queries
 from engine import operations as op
-from engine import queries
 from engine.errors import NotFound
 from engine.withdrawals import Refusal, WrongItem, place
 from tests.builders import document, edge, edges
 from tests.builders import node as vertex
 from tests.unit.engine.test_execute import STAGE, Stage, Theatre, chain, statuses, theatre
-from tests.workbench import NOW, OWNER
+from tests.workbench import NOW, OWNER, Workbench
 
 CANCELLED = '{"code":"node.cancelled","message":"A person cancelled it."}'
 
@@ -387,3 +387,78 @@ async def test_a_node_is_placed_by_its_item(at: Theatre, stage: Stage) -> None:
     for node in ("trigger", "@output", "s@begin", "nobody"):
         with pytest.raises(NotFound):
             place(plan, node, "")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    made = Workbench(tmp_path)
+    yield made
+    made.close()
+
+
+async def withdrawn(bench: Workbench, name: str, node: str, **more: Any) -> None:
+    """Withdraw a node run with all that it waits for, and carry on."""
+    plan = bench.programs.plan(queries.version_of(bench.connection, name), bench.connection)
+    segment, _ = place(plan, node, "")
+    child = calls.called(bench.connection, name, segment, "")
+    answer = bench.ask(op.Withdraw(name, segment, "", node, bench.clock.now(), child=child, **more))
+    assert not isinstance(answer, Refusal), answer
+    bench.outlet.send(name, answer)
+    await bench.carry()
+
+
+@pytest.mark.parametrize("error", [CANCELLED, None])
+async def test_what_a_withdrawn_node_has_called_is_asked_to_stop(bench: Workbench, error: str | None) -> None:
+    bench.push(document([vertex("rest", "wait", {"for": "1h"})], name="child"))
+    name = bench.start(bench.push(document([vertex("c", "workflow", {"workflow": "child"})], name="parent")))
+    await bench.carry()
+    child = str(calls.called(bench.connection, name, 0, ""))
+    assert bench.ask(op.Withdraw(name, 0, "", "c", NOW)) is Refusal.NOT_ACTIVE
+    await withdrawn(bench, name, "c", error=error)
+    assert (bench.status(name), bench.status(child)) == ("failed" if error else "succeeded", "cancelled")
+    bench.clock.move(1)
+    bench.poller().tick()
+    assert bench.outlet.sent == []
+    assert bench.query("SELECT told FROM execution WHERE id = ?", child) == [(1,)]
+
+
+async def test_a_withdrawn_wait_listens_to_nothing(bench: Workbench) -> None:
+    wait = {"event": {"type": "paid"}, "timeout": "1h"}
+    name = bench.start(bench.push(document([vertex("w", "wait", wait), vertex("after")], edges("w->after"))))
+    await bench.carry()
+    assert bench.query("SELECT kind FROM subscription ORDER BY kind") == [("event",), ("time",)]
+    await withdrawn(bench, name, "w", output=op.Payload('{"name":"me"}'))
+    assert bench.query("SELECT count(*) FROM subscription") == [(0,)]
+    assert bench.status(name) == "succeeded"
+
+
+async def test_an_approval_whose_node_is_withdrawn_is_closed(bench: Workbench) -> None:
+    name = bench.start(bench.push(document([vertex("ask", "approval", {"title": "Pay?"})])))
+    await bench.carry()
+    await withdrawn(bench, name, "ask", error=CANCELLED)
+    assert bench.query("SELECT status FROM approval") == [("withdrawn",)]
+    assert bench.status(name) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("more", "status"), [({"error": CANCELLED}, "failed"), ({"output": op.Payload("1")}, "succeeded")]
+)
+async def test_who_waits_at_a_limit_and_is_withdrawn_waits_no_more(
+    bench: Workbench, more: dict[str, Any], status: str
+) -> None:
+    config = {"event": {"type": "paid"}, "timeout": "1h"}
+    active = bench.push(document([vertex("w", "wait", config, mutex="k")]))
+    names = []
+    for _ in range(3):
+        names.append(bench.start(active))
+        await bench.carry()
+        bench.clock.move(1)
+    first, second, third = names
+    look = "SELECT execution_id, granted FROM hold ORDER BY place"
+    assert bench.query(look) == [(first, 1), (second, 0), (third, 0)]
+    await withdrawn(bench, second, "w", **more)
+    assert bench.status(second) == status
+    assert bench.query(look) == [(first, 1), (third, 0)]
+    await withdrawn(bench, first, "w", **more)
+    assert bench.status(first) == status
+    assert bench.query(look) == [(third, 1)]
