@@ -37,6 +37,7 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
         copied += [(name, as_, base, node, *_ALL) for node, as_ in fork.inside]
         entries += [journal_row(name, "", 0, entry) for entry in fork.entries]
         row = Row(name, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None)
+        row.priority = each.priority
         for segment, status, queue, pending, taken, exits in fork.rows:
             due, send = batch.due(row, queue, each.now) if status == READY else (None, False)
             born.append((name, segment, "", status, queue, pending, taken, each.now, due, exits))

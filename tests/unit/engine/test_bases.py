@@ -11,13 +11,14 @@ import pytest
 
 from celeriac import Exit, Fail, Json, Route, Wait
 from engine import admission, bases, queries
+from engine import operations as op
 from engine.errors import Invalid, NotFound
 from engine.retention import purge
 from tests.builders import document, edge, edges
 from tests.builders import node as vertex
 from tests.unit.engine.test_execute import STAGE, Stage, Theatre, chain, statuses, theatre
 from tests.unit.engine.test_withdrawals import withdraw
-from tests.workbench import NOW
+from tests.workbench import NOW, Workbench
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ async def at(tmp_path: Path, stage: Stage) -> AsyncIterator[Theatre]:
     made.close()
 
 
-def prepared(at: Theatre, name: str, *again: str, failure: bool = False, **more: Any) -> bases.Prepared:
+def prepared(at: Workbench, name: str, *again: str, failure: bool = False, **more: Any) -> bases.Prepared:
     wanted = bases.Wanted(None if failure else again, **more)
     return bases.prepare(at.connection, at.programs.plan, name, wanted, at.clock.now(), at.settings.limits)
 
@@ -45,7 +46,7 @@ def words(found: bases.Prepared) -> dict[str, str]:
     return {each.node: each.word for each in found.fork.verdicts}
 
 
-def begin(at: Theatre, name: str, *again: str, **more: Any) -> str:
+def begin(at: Workbench, name: str, *again: str, **more: Any) -> str:
     """Start a fork, and send what it begins with."""
     found = prepared(at, name, *again, **more)
     asked = admission.Request(found.active, found.payload, base=name, fork=found.start)
@@ -528,3 +529,58 @@ async def test_an_effect_of_unknown_fate_is_told_as_such_and_may_be_given(at: Th
     made = await fork(at, name, outputs={"b": 5})
     assert (at.status(made), stage.seen) == ("succeeded", [("c", 5)])
     assert at.status(name) == "waiting"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    made = Workbench(tmp_path)
+    yield made
+    made.close()
+
+
+async def test_what_was_called_and_what_was_signalled_is_kept(bench: Workbench) -> None:
+    bench.push(document([vertex("one", "transform", {"expression": "1"})], name="child"))
+    broken = {"expression": "nodes.wait.output.payload / nodes.call.output.one * (1 / zero)"}
+    nodes = [
+        vertex("call", "workflow", {"workflow": "child"}),
+        vertex("wait", "wait", {"event": {"type": "paid"}, "timeout": "1h"}),
+        vertex("sum", "transform", broken),
+    ]
+    name = bench.start(bench.push(document(nodes, edges("call->wait->sum"), name="parent")), {"zero": 0})
+    await bench.carry()
+    paid = op.Publish("evt_1", "proj_default", "paid", "", data=op.Payload("8"), now=NOW, expires_at=NOW + 9)
+    for execution, ready in bench.ask(paid).ready:
+        bench.outlet.send(execution, [ready])
+    await bench.carry()
+    assert bench.status(name) == "failed"
+    found = prepared(bench, name, failure=True, payload={"zero": 2}, has_payload=True)
+    assert words(found) == {"call": "kept", "wait": "kept", "sum": "again"}
+    made = begin(bench, name, failure=True, payload={"zero": 2}, has_payload=True)
+    await bench.carry()
+    assert (bench.status(made), bench.output(made)) == ("succeeded", {"sum": 4.0})
+    assert bench.query("SELECT count(*) FROM execution WHERE parent_execution = ?", made) == [(0,)]
+
+
+async def test_a_fork_is_not_held_by_the_limit_of_its_workflow(bench: Workbench) -> None:
+    wait = vertex("wait", "wait", {"event": {"type": "paid"}, "timeout": "1h"})
+    active = bench.push(document([wait], concurrency={"key": "k", "limit": 1}))
+    name = bench.start(active)
+    await bench.carry()
+    made = begin(bench, name)
+    await bench.carry()
+    assert (bench.status(name), bench.status(made)) == ("waiting", "waiting")
+    assert bench.query("SELECT execution_id, granted FROM hold") == [(name, 1)]
+    assert bench.query("SELECT DISTINCT execution_id FROM subscription ORDER BY 1") == [(name,), (made,)]
+
+
+async def test_a_map_that_went_on_without_some_of_its_items_is_kept_as_it_is(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("m@item", 1)
+    stage.tell("c", Fail("x.broken", "It broke."), {"by": "c"})
+    each = {"items": "[1, 2, 3]", "until": "done == 1", "rest": "finish", "concurrency": 1}
+    name = await at.run(document([vertex("m", "keyed", for_each=each), vertex("c", "keyed")], edges("m->c")))
+    assert at.status(name) == "failed"
+    assert words(prepared(at, name, failure=True)) == {"m": "kept", "c": "again"}
+    made = await fork(at, name, failure=True)
+    assert (at.status(made), stage.calls) == ("succeeded", ["c"])
