@@ -113,13 +113,18 @@ def steps(stage: str, want: Fingerprint, have: "Fingerprint | None") -> "list[St
 
 
 def test_arguments(verb: str, arguments: "list[str]") -> "list[str]":
-    """What pytest is called with. Names before the first option are suites (folders of tests/) or paths."""
+    """What pytest is called with. Names before the first option are suites (folders of tests/) or paths.
+
+    Without names the tests are shared out among a few processes, each with servers of its own: most of their time they wait.
+    """
     first_option = next((at for at, each in enumerate(arguments) if each.startswith("-")), len(arguments))
     named, options = arguments[:first_option], arguments[first_option:]
     if named:
         paths = [name if (ROOT / name.split("::")[0]).exists() else f"tests/{name}" for name in named]
         return paths + options
-    return ["tests", *([] if verb == "test-all" else [f"--ignore={SOAK}"]), *options]
+    if verb == "test-all":
+        return ["tests", *options]
+    return ["tests", f"--ignore={SOAK}", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal", *options]
 
 
 def command(verb: str, arguments: "list[str]") -> "list[str]":

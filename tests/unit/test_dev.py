@@ -12,6 +12,8 @@ import pytest
 
 import dev
 
+SHARED = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+
 WANT = dev.Fingerprint(root="/here", python="3.11.7 /usr/bin/python3.11", run="r1", dev="d1", project="p1")
 RUN_ONLY = WANT._replace(dev=None)
 
@@ -83,8 +85,8 @@ def test_an_unknown_verb_is_refused_with_the_nearest_one(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("verb", "arguments", "expected"),
     [
-        ("test", [], ["tests", "--ignore=tests/soak"]),
-        ("test", ["-x", "-k", "unit"], ["tests", "--ignore=tests/soak", "-x", "-k", "unit"]),
+        ("test", [], ["tests", "--ignore=tests/soak", *SHARED]),
+        ("test", ["-x", "-k", "unit"], ["tests", "--ignore=tests/soak", *SHARED, "-x", "-k", "unit"]),
         ("test", ["unit"], ["tests/unit"]),
         ("test", ["unit", "property", "-n", "2"], ["tests/unit", "tests/property", "-n", "2"]),
         ("test", ["tests/unit/test_dev.py::test_x"], ["tests/unit/test_dev.py::test_x"]),

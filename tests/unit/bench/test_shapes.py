@@ -16,8 +16,9 @@ def registry() -> Registry:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
-def test_every_shape_is_a_definition_without_problems(shape: Shape, registry: Registry) -> None:
-    assert check(shape.document(), registry, Limits()) == []
+def test_every_shape_is_a_definition_without_mistakes(shape: Shape, registry: Registry) -> None:
+    found = check(shape.document(), registry, Limits())
+    assert [each for each in found if each.severity == "error"] == []
 
 
 def test_a_chain_is_one_segment(registry: Registry) -> None:

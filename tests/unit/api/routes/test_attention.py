@@ -10,7 +10,7 @@ POST = node("charge", "http_request", {"url": "https://example.com", "method": "
 async def doubtful(api: Api) -> str:
     await api.push(
         POST,
-        node("then", "set", {"values": {"id": "{{ nodes.charge.output.id }}"}}),
+        node("then", "set", {"values": {"id": "{{ nodes.charge.output.body.id }}"}}),
         edges=edges("charge->then"),
     )
     name = await api.execute()
@@ -28,7 +28,7 @@ async def test_what_waits_for_a_person_is_listed_with_its_remedy(api: Api) -> No
 async def test_done_goes_on_with_the_output_that_was_given(api: Api) -> None:
     name = await doubtful(api)
     answer = await api.post(
-        f"/executions/{name}/segments/0/resolve", {"decision": "done", "output": {"id": 7}}
+        f"/executions/{name}/segments/0/resolve", {"decision": "done", "output": {"body": {"id": 7}}}
     )
     assert (answer.status_code, answer.json()["node"]) == (200, "charge")
     await api.carry(name)
