@@ -19,8 +19,10 @@ from api.routes import (
     connections,
     events,
     executions,
+    forks,
     health,
     schemas,
+    withdrawals,
     workflows,
 )
 from api.state import State
@@ -69,7 +71,17 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         openapi_url="/api/v1/openapi.json",
     )
     problems.install(app)
-    for each in (workflows, executions, attention, approvals, connections, events, callbacks):
+    for each in (
+        workflows,
+        executions,
+        forks,
+        withdrawals,
+        attention,
+        approvals,
+        connections,
+        events,
+        callbacks,
+    ):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(schemas.router)

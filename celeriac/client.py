@@ -187,9 +187,34 @@ class Client:
         """Let a held execution go on."""
         return await self._ask("POST", f"/executions/{_part(name)}/resume")
 
-    async def retry(self, name: str, *, key: str | None = None, wait: int = 0) -> Body:
-        """Start an ended execution's version on its input once more."""
-        return await self._ask("POST", f"/executions/{_part(name)}/retry", key=key, wait=wait)
+    async def retry(
+        self, name: str, *, from_failure: bool = False, key: str | None = None, wait: int = 0
+    ) -> Body:
+        """Start an ended execution's version on its input once more; `from_failure` keeps what had ended well."""
+        body: Json = {"from": "failure"} if from_failure else None
+        return await self._ask("POST", f"/executions/{_part(name)}/retry", body=body, key=key, wait=wait)
+
+    async def fork(
+        self, name: str, wish: Mapping[str, Json], *, key: str | None = None, wait: int = 0
+    ) -> Body:
+        """Start an execution that keeps what another came to: `{from, version?, edits?, dry?}`."""
+        return await self._ask("POST", f"/executions/{_part(name)}/fork", body=dict(wish), key=key, wait=wait)
+
+    async def skip(self, name: str, node: str, wish: Mapping[str, Json]) -> Body:
+        """Go on without a node: `{item?, output?, reason?}`."""
+        return await self._ask("POST", f"/executions/{_part(name)}/nodes/{_part(node)}/skip", body=dict(wish))
+
+    async def cancel_node(self, name: str, node: str, wish: Mapping[str, Json]) -> Body:
+        """Let a node fail: `{item?, reason?}`."""
+        return await self._ask(
+            "POST", f"/executions/{_part(name)}/nodes/{_part(node)}/cancel", body=dict(wish)
+        )
+
+    async def items(self, name: str, node: str, wish: Mapping[str, Json]) -> Body:
+        """Change a map that runs: `{add?, cancel?, complete?, item?, reason?}`."""
+        return await self._ask(
+            "POST", f"/executions/{_part(name)}/nodes/{_part(node)}/items", body=dict(wish)
+        )
 
     async def attention(self, limit: int = 200) -> list[Body]:
         """Return what waits for a person's word."""

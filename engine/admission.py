@@ -75,6 +75,9 @@ class Request:
     caller: str | None = None
     depth: int = 0
     awaited: bool = False
+    fork: op.Fork | None = None
+    wish: str = ""
+    """What else besides workflow and payload tells one request from another under the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,11 @@ async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Acce
         (start.queue, (answer.execution, 0, ""))
         for start, answer in zip(starts, answers, strict=True)
         if answer.send
+    )
+    runtime.dispatcher.send_all(
+        (queue, (answer.execution, segment, item))
+        for answer in answers
+        for segment, item, queue in answer.ready
     )
     now = runtime.clock.now()
     outdone = sorted({name for answer in answers for name in answer.outdone})
@@ -161,7 +169,7 @@ def operation(runtime: Accepting, request: Request) -> op.Start:
         blobs=(blob,) if blob else (),
         principal=request.principal,
         idempotency_key=request.idempotency_key,
-        request_hash=hashlib.sha256(f"{active.workflow}\x1f{text}".encode()).hexdigest(),
+        request_hash=hashlib.sha256(f"{active.workflow}\x1f{text}{request.wish}".encode()).hexdigest(),
         priority=request.priority or active.priority,
         parent=request.parent,
         depth=request.depth,
@@ -171,6 +179,7 @@ def operation(runtime: Accepting, request: Request) -> op.Start:
         reply_to=request.reply_to,
         concurrency=own.concurrency,
         rate=own.rate,
+        fork=request.fork,
     )
 
 

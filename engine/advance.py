@@ -41,12 +41,18 @@ class Arrivals:
 class Decision:
     """What a fold over completions came to: segments that start, joins whose rows change, segments never to run.
 
-    `skipped` names joins that have a row and will not run; skipped segments without a row are not named.
+    `skipped` names joins that have a row and will not run; skipped segments without a row are not named. `unreached` are those
+    that start though no way leads to them, since their region ends with them: only that is to be done of them.
     """
 
     ready: list[Address] = field(default_factory=list)
     joins: dict[Address, Arrivals] = field(default_factory=dict)
     skipped: list[Address] = field(default_factory=list)
+    unreached: set[Address] = field(default_factory=set)
+
+    def arrivals(self, address: Address) -> Arrivals:
+        """Return what has arrived at a segment that starts."""
+        return self.joins.get(address) or Arrivals(0, int(address not in self.unreached))
 
 
 def joins_touched(plan: Plan, completed: Completed) -> set[Address]:
@@ -96,6 +102,8 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
                 runs = False
             if runs:
                 decision.ready.append(address)
+                if not taken and not is_join(segment):
+                    decision.unreached.add(address)
             elif runs is False:
                 if is_join(segment):
                     decision.skipped.append(address)

@@ -127,6 +127,15 @@ def _meant(connection: Connection, versions: Versions, facts: Facts, call: Call)
         raise Fail("workflow.unknown", error.message, {"workflow": call.workflow}) from None
 
 
+def called(connection: Connection, execution: str, segment: int, item: str) -> str | None:
+    """Return what a segment has called last."""
+    rows = connection.run(
+        "SELECT child FROM segment WHERE execution_id = ? AND segment = ? AND item = ?",
+        (execution, segment, item),
+    )
+    return None if not rows or rows[0][0] is None else str(rows[0][0])
+
+
 def answer(connection: Connection, execution: str) -> Answer:
     """Return what an execution has come to. Raises `Fail` when it has been deleted."""
     rows = connection.run(_ANSWER, (execution,))

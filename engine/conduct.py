@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import NoReturn
 
 from celeriac import Fail, Json
 from engine import operations as op
+from engine import takeovers
 from engine.containers import SLICE, Done, Open, Outcome, Overdue, Stay, decide
 from engine.encoding import encode, place
 from engine.expressions import ExpressionError
@@ -88,11 +90,22 @@ class Conductor:
     async def _open(self, run: Run, plan: Plan, action: Open) -> NoReturn:
         """Journal the items, by slices as they will be read, and open the first instances."""
         fan, limits = action.fan, self._services.settings.limits
-        region = plan.regions[fan.region]
-        size = fan.size if region.chunked else SLICE
+        region, values = plan.regions[fan.region], action.values or []
         now = self._services.clock.now()
-        for first in range(0, len(action.values or ()), size):
-            text = encode((action.values or [])[first : first + size], limits.output_bytes)
+        container = plan.nodes[region.owner].container
+        if (
+            run.work.facts.based
+            and not run.work.item
+            and container is not None
+            and container.each is not None
+        ):
+            await self._take_over_instances(run, region, fan, values)
+        slices = [(each, min(each + SLICE, len(values))) for each in range(0, len(values), SLICE)]
+        if region.chunked:
+            rows = [*fan.planned(), *fan.there] if values else []
+            slices = [(first - fan.first, last + 1 - fan.first) for first, last in rows]
+        for first, beyond in slices:
+            text = encode(values[first:beyond], limits.output_bytes)
             payload, blob = place(text, limits.blob_from_bytes)
             run.blobs.extend([blob] if blob else [])
             name, item = items_of(region), item_of(run.work.item, fan.first + first)
@@ -104,6 +117,15 @@ class Conductor:
             ("node.opened", region.owner, now, {"region": region.name, "from": fan.first, "count": fan.count})
         )
         await self._spread(run, fan=fan.to_text(), due=fan.deadline)
+
+    async def _take_over_instances(self, run: Run, region: Region, fan: Fan, values: Sequence[Json]) -> None:
+        """Leave out the instances that succeeded in the execution this one is a fork of, for the same items."""
+        at, name = self._services, run.work.facts.execution
+        items, kept = await at.reader.read(lambda connection: takeovers.read(connection, name, region))
+        found = takeovers.take_over(region, values, items, kept, at.clock.now(), at.settings.limits)
+        fan.there = found.ranges
+        run.entries.extend(found.entries)
+        run.blobs.extend(found.blobs)
 
     async def _spread(
         self, run: Run, *, fan: str | None = None, ended: int = 0, due: int | None = None

@@ -153,7 +153,7 @@ class _Map:
             count=count,
             size=size,
             window=-(-(self.each.concurrency or WINDOW) // size),
-            tolerate=self._tolerated(count),
+            tolerate=tolerated(self.each, count),
             watch=self.each.until is not None,
             deadline=deadline,
         )
@@ -178,14 +178,6 @@ class _Map:
                 return Done(self._collected(outcomes, fan.count))
         return Done(self._collected(outcomes, fan.count)) if fan.over else Stay(fan.ended)
 
-    def _tolerated(self, count: int) -> int:
-        each = self.each
-        if each.tolerate_count is not None:
-            return each.tolerate_count
-        if each.tolerate_percent is not None:
-            return int(count * each.tolerate_percent / 100)
-        return 0 if each.on_item_error == "fail" else count
-
     def _collected(self, outcomes: Iterable[Outcome], count: int) -> Json:
         """Return the result: in the order of the items, with failures as the author wants them."""
         found = list(outcomes)
@@ -202,6 +194,15 @@ class _Map:
         if len(found) == count:
             return [each.value for each in found]
         return [each.value for each in found if each.error is None]
+
+
+def tolerated(each: ForEach, count: int) -> int:
+    """Return how many of so many items may fail before the map does."""
+    if each.tolerate_count is not None:
+        return each.tolerate_count
+    if each.tolerate_percent is not None:
+        return int(count * each.tolerate_percent / 100)
+    return 0 if each.on_item_error == "fail" else count
 
 
 @dataclass(frozen=True, slots=True)

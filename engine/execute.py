@@ -62,6 +62,7 @@ from engine.snapshots import (
     load,
     read_outputs,
 )
+from engine.withdrawals import OVER
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +202,7 @@ class Executor:
         claim = op.Claim(
             work.facts.execution, work.segment.id, work.item, at.owner, now, now + at.settings.timing.lease
         )
-        if work.segment.limits is not None:
+        if work.segment.limits is not None and not _is_decided(work):
             claim = self._limited(claim, work, work.segment.limits)
         claimed: op.Claimed | None = await at.ledger.submit(claim)
         if claimed is None:
@@ -281,6 +282,8 @@ class Executor:
         """Go through the nodes of a segment until its end, a rest, or the failure that ends it."""
         steps = run.work.facts.program.steps(run.work.segment.id)
         for index, step in enumerate(steps):
+            if not run.work.reached and not step.node.ends:
+                continue
             run.head = index
             if step.node.type in (TRIGGER, BEGIN):
                 continue
@@ -313,6 +316,9 @@ class Executor:
         """Use an outcome that is in the journal already. Returns whether there was one."""
         if past.status == "waiting":
             self._succeed(run, step, past.output, started_at=run.work.ready_at)
+            return True
+        if past.status == "skipped":
+            run.ports = ()
             return True
         context = context_of(past)
         if context is None or past.status == "caught":
@@ -883,8 +889,9 @@ class Executor:
             claimed.hi,
             None if claimed.fan is None else Fan.from_text(claimed.fan),
             outputs=outputs,  # type: ignore[arg-type]
+            reached=claimed.reached,
         )
-        if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads:
+        if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads or facts.based:
             work.epoch = 0
             await at.reader.read(lambda connection: read_outputs(connection, [work]))
             work.epoch = claimed.epoch
@@ -1040,6 +1047,12 @@ def _shares_a_row(run: Run, step: Step) -> bool:
     """Whether a node's outcome goes into the pack: it has no effect, no journal row of its own from before, and ends nothing."""
     node = step.node
     return node.effect is Effect.NONE and not node.ends and (node.id, "") not in run.work.past
+
+
+def _is_decided(work: Work) -> bool:
+    """Whether the node that a limit is for has an outcome already, so that nothing of it is left to be done."""
+    past = work.past.get((work.segment.nodes[0].id, ""))
+    return past is not None and past.status in OVER
 
 
 def _in_flight(run: Run) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
 
 
@@ -25,7 +25,7 @@ class Fan:
 
     `opened` is the next index to be opened, `pending` counts the rows under way, `ended` those that are over and `failed`
     the items that failed. More failures than `tolerate` close it. `watch` asks for the container to look at every end;
-    `deadline` is in milliseconds.
+    `deadline` is in milliseconds. `there` are ranges of indexes still ahead, first and last, that have an outcome already.
     """
 
     region: int
@@ -41,6 +41,7 @@ class Fan:
     ended: int = 0
     failed: int = 0
     closed: bool = False
+    there: list[list[int]] = field(default_factory=list)
 
     @classmethod
     def from_text(cls, text: str) -> Fan:
@@ -63,13 +64,33 @@ class Fan:
 
     def open(self) -> Iterator[Row]:
         """Open as many rows as the window has room for."""
-        beyond = self.first + self.count
         self.opened = max(self.opened, self.first)
-        while not self.closed and self.pending < self.window and self.opened < beyond:
+        while not self.closed and self.pending < self.window:
+            self._pass_by()
+            beyond = self.there[0][0] if self.there else self.first + self.count
+            if self.opened >= beyond:
+                return
             row = Row(self.opened, min(self.opened + self.size, beyond) - 1)
             self.opened = row.last + 1
             self.pending += 1
             yield row
+
+    def planned(self) -> list[Row]:
+        """Return the rows that are still to be opened."""
+        there = [list(each) for each in self.there]
+        return list(replace(self, window=self.count + 1, pending=0, there=there).open())
+
+    def leave_out(self, index: int) -> None:
+        """Take an index that is still ahead for one that has an outcome."""
+        self.there = sorted([*self.there, [index, index]])
+
+    def is_there(self, index: int) -> bool:
+        """Whether an index that is still ahead has an outcome already."""
+        return any(first <= index <= last for first, last in self.there)
+
+    def _pass_by(self) -> None:
+        while self.there and self.there[0][0] <= self.opened:
+            self.opened = max(self.opened, self.there.pop(0)[1] + 1)
 
     def arrive(self, failures: int) -> None:
         """Count the end of one row, with so many failed items."""

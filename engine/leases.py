@@ -26,10 +26,11 @@ log = logging.getLogger(__name__)
 
 _SHARE = 0.66
 _STOPPING = Batched(
-    "SELECT r.id, r.segment, r.item FROM {rows} JOIN execution e ON e.id = r.id JOIN segment s "
+    "SELECT r.id, r.segment, r.item, CASE WHEN s.epoch > r.epoch THEN 'lost' ELSE 'cancelled' END "
+    "FROM {rows} JOIN execution e ON e.id = r.id JOIN segment s "
     "ON s.execution_id = r.id AND s.segment = r.segment AND s.item = r.item "
-    "WHERE e.cancel_at IS NOT NULL OR e.finished_at IS NOT NULL OR s.stop = 1",
-    columns("id segment item", segment="bigint"),
+    "WHERE e.cancel_at IS NOT NULL OR e.finished_at IS NOT NULL OR s.stop = 1 OR s.epoch > r.epoch",
+    columns("id segment item epoch", segment="bigint", epoch="bigint"),
 )
 EXIT_STALLED = 70
 
@@ -170,11 +171,13 @@ class Leases:
         holds = self.held()
         if not holds:
             return
-        held = sorted({(hold.execution, hold.segment, hold.item) for hold in holds})
-        stopping = set(self._reader.ask(lambda connection: connection.batch(_STOPPING, held)))
+        held = sorted({(hold.execution, hold.segment, hold.item, hold.epoch) for hold in holds})
+        found = self._reader.ask(lambda connection: connection.batch(_STOPPING, held))
+        stopping = {fields[:3]: Stop(fields[3]) for fields in found}
         for hold in holds:
-            if (hold.execution, hold.segment, hold.item) in stopping:
-                self._stop(hold, Stop.CANCELLED)
+            why = stopping.get((hold.execution, hold.segment, hold.item))
+            if why is not None:
+                self._stop(hold, why)
 
     def _stop(self, hold: Hold, why: Stop) -> None:
         """Tell a holder to stop, in its own loop: the claim may have ended while the ledger was asked about it."""

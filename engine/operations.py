@@ -63,6 +63,21 @@ EventBody = tuple[object, ...]
 
 
 @value
+class Fork:
+    """What a new execution takes over from its base, and where it begins.
+
+    `rows` are its segments (number, status, queue, pending, taken, exits), `copied` the nodes whose rows in the journal it gets,
+    each with the name it has there, `entries` those that are written anew. `inside` are copied at every item.
+    """
+
+    rows: tuple[tuple[int, str, str, int, int, str | None], ...]
+    copied: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    inside: tuple[tuple[str, str], ...] = ()
+    events: tuple[EventBody, ...] = ()
+
+
+@value
 class Start:
     """Accept an execution. Answers `Started`; a known idempotency key answers with the execution it started before.
 
@@ -91,6 +106,7 @@ class Start:
     reply_to: str | None = None
     concurrency: Concurrency | None = None
     rate: Rate | None = None
+    fork: Fork | None = None
 
 
 @value
@@ -98,14 +114,15 @@ class Started:
     """`new` is false when the key was known; then `same` says whether the request was the same too.
 
     `send` says that its first segment is to be sent now; otherwise the queue is full and the feeder will, or it waits at a
-    limit. A limit may also have `refused` it, with a code, or have another execution stand for it; and it may want others,
-    `outdone`, to be cancelled.
+    limit. Of a fork `ready` are the segments to be sent. A limit may also have `refused` it, with a code, or have another
+    execution stand for it; and it may want others, `outdone`, to be cancelled.
     """
 
     execution: str
     new: bool
     same: bool = True
     send: bool = False
+    ready: tuple[Sendable, ...] = ()
     refused: str | None = None
     outdone: tuple[str, ...] = ()
 
@@ -132,7 +149,8 @@ class Claim:
 class Claimed:
     """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
 
-    `refused` is the code of the failure that its limit makes of it.
+    `refused` is the code of the failure that its limit makes of it. What is not `reached` starts only because its region ends
+    with it.
     """
 
     epoch: int
@@ -143,6 +161,7 @@ class Claimed:
     first_try_at: int | None
     hi: int | None = None
     fan: str | None = None
+    reached: bool = True
     refused: str | None = None
 
 
@@ -548,6 +567,56 @@ class Resolve:
     error: str | None = None
 
 
+@value
+class Withdraw:
+    """A person takes one node run from whoever has it: it fails with `error`, is skipped, or counts as done with an `output`.
+
+    What the node has called, `child`, is asked to stop. Answers the segments to be sent, or a `withdrawals.Refusal`.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    node: str
+    now: int
+    output: Payload = Payload()
+    error: str | None = None
+    principal: str = ""
+    reason: str = ""
+    child: str | None = None
+
+
+@value
+class ChangeItems:
+    """A person changes a map that runs: adds items (JSON texts), cancels some by index, or lets it go on without the rest.
+
+    A map has at most so many items, `most`; a text longer than `blob_from` is a blob. Answers `ItemsChanged`, or a
+    `withdrawals.Refusal`.
+    """
+
+    execution: str
+    segment: int
+    item: str
+    node: str
+    now: int
+    add: tuple[str, ...] = ()
+    cancel: tuple[int, ...] = ()
+    error: str = ""
+    complete: bool = False
+    most: int = 0
+    blob_from: int = 0
+    principal: str = ""
+
+
+@value
+class ItemsChanged:
+    """How many items there are now, which were cancelled (others had ended), and what is to be sent."""
+
+    count: int
+    cancelled: tuple[int, ...] = ()
+    ready: tuple[Sendable, ...] = ()
+
+
 Operation = (
     Start
     | Claim
@@ -573,11 +642,15 @@ Operation = (
     | Cancel
     | Pause
     | Resolve
+    | Withdraw
+    | ChangeItems
 )
 
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
-    """Return the executions whose rows a batch touches, in the order everyone locks them."""
+    """Return the executions whose rows a batch touches or copies from, in the order everyone locks them."""
     touched = {each.execution for each in operations if not isinstance(each, (Start, Publish))}
     touched.update(each.child for each in operations if isinstance(each, (Return, Forsake)))
+    touched.update(each.base for each in operations if isinstance(each, Start) and each.fork and each.base)
+    touched.update(each.child for each in operations if isinstance(each, Withdraw) and each.child)
     return sorted(touched)

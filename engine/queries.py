@@ -300,6 +300,11 @@ def is_there(connection: Connection, name: str, project: str = DEFAULT_PROJECT) 
     return ExecutionStatus(_execution_row(connection, name, project)[5])
 
 
+def version_of(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> str:
+    """Return the id of an execution's version. Raises `NotFound`."""
+    return str(_execution_row(connection, name, project)[3])
+
+
 def _workflow_row(connection: Connection, reference: str, project: str) -> Row:
     rows = connection.run(
         _WORKFLOW + "WHERE w.project_id = ? AND (w.id = ? OR w.name = ?)", (project, reference, reference)

@@ -34,7 +34,10 @@ class Past:
 
 @dataclass(slots=True)
 class Facts:
-    """What holds for a whole execution. `caller` is the segment that waits for its end."""
+    """What holds for a whole execution. `caller` is the segment that waits for its end.
+
+    One that is `based` on another may have outcomes of nodes that nothing has reached.
+    """
 
     execution: str
     program: Program
@@ -46,6 +49,7 @@ class Facts:
     trigger: dict[str, Json]
     depth: int = 0
     caller: tuple[str, int, str] | None = None
+    based: bool = False
 
 
 @dataclass(slots=True)
@@ -53,7 +57,8 @@ class Work:
     """A segment to be run. `outputs` are node contexts by id, `past` what its own nodes have journaled, by (node, step).
 
     `hi` is the last item of a chunk; `fan` counts the instances that a container at `head` has waited for; `items` are the
-    values of the items it reads, by region (of a chunk, the list of them). `heard` is the signal that ended its wait.
+    values of the items it reads, by region (of a chunk, the list of them). `heard` is the signal that ended its wait. What
+    is not `reached` only ends its region.
     """
 
     facts: Facts
@@ -70,6 +75,7 @@ class Work:
     items: dict[int, Json] = field(default_factory=dict)
     outputs: dict[str, dict[str, Json]] = field(default_factory=dict)
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
+    reached: bool = True
     heard: Heard | None = None
     refused: Exception | None = None
     """Why its limit does not let it go on."""
@@ -87,13 +93,15 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
         program = programs.get(row[10], connection)
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
         caller = None if row[23] else (row[24], row[25], row[26])
-        trigger = json.loads(row[16])
-        facts = Facts(row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller)
+        trigger, based = json.loads(row[16]), row[27] is not None
+        facts = Facts(
+            row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller, based
+        )
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
-        found.append(
-            Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
-        )
+        work = Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
+        work.reached = row[28] > 0
+        found.append(work)
     read_outputs(connection, found)
     return found
 
@@ -108,7 +116,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
                 item = item_in(work.item, plan.region_of(name).depth)
                 for node in plan.segments[plan.segment_of[name]].nodes:
                     wanted.setdefault((execution, node.id, item), []).append((work, None))
-        begun = work.epoch > 0 or work.head > 0 or work.deliveries > 0
+        begun = work.epoch > 0 or work.head > 0 or work.deliveries > 0 or work.facts.based
         if begun or work.segment.nodes[-1].waits:
             for node in work.segment.nodes:
                 wanted.setdefault((execution, node.id, work.item), []).append((work, None))

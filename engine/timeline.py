@@ -79,6 +79,7 @@ class NodeRun:
     first_error: Json = None
     error: Json = None
     until: int | None = None
+    kept: bool = False
     called: str | None = None
     items: Counter[str] | None = None
 
@@ -108,6 +109,7 @@ class NodeRun:
             "called": self.called,
             "first_error": self.first_error,
             "error": self.error,
+            "kept": self.kept or None,
             "items": None if self.items is None else {**self.items},
         }
         return body | {name: value for name, value in more.items() if value is not None}
@@ -329,6 +331,8 @@ def _happened(run: NodeRun, event: Happened) -> None:
         case "node.waiting":
             run.status, run.until, run.tries = "waiting", event["until"], max(run.tries, 1)
             run.started_at = _earlier(run.started_at, at)
+        case "node.kept":
+            run.status, run.kept = event["status"], True
         case "node.called":
             run.status, run.called, run.tries = "waiting", event["execution"], event["attempt"]
             run.started_at = _earlier(run.started_at, at)

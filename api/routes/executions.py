@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api import bodies, pages, preferences, principal, stream
+from api.routes.forks import fork_of
 from api.starting import ended, start
 from api.state import State, of
-from engine import admission, catalog, queries
+from engine import admission, bases, catalog, queries
 from engine import operations as op
 from engine.errors import Conflict, Invalid
 from engine.states import EXECUTION_FINAL, ExecutionStatus
@@ -131,9 +132,16 @@ async def resume(request: Request, execution: str) -> Response:
 
 @router.post("/{execution}/retry", status_code=202)
 async def retry(request: Request, execution: str) -> Response:
-    """Start the same version on the same input once more: a new execution, based on the old one."""
+    """Start the same version on the same input once more: a new execution, based on the old one.
+
+    With `"from": "failure"` it keeps what had ended well, and does the rest.
+    """
     state, wait = of(request), preferences.wait(request)
-    await bodies.read_object(request)
+    body = await bodies.read_object(request, "from")
+    if "from" in body:
+        if body["from"] != bases.FAILURE:
+            raise Invalid("`from` is not the word failure.", hint="A fork starts from nodes: /fork.")
+        return await fork_of(request, state, execution, bases.Wanted(None))
     found, payload = await state.runtime.reader.read(lambda connection: queries.again(connection, execution))
     wish = admission.Request(
         catalog.startable(found),

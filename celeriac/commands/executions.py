@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeriac.commands import reach, running
+from celeriac.commands import payloads, reach, running
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import (
     AsJson,
@@ -19,6 +19,7 @@ from celeriac.commands.terminal import (
     is_live,
     lasting,
     paint,
+    refuse,
     say,
     show,
     table,
@@ -28,9 +29,18 @@ from celeriac.commands.terminal import (
 if TYPE_CHECKING:
     from celeriac.client import Client
 
-app = typer.Typer(help="Executions: list, show, events, cancel, pause, resume, retry.", no_args_is_help=True)
+app = typer.Typer(
+    help="Executions: list, show, events, cancel, pause, resume, retry, fork, skip, cancel-node, items.",
+    no_args_is_help=True,
+)
 
 Name = Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")]
+Node = Annotated[str, typer.Argument(metavar="NODE", help="The id of a node of it.")]
+Item = Annotated[
+    str, typer.Option("--item", help="Which of its runs, in a map or a loop: 3, or 3.2 inside of another.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever reads the history.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the result.")]
 
 
 class Status(StrEnum):
@@ -124,7 +134,7 @@ def events(
 @app.command()
 def cancel(
     name: Name,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever reads the history.")] = "",
+    reason: Reason = "",
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -155,23 +165,158 @@ def resume(name: Name, url: Url = None, as_json: AsJson = False) -> None:
 @app.command()
 def retry(
     name: Name,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result.")] = False,
+    from_failure: Annotated[
+        bool, typer.Option("--from-failure", help="Keep what had ended well, and do the rest.")
+    ] = False,
+    wait: Wait = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Start an ended execution's version on its input once more, as a new execution."""
     with answering(as_json):
+        key = str(uuid.uuid4())
+        _start(url, as_json, wait, lambda client: client.retry(name, from_failure=from_failure, key=key))
 
-        async def ask(client: Client) -> dict[str, Any]:
-            started = await client.retry(name, key=str(uuid.uuid4()))
-            return await running.wait_for(client, started["id"], None) if wait else started
 
-        found = drive(_with(url, ask))
-        if wait:
-            raise typer.Exit(running.report(found, as_json))
-        show({"execution": found["id"], **found}, as_json, lambda: found["id"])
-        if not as_json:
-            say(f"  celeriac executions show {found['id']}")
+@app.command()
+def fork(
+    name: Name,
+    again: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="NODE", help="Do this node again, and what comes after it."),
+    ] = None,
+    version: Annotated[
+        str, typer.Option("--version", help="pinned (that of the execution), latest, or a number.")
+    ] = "pinned",
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NODE=JSON", help="Take this for the node's output instead of running it."
+        ),
+    ] = None,
+    payload: payloads.Input = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Only show what would be kept.")] = False,
+    wait: Wait = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a new execution that keeps what this one came to, but for some nodes and what comes after them."""
+    with answering(as_json):
+        edits: dict[str, Any] = {"nodes": _given(outputs or [])}
+        if payload is not None:
+            edits["input"] = payloads.read(payload)
+        wanted: str | int = int(version) if version.isdecimal() else version
+        wish = {"from": again or [], "version": wanted, "edits": edits, "dry": dry}
+        if dry:
+            found = drive(_with(url, lambda client: client.fork(name, wish)))
+            show(found, as_json, lambda: _verdicts(found["nodes"]))
+            return
+        _start(url, as_json, wait, lambda client: client.fork(name, wish, key=str(uuid.uuid4())))
+
+
+@app.command()
+def skip(
+    name: Name,
+    node: Node,
+    item: Item = "",
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="JSON", help="Go on as if it had come to this.")
+    ] = None,
+    reason: Reason = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on without a node that is under way: nothing that only it leads to runs, or all of it with --output."""
+    with answering(as_json):
+        wish: dict[str, Any] = {"item": item, "reason": reason}
+        if output is not None:
+            wish["output"] = payloads.read(output, "--output")
+        found = drive(_with(url, lambda client: client.skip(name, node, wish)))
+        show(found, as_json, lambda: f"{node} of {name} is skipped")
+
+
+@app.command("cancel-node")
+def cancel_node(
+    name: Name, node: Node, item: Item = "", reason: Reason = "", url: Url = None, as_json: AsJson = False
+) -> None:
+    """Let a node that is under way fail with node.cancelled, and its definition deal with that."""
+    with answering(as_json):
+        wish: dict[str, Any] = {"item": item, "reason": reason}
+        found = drive(_with(url, lambda client: client.cancel_node(name, node, wish)))
+        show(found, as_json, lambda: f"{node} of {name} is cancelled")
+
+
+@app.command()
+def items(
+    name: Name,
+    node: Node,
+    add: Annotated[
+        str | None, typer.Option("--add", metavar="JSON", help="A list of further items, or @FILE.")
+    ] = None,
+    cancel: Annotated[
+        list[str] | None, typer.Option("--cancel", metavar="INDEX", help="Let this item fail, or: all.")
+    ] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Go on with what has finished, without the rest.")
+    ] = False,
+    item: Item = "",
+    reason: Reason = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the items of a map that runs."""
+    with answering(as_json):
+        wish: dict[str, Any] = {"item": item, "reason": reason, "complete": complete}
+        if add is not None:
+            wish["add"] = payloads.read(add, "--add")
+        if cancel:
+            wish["cancel"] = "all" if cancel == ["all"] else [_index(each) for each in cancel]
+        found = drive(_with(url, lambda client: client.items(name, node, wish)))
+        show(found, as_json, lambda: f"{node} of {name} has {found.get('count', 'no more')} items")
+
+
+def _index(text: str) -> int:
+    if not text.isdecimal():
+        refuse(
+            "usage.option",
+            f"--cancel {text} is no index.",
+            "Items are counted from 0; --cancel all means each.",
+        )
+    return int(text)
+
+
+def _given(outputs: list[str]) -> dict[str, Any]:
+    """Return what `--set` gives."""
+    found = {}
+    for each in outputs:
+        node, separator, text = each.partition("=")
+        if not separator:
+            refuse("usage.option", f"--set {each} names no output.", "Write --set NODE=JSON.")
+        found[node] = {"output": payloads.read(text)}
+    return found
+
+
+def _verdicts(nodes: list[dict[str, Any]]) -> str:
+    rows = [
+        [each["node"], each["verdict"], each["effect"], each["outcome"] or "-", each["reason"]]
+        for each in nodes
+    ]
+    return table(["node", "verdict", "effect", "so far", "why"], rows, status=1)
+
+
+def _start(url: str | None, as_json: bool, wait: bool, asked: Any) -> None:
+    """Start an execution; show its id, or wait for its result."""
+
+    async def ask(client: Client) -> dict[str, Any]:
+        started: dict[str, Any] = await asked(client)
+        return await running.wait_for(client, started["id"], None) if wait else started
+
+    found = drive(_with(url, ask))
+    if wait:
+        raise typer.Exit(running.report(found, as_json))
+    show({"execution": found["id"], **found}, as_json, lambda: found["id"])
+    if not as_json:
+        say(f"  celeriac executions show {found['id']}")
 
 
 async def _with(url: str | None, ask: Any) -> Any:
@@ -215,6 +360,7 @@ def _first_error(body: dict[str, Any], nodes: list[dict[str, Any]]) -> list[str]
 
 def _node_row(each: dict[str, Any], begun: int) -> list[str]:
     start = "-" if each["started_at"] is None else f"+{lasting(each['started_at'] - begun)}"
+    start = "kept" if each.get("kept") else start
     error = each.get("first_error")
     text = "" if error is None else f"{error['code']}: {error['message']}"
     wide = 100 if is_live(sys.stdout) else 1000

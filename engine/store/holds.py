@@ -100,6 +100,11 @@ GIVE_BACK = Batched(
     "RETURNING project_id, key, granted",
     _KEY,
 )
+LEAVE_QUEUE = Batched(
+    "DELETE FROM hold WHERE granted = 0 AND (execution_id, segment, item) IN "
+    "(SELECT r.execution_id, r.segment, r.item FROM {rows})",
+    _KEY,
+)
 LIMIT_EXECUTIONS = Batched(
     "UPDATE execution SET limited = 1 FROM {rows} WHERE execution.id = r.id", columns("id")
 )

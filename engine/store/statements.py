@@ -297,6 +297,26 @@ HOLD_READY = Batched(
     columns("execution_id due", due="bigint"),
 )
 
+STANDING = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.stop, s.hi, s.fan, s.child FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
+    columns("execution_id segment item", segment="bigint"),
+)
+WITHDRAW = Batched(
+    "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due, owner = NULL, "
+    "tries = 0, first_try_at = NULL, deliveries = 0, reason = NULL, child = NULL FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.epoch = r.epoch AND segment.stop = 0 "
+    "AND segment.status IN ('ready', 'running', 'waiting', 'backing_off')" + _RETURN,
+    columns(
+        "execution_id segment item epoch now due",
+        segment="bigint",
+        epoch="bigint",
+        now="bigint",
+        due="bigint",
+    ),
+)
+
 WRITE_JOURNAL = Insert(
     "journal",
     columns(
@@ -335,11 +355,33 @@ TOUCH_MARK = (
     "ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING number"
 )
 
+TAKE_OVER = Batched(
+    "INSERT INTO journal (execution_id, node, item, step, status, effect, output, blob, error, epoch, tries, started_at, "
+    "ended_at) SELECT r.execution_id, r.name, j.item, j.step, j.status, j.effect, j.output, j.blob, j.error, 0, j.tries, "
+    "j.started_at, j.ended_at FROM {rows} JOIN journal j ON j.execution_id = r.base AND j.node = r.node AND j.step = '' "
+    "AND j.item >= r.low AND j.item < r.high RETURNING execution_id, node",
+    columns("execution_id name base node low high"),
+)
+"""What a fork keeps. Its own rows: the base may be forgotten."""
+BORN = Insert(
+    "segment",
+    columns(
+        "execution_id segment item status queue pending taken ready_at due exits",
+        segment="bigint",
+        pending="bigint",
+        taken="bigint",
+        ready_at="bigint",
+        due="bigint",
+    ),
+)
+HOLD_BLOBS = "LOCK TABLE blob IN ROW EXCLUSIVE MODE"
+"""On PostgreSQL: nobody forgets a blob while a row that names it is copied."""
+
 LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
     "s.first_try_at, e.version_id, e.status, e.cancel_at, e.pause_at, e.input, e.input_blob, e.trigger_event, "
     "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.depth, e.told, e.parent_execution, e.parent_segment, "
-    "e.parent_item "
+    "e.parent_item, e.base, s.taken "
     "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
     "JOIN execution e ON e.id = s.execution_id",
     columns("execution_id segment item", segment="bigint"),
@@ -360,6 +402,11 @@ STILL_RUNNING = (
 COMPLETED = Batched(
     "SELECT j.node, j.status, j.output, j.blob, j.ended_at FROM {rows} JOIN journal j "
     "ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item AND j.step = ''",
+    columns("execution_id node item"),
+)
+ENDED_ITEMS = Batched(
+    "SELECT j.item FROM {rows} JOIN journal j ON j.execution_id = r.execution_id AND j.node = r.node "
+    "AND j.item = r.item AND j.step = ''",
     columns("execution_id node item"),
 )
 BLOBS = Batched("SELECT b.hash, b.body FROM {rows} JOIN blob b ON b.hash = r.hash", columns("hash"))

@@ -23,9 +23,11 @@ from engine.transitions.deciding import decide
 from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.limiting import admit, pass_on
+from engine.transitions.mapping import change_items
 from engine.transitions.repairing import lose, resend, wake
 from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
+from engine.transitions.withdrawing import withdraw
 
 __all__ = [
     "Room",
@@ -34,6 +36,7 @@ __all__ = [
     "apply",
     "call",
     "cancel",
+    "change_items",
     "claim",
     "close",
     "decide",
@@ -55,6 +58,7 @@ __all__ = [
     "start",
     "suspend",
     "wake",
+    "withdraw",
 ]
 
 
@@ -86,6 +90,8 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Cancel: cancel,
     op.Pause: pause,
     op.Resolve: resolve,
+    op.Withdraw: withdraw,
+    op.ChangeItems: change_items,
     op.Signal: signal,
     op.Decide: decide,
     op.Publish: publish,

@@ -78,7 +78,8 @@ def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
     rested(batch, stopped)
     going = [each for each in winners if each not in stopped]
     journal(batch, going)
-    wave = Wave(batch, {}, there)
+    over = [key_of(each) for each in going if each.fan is not None and not fans[key_of(each)][1]]
+    wave = Wave(batch, {}, there | load_fans(batch, over))
     answers = {key_of(each): op.Settled() for each in stopped}
     for each in going:
         fan, opened = fans[key_of(each)]

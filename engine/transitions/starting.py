@@ -10,16 +10,19 @@ from engine import operations as op
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.store.holds import PARK_FIRST
+from engine.transitions import forking
 from engine.transitions.batch import Batch, Row, keep
 
 
 def start(batch: Batch, starts: list[op.Start]) -> list[op.Started | None]:
     """Accept executions, each with its one root segment. A known idempotency key accepts nothing.
 
-    Those with a limit are answered later, by `pass_on`.
+    Those with a limit are answered later, by `pass_on`. A fork waits for none.
     """
     limited = {
-        each.execution: each for each in starts if each.concurrency is not None or each.rate is not None
+        each.execution: each
+        for each in starts
+        if each.fork is None and (each.concurrency is not None or each.rate is not None)
     }
     if not limited:
         return [*accept(batch, starts)]
@@ -32,7 +35,10 @@ def start(batch: Batch, starts: list[op.Start]) -> list[op.Started | None]:
 def accept(
     batch: Batch, starts: Sequence[op.Start], resting: Mapping[str, int | None] | None = None
 ) -> list[op.Started]:
-    """Accept executions. The first segments of those in `resting` wait until a time, or until a limit lets them in."""
+    """Accept executions, each with its one root segment, or where a fork begins.
+
+    The first segments of those in `resting` wait until a time, or until a limit lets them in.
+    """
     resting = resting or {}
     known = known_keys(batch, starts)
     new: dict[str, op.Start] = {}
@@ -54,7 +60,10 @@ def accept(
             known.update(known_keys(batch, starts))
             new = {name: each for name, each in new.items() if each.idempotency_key is None or name in won}
     segments, sent = [], set()
+    forked = forking.take_over(batch, [each for each in new.values() if each.fork is not None])
     for each in new.values():
+        if each.fork is not None:
+            continue
         row = Row(
             each.execution, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None
         )
@@ -77,7 +86,8 @@ def accept(
     answers = []
     for each in starts:
         if each.execution in new:
-            answers.append(op.Started(each.execution, new=True, send=each.execution in sent))
+            ready = forked.get(each.execution, ())
+            answers.append(op.Started(each.execution, new=True, send=each.execution in sent, ready=ready))
         else:
             name, request_hash = known[(each.project, each.idempotency_key)]
             answers.append(op.Started(name, new=False, same=request_hash == each.request_hash))
@@ -113,8 +123,8 @@ def _execution_row(each: op.Start, resting: Container[str]) -> tuple[Any, ...]:
         each.priority,
         *parent,
         each.base,
-        int(each.execution not in resting),
-        1,
+        int(each.execution not in resting) if each.fork is None else forking.open_in(each.fork),
+        1 if each.fork is None else len(each.fork.events),
         each.now,
         each.deadline,
         each.reply_to,

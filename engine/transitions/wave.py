@@ -148,6 +148,36 @@ class Wave:
         waiting.fan.closed = waiting.changed = True
         self._close_all(row, plan, waiting.fan.region, key[2], now)
 
+    def refill(self, row: Row, key: Key, now: int) -> op.Settled:
+        """Open what a fan has room for after a person has changed it, and let its container be looked at again.
+
+        Whoever looks at the container just now has no word any more: it has seen the fan as it was.
+        """
+        plan = self.batch.rules.plan_of(row.version, self.batch.connection)
+        waiting = self.fans[key]
+        waiting.changed = True
+        region, started = plan.regions[waiting.fan.region], _Started()
+        each = op.Spread(*key, waiting.epoch, pure=True, now=now)
+        count = 0
+        if waiting.fan.closed and waiting.fan.pending:
+            self._close_all(row, plan, region.id, key[2], now)
+        for first, last in waiting.fan.open():
+            hi = last if region.chunked else None
+            self._start(row, plan, each, (region.first, item_of(key[2], first)), started, hi=hi)
+            count += 1
+        if waiting.status != "waiting" or waiting.fan.over or waiting.fan.watch:
+            count += waiting.status == "waiting"
+            self._start(row, plan, each, key[1:], started, container=waiting)
+        row.count(count, now)
+        return started.settled()
+
+    def stop_instance(self, row: Row, key: Key, index: int, now: int) -> None:
+        """Stop one instance of a container's fan."""
+        plan = self.batch.rules.plan_of(row.version, self.batch.connection)
+        region = plan.regions[self.fans[key].fan.region]
+        item = item_of(key[2], index)
+        self._close(now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
+
     def is_closed(self, execution: str, segment: int, item: str) -> bool:
         """Whether a segment belongs to an instance that this batch has stopped."""
         return any(each.covers(execution, segment, item) for each in self.closings)
@@ -213,7 +243,7 @@ class Wave:
         joins.update(decision.joins)
         started = _Started()
         for address in decision.ready:
-            self._start(row, plan, each, address, started, decision.joins.get(address, Arrivals(0, 1)))
+            self._start(row, plan, each, address, started, decision.arrivals(address))
             self._stop_losers(row, plan, each, address)
         for address, arrivals in decision.joins.items():
             if address not in decision.ready:
@@ -252,7 +282,7 @@ class Wave:
                 started.claims = 1
                 claimed = ("segment.claimed", segment, each.now, on_item(item, owner=each.owner))
                 self.batch.emit(row, epoch, each.now, claimed)
-            handed = op.Claimed(epoch, 0, 0, 0, each.now, None, hi)
+            handed = op.Claimed(epoch, 0, 0, 0, each.now, None, hi, reached=taken > 0)
             if container is not None:
                 handed = op.Claimed(
                     epoch,

@@ -114,3 +114,31 @@ def test_help_comes_for_every_command(folder: Path) -> None:
     ):
         assert f"  {name} " in listed
     assert "--input" in celeriac(environment, "run", "--help").out
+
+
+def test_a_failed_execution_is_forked_with_an_output_from_a_person(folder: Path) -> None:
+    environment = around(folder / "data")
+    nodes = [
+        node("a"),
+        node("bad", "fail", {"message": "no"}),
+        node("c", "set", {"values": {"x": "{{ nodes.bad.output }}"}}),
+    ]
+    path = folder / "w.json"
+    path.write_text(json.dumps(document(nodes, edges("a->bad->c"))))
+    base = celeriac(environment, "run", str(path), "--json").json["execution"]
+    told = celeriac(environment, "executions", "fork", base, "--set", "bad=5", "--dry")
+    assert [line.split()[:2] for line in told.out.splitlines()[1:]] == [
+        ["a", "kept"],
+        ["bad", "pinned"],
+        ["c", "again"],
+    ]
+    made = celeriac(environment, "executions", "fork", base, "--set", "bad=5", "--json").json["id"]
+    shown = celeriac(environment, "executions", "show", made, "--json").json
+    assert (shown["base"], [each["node"] for each in shown["nodes"] if each["status"] == "succeeded"]) == (
+        base,
+        ["a", "bad"],
+    )
+    refused = celeriac(environment, "executions", "skip", made, "a")
+    assert (refused.code, "node.over" in refused.err) == (1, True)
+    cancelled = celeriac(environment, "executions", "cancel-node", made, "c", "--json")
+    assert cancelled.json["status"] == "cancelled"

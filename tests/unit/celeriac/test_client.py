@@ -122,6 +122,23 @@ async def test_a_stream_that_is_refused_says_why() -> None:
     assert refused.value.code == "request.not_found"
 
 
+async def test_what_changes_a_running_execution_is_asked_for_by_node() -> None:
+    asked, answer = recording({"id": "exec_y"}, 202)
+    async with client(answer) as api:
+        await api.fork("exec_x", {"from": ["a"]}, key="k")
+        await api.retry("exec_x", from_failure=True)
+        await api.skip("exec_x", "a", {"output": 1})
+        await api.cancel_node("exec_x", "a", {"item": "3"})
+        await api.items("exec_x", "m", {"add": [1]})
+    assert [(each.url.path.partition("exec_x")[2], json.loads(each.content)) for each in asked] == [
+        ("/fork", {"from": ["a"]}),
+        ("/retry", {"from": "failure"}),
+        ("/nodes/a/skip", {"output": 1}),
+        ("/nodes/a/cancel", {"item": "3"}),
+        ("/nodes/m/items", {"add": [1]}),
+    ]
+
+
 async def test_outputs_of_nodes_are_asked_for_when_wanted() -> None:
     asked, answer = recording({"data": [{"node": "a"}]})
     async with client(answer) as api:

@@ -50,10 +50,11 @@ class Ledger:
         self.some.set()
         return query(self)
 
-    def batch(self, _: Any, rows: Sequence[tuple[str]]) -> list[tuple[str]]:
+    def batch(self, _: Any, rows: Sequence[tuple[str, int, str, int]]) -> list[tuple[str, int, str, str]]:
         if self.error is not None:
             raise self.error
-        return [row for row in rows if row[0] in self.cancelling]
+        lost = [(*row[:3], "lost") for row in rows if (row[0], row[1]) in self.lost]
+        return lost + [(*row[:3], "cancelled") for row in rows if row[0] in self.cancelling]
 
 
 class Tasks:
@@ -161,6 +162,13 @@ def test_a_cancellation_is_seen_between_two_renewals(leases: Leases, ledger: Led
     leases._look_for_cancels()
     assert (stopping.stop, other.stop) == (Stop.CANCELLED, None)
     assert ledger.asked == []
+
+
+def test_a_claim_that_was_taken_away_is_seen_between_two_renewals(leases: Leases, ledger: Ledger) -> None:
+    taken, other = held(leases, "exec_1"), held(leases, "exec_2")
+    ledger.lost.add(("exec_1", taken.segment))
+    leases._look_for_cancels()
+    assert (taken.stop, other.stop, ledger.asked) == (Stop.LOST, None, [])
 
 
 def test_nothing_is_asked_for_when_nothing_is_held(leases: Leases, ledger: Ledger) -> None:

@@ -1126,7 +1126,7 @@ class Chance:
         self._compare("start", before)
 
     def step(self) -> None:
-        kind = self._rng.choice([*sorted(_MAKERS), *_OFTEN])
+        kind = self._rng.choice([*sorted([*_MAKERS, "withdraw"]), *_OFTEN])
         self._bench.clock.move(self._rng.choice([0.0, 0.001, 1.0]))
         count = self._rng.randint(1, 3)
         drawn = [self._operation(kind) for _ in range(count)]
@@ -1171,6 +1171,10 @@ class Chance:
                 due=self._rng.choice([None, at["now"] + 1]),
             )
         taken = tuple(self._rng.random() < 0.6 for _ in here.exits)
+        if kind == "withdraw":
+            error = '{"code":"node.cancelled"}' if self._rng.random() < 0.5 else None
+            chosen = self._rng.choice(here.nodes).id
+            return kind, op.Withdraw(execution, segment, item, chosen, at["now"], error=error)
         return kind, _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
 
     def _fan(self, region: int, *, single: bool) -> str:

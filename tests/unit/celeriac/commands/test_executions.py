@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from celeriac.client import Refused
 from celeriac.commands import executions
 
 
@@ -71,6 +74,29 @@ def test_a_node_that_never_began_has_no_times() -> None:
         "-",
         "-",
     ]
+
+
+def test_the_verdicts_of_a_fork_are_a_table() -> None:
+    nodes: list[dict[str, Any]] = [
+        {"node": "a", "verdict": "kept", "reason": "", "effect": "keyed", "outcome": "succeeded"},
+        {"node": "b", "verdict": "again", "reason": "it is named", "effect": "none", "outcome": None},
+    ]
+    assert executions._verdicts(nodes).splitlines() == [
+        "node  verdict  effect  so far     why",
+        "a     kept     keyed   succeeded",
+        "b     again    none    -          it is named",
+    ]
+
+
+def test_outputs_are_given_by_node() -> None:
+    assert executions._given(["a=1", 'b={"x": "y=z"}']) == {"a": {"output": 1}, "b": {"output": {"x": "y=z"}}}
+    with pytest.raises(Refused):
+        executions._given(["a"])
+
+
+def test_what_a_fork_has_kept_has_no_start_of_its_own() -> None:
+    text = executions._timeline(body("succeeded"), [run("load", "succeeded", kept=True, started_at=10)], 200)
+    assert text.splitlines()[-1].split() == ["load", "succeeded", "kept", "20", "ms", "1"]
 
 
 def test_a_node_of_many_items_says_how_many_there_are_and_what_became_of_them() -> None:
