@@ -61,7 +61,17 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     load = Load(
         stack,
         seed,
-        Taste(sink=stack.sink.url, nodes=12, waits=0.8, delay=0.3, computes=True, fatal=0.3, once=True),
+        Taste(
+            sink=stack.sink.url,
+            nodes=12,
+            waits=0.8,
+            delay=0.3,
+            computes=True,
+            fatal=0.3,
+            once=True,
+            regions=0.2,
+            handled=False,
+        ),
         open_limit,
     )
     load.prepare(DEFINITIONS)

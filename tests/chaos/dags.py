@@ -45,6 +45,8 @@ class Taste:
     regions: float = 0.0
     """The share of containers among the nodes; less of them further inside."""
     depth: int = 2
+    handled: bool = True
+    """Whether a repeated scope may have handlers of its own. The engine carries them out; validation wants them nested."""
 
 
 @dataclass(slots=True)
@@ -272,14 +274,15 @@ def _scope(draft: _Draft, name: str, known: set[str], *atoms: str, catches: bool
     for each in body["nodes"] if compensates else ():
         if each["type"] in ("set", "http_request", "transform") and rng.random() < 0.7:
             each["compensate"] = _undo(within, each["id"], known)
-    if catches and rng.random() < (0.6 if fails else 0.2):
+    handles = not atoms or draft.taste.handled
+    if catches and handles and rng.random() < (0.6 if fails else 0.2):
         handlers = [_handler(draft, name, index, known, *atoms) for index in (0, 1)]
         on = rng.choice((["test.on_purpose"], ["http.*"], ["*"], []))
         made["catch"] = [{"body": handlers[0][0]} | ({"on": on} if on else {})]
         if on and rng.random() < 0.4:
             made["catch"].append({"body": handlers[1][0]})
         fails = fails or any(each[1] for each in handlers)
-    if rng.random() < 0.3:
+    if handles and rng.random() < 0.3:
         _, made["finally"], last_fails = _body(draft, f"{name}f", known, *atoms, fatal=rng.random() < 0.1)
         fails = fails or last_fails
     return made, fails
