@@ -194,20 +194,25 @@ def read_undone(
 ) -> list[int]:
     """Return the regions that undo what has succeeded in a scope's body, the last one that succeeded first.
 
-    Of two that ended in the same moment the one that came before the other in the graph did so here too.
+    Nodes of one segment, and such as ended in the same moment, have ended in the order of the graph: of the cheap ones among
+    them the journal has one time for all.
     """
     inside = item_of(item, 0)
     nodes = {node.id for name, _ in undo for node in plan.segments[plan.segment_of[name]].nodes}
     rows = connection.batch(COMPLETED, sorted((execution, node, inside) for node in nodes))
     blobs = _blobs(connection, (row[3] for row in rows if row[3]))
-    ended: dict[str, int] = {}
+    done: set[str] = set()
+    ended: dict[int, int] = {}
     for node, status, output, blob, at in rows:
         if status == "pack":
-            packed = json.loads(blobs[blob] if blob else output)
-            ended |= {name: at for name, _ in packed}
+            done.update(name for name, _ in json.loads(blobs[blob] if blob else output))
         elif status == "succeeded":
-            ended[node] = at
-    order = sorted((each for each in undo if each[0] in ended), key=lambda each: ended[each[0]])
+            done.add(node)
+        segment = plan.segment_of[node]
+        ended[segment] = max(ended.get(segment, 0), at or 0)
+    order = sorted(
+        (each for each in undo if each[0] in done), key=lambda each: ended[plan.segment_of[each[0]]]
+    )
     return [region for _, region in reversed(order)]
 
 

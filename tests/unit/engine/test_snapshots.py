@@ -293,6 +293,30 @@ def test_what_is_to_be_undone_has_succeeded_the_last_first(bench: Workbench) -> 
     assert found == [region_of["a"], region_of["b"]]
 
 
+def test_nodes_of_one_segment_are_undone_in_the_order_of_the_graph_whenever_their_rows_were_written(
+    bench: Workbench,
+) -> None:
+    """A cheap node that ran before another is journaled with the pack it ended in, perhaps later than the other."""
+    nodes = [node(each, compensate={"type": "noop"}) for each in "ab"]
+    scope = region("s") | {"body": {"nodes": nodes, "edges": edges("a->b")}}
+    name = bench.start(bench.push(document([scope])))
+    plan = bench.programs.plan(
+        bench.query("SELECT version_id FROM execution WHERE id = ?", name)[0][0], bench.connection
+    )
+    container = plan.nodes["s"].container
+    assert container is not None
+    assert plan.segment_of["a"] == plan.segment_of["b"]
+    journaled(
+        bench,
+        name,
+        op.Entry("b", "succeeded", item="0", ended_at=NOW + 1),
+        op.Entry("a", "pack", output=op.Payload('[["a",1]]'), item="0", ended_at=NOW + 2),
+    )
+    region_of = dict(container.undo)
+    found = read_undone(bench.connection, plan, name, "", container.undo)
+    assert found == [region_of["b"], region_of["a"]]
+
+
 def test_something_still_runs_inside_until_it_does_not(bench: Workbench, inside: str) -> None:
     def runs(item: str, first: int = 2, beyond: int = 9) -> bool:
         return still_running(bench.connection, inside, item, first, beyond)
