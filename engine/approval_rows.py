@@ -15,8 +15,6 @@ from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 from engine.store.signals import VOTES
 
-STATUSES = ("open", "approved", "rejected", "timed_out", "withdrawn")
-
 _COLUMNS = (
     "SELECT a.id, a.execution_id, w.name, a.node, a.item, a.title, a.status, a.approvers, a.quorum, a.rule, a.four_eyes, "
     "a.reminded, a.escalated, a.shown_hash, a.due, a.created_at, a.decided_at, a.body, a.blob "

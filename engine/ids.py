@@ -5,12 +5,7 @@ Source: RFC 9562 (UUIDv7); Crockford base32 (no I, L, O, U).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-
-Mint = Callable[[str], str]
-"""Makes an id of a kind: `mint("exec")`."""
 
 
 def encode(prefix: str, now: int, entropy: bytes) -> str:

@@ -48,7 +48,7 @@ def list_(
 def show_(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     """Show what an approval asks, and who has said what."""
     with answering(as_json):
-        found = drive(_show(url, name))
+        found = drive(reach.ask(url, lambda client: client.approval(name)))
         show(found, as_json, lambda: _text(found))
 
 
@@ -89,11 +89,6 @@ async def _list(url: str | None, status: str | None, limit: int) -> list[dict[st
     async with reach.api(url) as client:
         found: list[dict[str, Any]] = (await client.approvals(status=status, limit=limit))["data"]
         return found
-
-
-async def _show(url: str | None, name: str) -> dict[str, Any]:
-    async with reach.api(url) as client:
-        return await client.approval(name)
 
 
 async def _decide(

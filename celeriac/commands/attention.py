@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from celeriac.commands import payloads, reach
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import AsJson, Url, answering, paint, say, show, when
-
-if TYPE_CHECKING:
-    from celeriac.client import Client
 
 app = typer.Typer(
     help="What waits for a person: effects of unknown fate, processes that died too often.",
@@ -32,7 +29,7 @@ class Decision(StrEnum):
 def list_(url: Url = None, as_json: AsJson = False) -> None:
     """List what waits for a person, with the reason and what to do."""
     with answering(as_json):
-        found = drive(_list(url))
+        found = drive(reach.ask(url, lambda client: client.attention()))
         show(found, as_json, lambda: "\n\n".join(map(_text, found)))
         if not found:
             say("Nothing waits for you.")
@@ -63,19 +60,8 @@ def resolve(
         if output is not None:
             body["output"] = payloads.read(output, "--output")
         body |= {key: value for key, value in (("item", item), ("node", node)) if value is not None}
-        found = drive(_resolve(url, execution, segment, body))
+        found = drive(reach.ask(url, lambda client: client.resolve(execution, segment, body)))
         show(found, as_json, lambda: f"{execution} goes on: segment {segment} is to {decision}")
-
-
-async def _list(url: str | None) -> list[dict[str, Any]]:
-    async with reach.api(url) as client:
-        return await client.attention()
-
-
-async def _resolve(url: str | None, execution: str, segment: int, body: dict[str, Any]) -> dict[str, Any]:
-    client: Client
-    async with reach.api(url) as client:
-        return await client.resolve(execution, segment, body)
 
 
 def _text(each: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ def add(
             "values": values,
             "replace": replace,
         }
-        found = drive(_add(url, body))
+        found = drive(reach.ask(url, lambda client: client.add_connection(body)))
         show(found, as_json, lambda: f"{name} is stored, for {', '.join(found['hosts'])}")
 
 
@@ -71,7 +71,7 @@ def add(
 def list_(url: Url = None, as_json: AsJson = False) -> None:
     """List connections, without their secrets."""
     with answering(as_json):
-        found = drive(_list(url))
+        found = drive(reach.ask(url, lambda client: client.connections()))
         rows = [
             [each["name"], each["kind"], ", ".join(each["hosts"]), when(each["updated_at"])] for each in found
         ]
@@ -84,7 +84,7 @@ def remove(
 ) -> None:
     """Remove a connection."""
     with answering(as_json):
-        drive(_remove(url, name))
+        drive(reach.ask(url, lambda client: client.remove_connection(name)))
         show({"name": name, "removed": True}, as_json, lambda: f"{name} is removed")
 
 
@@ -118,18 +118,3 @@ def _secret(name: str, file: str | None) -> str:
 
     say("It is not shown while you type, and never again afterwards.")
     return getpass.getpass(f"secret of {name}: ", stream=sys.stderr)
-
-
-async def _add(url: str | None, body: dict[str, Any]) -> dict[str, Any]:
-    async with reach.api(url) as client:
-        return await client.add_connection(body)
-
-
-async def _list(url: str | None) -> list[dict[str, Any]]:
-    async with reach.api(url) as client:
-        return await client.connections()
-
-
-async def _remove(url: str | None, name: str) -> None:
-    async with reach.api(url) as client:
-        await client.remove_connection(name)

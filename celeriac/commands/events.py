@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from celeriac.commands import payloads, reach
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import AsJson, Url, answering, show
-
-if TYPE_CHECKING:
-    from celeriac.client import Client
 
 app = typer.Typer(help="Events that executions wait for.", no_args_is_help=True)
 
@@ -40,14 +37,8 @@ def publish(
             body["data"] = payloads.read(data, "--data")
         if key is not None:
             body["id"] = key
-        found = drive(_publish(url, body))
+        found = drive(reach.ask(url, lambda client: client.publish(body)))
         show(found, as_json, lambda: _text(found))
-
-
-async def _publish(url: str | None, body: dict[str, Any]) -> dict[str, Any]:
-    client: Client
-    async with reach.api(url) as client:
-        return await client.publish(body)
 
 
 def _text(found: dict[str, Any]) -> str:

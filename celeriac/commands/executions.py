@@ -66,7 +66,7 @@ def list_(
     """List executions, the latest first."""
     with answering(as_json):
         page = drive(
-            _with(url, lambda client: client.executions(workflow=workflow, status=status, limit=limit))
+            reach.ask(url, lambda client: client.executions(workflow=workflow, status=status, limit=limit))
         )
         rows = [
             [
@@ -95,7 +95,7 @@ def show_(
         async def ask(client: Client) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             return await client.execution(name), await client.nodes(name)
 
-        body, found = drive(_with(url, ask))
+        body, found = drive(reach.ask(url, ask))
         show({**body, "nodes": found}, as_json, lambda: _timeline(body, found, nodes))
 
 
@@ -110,7 +110,7 @@ def events(
     """Show the history of an execution. With --json and --follow one object a line."""
     with answering(as_json):
         if not follow:
-            found = drive(_with(url, lambda client: client.events(name, after)))
+            found = drive(reach.ask(url, lambda client: client.events(name, after)))
             show(found, as_json, lambda: "\n".join(map(_event_line, found)))
             return
 
@@ -128,7 +128,7 @@ def events(
             async for event in client.follow(name, after):
                 tell(event)
 
-        drive(_with(url, go_on))
+        drive(reach.ask(url, go_on))
 
 
 @app.command()
@@ -140,7 +140,7 @@ def cancel(
 ) -> None:
     """Ask an execution to stop."""
     with answering(as_json):
-        found = drive(_with(url, lambda client: client.cancel(name, reason)))
+        found = drive(reach.ask(url, lambda client: client.cancel(name, reason)))
         final = found["status"] in ("cancelled", "succeeded", "failed", "timed_out")
         text = f"{name} is {found['status']}" if final else f"{name} was asked to stop"
         show(found, as_json, lambda: text)
@@ -150,7 +150,7 @@ def cancel(
 def pause(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     """Hold an execution between segments."""
     with answering(as_json):
-        found = drive(_with(url, lambda client: client.pause(name)))
+        found = drive(reach.ask(url, lambda client: client.pause(name)))
         show(found, as_json, lambda: f"{name} is held; it goes on with: celeriac executions resume {name}")
 
 
@@ -158,7 +158,7 @@ def pause(name: Name, url: Url = None, as_json: AsJson = False) -> None:
 def resume(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     """Let a held execution go on."""
     with answering(as_json):
-        found = drive(_with(url, lambda client: client.resume(name)))
+        found = drive(reach.ask(url, lambda client: client.resume(name)))
         show(found, as_json, lambda: f"{name} goes on")
 
 
@@ -206,9 +206,9 @@ def fork(
         if payload is not None:
             edits["input"] = payloads.read(payload)
         wanted: str | int = int(version) if version.isdecimal() else version
-        wish = {"from": again or [], "version": wanted, "edits": edits, "dry": dry}
+        wish: dict[str, Any] = {"from": again or [], "version": wanted, "edits": edits, "dry": dry}
         if dry:
-            found = drive(_with(url, lambda client: client.fork(name, wish)))
+            found = drive(reach.ask(url, lambda client: client.fork(name, wish)))
             show(found, as_json, lambda: _verdicts(found["nodes"]))
             return
         _start(url, as_json, wait, lambda client: client.fork(name, wish, key=str(uuid.uuid4())))
@@ -231,7 +231,7 @@ def skip(
         wish: dict[str, Any] = {"item": item, "reason": reason}
         if output is not None:
             wish["output"] = payloads.read(output, "--output")
-        found = drive(_with(url, lambda client: client.skip(name, node, wish)))
+        found = drive(reach.ask(url, lambda client: client.skip(name, node, wish)))
         show(found, as_json, lambda: f"{node} of {name} is skipped")
 
 
@@ -242,7 +242,7 @@ def cancel_node(
     """Let a node that is under way fail with node.cancelled, and its definition deal with that."""
     with answering(as_json):
         wish: dict[str, Any] = {"item": item, "reason": reason}
-        found = drive(_with(url, lambda client: client.cancel_node(name, node, wish)))
+        found = drive(reach.ask(url, lambda client: client.cancel_node(name, node, wish)))
         show(found, as_json, lambda: f"{node} of {name} is cancelled")
 
 
@@ -271,7 +271,7 @@ def items(
             wish["add"] = payloads.read(add, "--add")
         if cancel:
             wish["cancel"] = "all" if cancel == ["all"] else [_index(each) for each in cancel]
-        found = drive(_with(url, lambda client: client.items(name, node, wish)))
+        found = drive(reach.ask(url, lambda client: client.items(name, node, wish)))
         show(found, as_json, lambda: f"{node} of {name} has {found.get('count', 'no more')} items")
 
 
@@ -311,17 +311,12 @@ def _start(url: str | None, as_json: bool, wait: bool, asked: Any) -> None:
         started: dict[str, Any] = await asked(client)
         return await running.wait_for(client, started["id"], None) if wait else started
 
-    found = drive(_with(url, ask))
+    found = drive(reach.ask(url, ask))
     if wait:
         raise typer.Exit(running.report(found, as_json))
     show({"execution": found["id"], **found}, as_json, lambda: found["id"])
     if not as_json:
         say(f"  celeriac executions show {found['id']}")
-
-
-async def _with(url: str | None, ask: Any) -> Any:
-    async with reach.api(url) as client:
-        return await ask(client)
 
 
 def _timeline(body: dict[str, Any], nodes: list[dict[str, Any]], most: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -31,6 +31,12 @@ async def api(
     settings = settings or from_environment()
     async with AsyncExitStack() as around:
         yield await around.enter_async_context(await _client(around, url, settings, start=start, say=say))
+
+
+async def ask(url: str | None, question: Callable[[Client], Awaitable[Any]]) -> Any:
+    """Return what a client of the installation answers to one question."""
+    async with api(url) as client:
+        return await question(client)
 
 
 async def _client(

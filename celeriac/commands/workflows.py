@@ -36,7 +36,7 @@ def push(
         async def pushed(client: Client) -> list[dict[str, Any]]:
             return [{"file": str(file), **await client.push(definitions.read_file(file))} for file in files]
 
-        found = drive(_with(url, pushed))
+        found = drive(reach.ask(url, pushed))
         show(found, as_json, lambda: "\n".join(map(_pushed_line, found)))
 
 
@@ -44,7 +44,7 @@ def push(
 def list_(limit: Limit = 50, url: Url = None, as_json: AsJson = False) -> None:
     """List the workflows of an installation."""
     with answering(as_json):
-        page = drive(_with(url, lambda client: client.workflows(limit)))
+        page = drive(reach.ask(url, lambda client: client.workflows(limit)))
         rows = [
             [
                 each["name"],
@@ -63,7 +63,7 @@ def list_(limit: Limit = 50, url: Url = None, as_json: AsJson = False) -> None:
 def show_(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     """Show a workflow's definition."""
     with answering(as_json):
-        found = drive(_with(url, lambda client: client.workflow(name)))
+        found = drive(reach.ask(url, lambda client: client.workflow(name)))
         show(found, as_json, lambda: json.dumps(found["document"], indent=2, ensure_ascii=False))
         if not as_json:
             say(
@@ -83,7 +83,7 @@ def diff(
 ) -> None:
     """Compare two versions of a workflow, by default the active one with the one before it."""
     with answering(as_json):
-        found = drive(_with(url, lambda client: client.diff(name, before, after)))
+        found = drive(reach.ask(url, lambda client: client.diff(name, before, after)))
         show(found, as_json, lambda: "\n".join(map(_change_line, found["changes"])) or "no difference")
         if not as_json:
             say(f"version {found['from']} to version {found['to']}")
@@ -103,13 +103,8 @@ def disable(name: Name, url: Url = None, as_json: AsJson = False) -> None:
 
 def _set_enabled(name: str, url: str | None, as_json: bool, *, enabled: bool) -> None:
     with answering(as_json):
-        found = drive(_with(url, lambda client: client.enable(name, enabled=enabled)))
+        found = drive(reach.ask(url, lambda client: client.enable(name, enabled=enabled)))
         show(found, as_json, lambda: f"{name} is {'enabled' if enabled else 'disabled'}")
-
-
-async def _with(url: str | None, ask: Any) -> Any:
-    async with reach.api(url) as client:
-        return await ask(client)
 
 
 def _definitions_in(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from engine.transitions import Rules
 from engine.withdrawals import Refusal, place
 from tests.builders import document, edges
 from tests.builders import node as vertex
-from tests.unit.engine.test_execute import STAGE, Theatre, theatre
+from tests.theatre import STAGE, Theatre, theatre
 from tests.workbench import NOW, OWNER
 
 

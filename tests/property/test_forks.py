@@ -12,8 +12,8 @@ import pytest
 
 from celeriac import Context, Fail, Route
 from tests.builders import document
+from tests.theatre import STAGE, Theatre, theatre
 from tests.unit.engine.test_bases import fork, prepared, words
-from tests.unit.engine.test_execute import STAGE, Theatre, theatre
 
 SEEDS = range(60)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,25 +16,10 @@ from engine.errors import Invalid, NotFound
 from engine.retention import purge
 from tests.builders import document, edge, edges
 from tests.builders import node as vertex
-from tests.unit.engine.test_execute import STAGE, Stage, Theatre, chain, statuses, theatre
+from tests.theatre import STAGE, Stage, Theatre
+from tests.unit.engine.test_execute import chain, statuses
 from tests.unit.engine.test_withdrawals import withdraw
 from tests.workbench import NOW, Workbench
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    for each in (STAGE.acts, STAGE.calls, STAGE.seen):
-        each.clear()
-    yield STAGE
-    STAGE.acts.clear()
-
-
-@pytest.fixture
-async def at(tmp_path: Path, stage: Stage) -> AsyncIterator[Theatre]:
-    made = theatre(tmp_path)
-    yield made
-    assert made.leases.held() == []
-    made.close()
 
 
 def prepared(at: Workbench, name: str, *again: str, failure: bool = False, **more: Any) -> bases.Prepared:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from pydantic import BaseModel
 
 from celeriac import (
     Context,
@@ -20,182 +18,33 @@ from celeriac import (
     Emit,
     Fail,
     Json,
-    NodeType,
     OnCallback,
     OnEvent,
-    Retry,
     Route,
     TryAgain,
     Uncertain,
     Wait,
-    node,
 )
 from engine import operations as op
 from engine.errors import Unavailable
 from engine.execute import Executor
 from engine.failpoints import FailpointError
-from engine.leases import Hold, Stop, _Loop
+from engine.leases import Hold, Stop
 from engine.performance import ChildDied, NoChild
 from engine.registry import Registry
 from engine.settings import Limits
 from tests.builders import document, edge, edges
 from tests.builders import node as vertex
-from tests.workbench import NOW, OWNER, Workbench
-
-Act = Callable[[Context], Any]
-
-
-class Config(BaseModel):
-    """What a node is handed."""
-
-    text: Any = None
-
-
-class Stage:
-    """Tells each node what to do, by its id: one act a call, the last one for ever after."""
-
-    def __init__(self) -> None:
-        self.acts: dict[str, list[Act]] = {}
-        self.calls: list[str] = []
-        self.seen: list[tuple[str, Any]] = []
-
-    def tell(self, name: str, *acts: Any) -> None:
-        """Set what a node does; what is no function is returned, an exception raised."""
-        self.acts[name] = [each if callable(each) else _does(each) for each in acts]
-
-    def play(self, ctx: Context, config: Config) -> Any:
-        self.calls.append(ctx.node_id)
-        self.seen.append((ctx.node_id, config.text))
-        acts = self.acts.get(ctx.node_id, [lambda _: {"by": ctx.node_id}])
-        return (acts.pop(0) if len(acts) > 1 else acts[0])(ctx)
-
-
-def _does(what: Any) -> Act:
-    def act(_: Context) -> Any:
-        if isinstance(what, BaseException):
-            raise what
-        return what
-
-    return act
-
-
-STAGE = Stage()
-
-
-def declared(name: str, **more: Any) -> NodeType:
-    @node(name, **more)
-    def run(config: Config, ctx: Context) -> Any:
-        """Do as the stage says."""
-        return STAGE.play(ctx, config)
-
-    @node(name, **more)
-    async def wait(config: Config, ctx: Context) -> Any:
-        """Do as the stage says."""
-        result = STAGE.play(ctx, config)
-        return await result if isinstance(result, Awaitable) else result
-
-    return wait if more.get("effect", Effect.NONE) is not Effect.NONE else run
-
-
-def slow_declared(name: str) -> NodeType:
-    @node(name)
-    async def wait(config: Config, ctx: Context) -> Any:
-        """Do as the stage says, and take one's time."""
-        return await STAGE.play(ctx, config)
-
-    return wait
-
-
-REGISTRY = Registry(
-    [
-        declared("pure"),
-        declared("forks", ports=("true", "false")),
-        declared("waits", waits=True),
-        declared("computes", process=True),
-        declared("read", effect=Effect.READ),
-        declared("keyed", effect=Effect.KEYED),
-        declared("once", effect=Effect.ONCE, retry=Retry(2, on=("x.busy",), jitter=0)),
-        declared("quick", effect=Effect.READ, timeout=0.01),
-        slow_declared("slow"),
-    ]
+from tests.theatre import (
+    REGISTRY,
+    STAGE,
+    Act,
+    Stage,
+    Theatre,
+    does,
+    theatre,
 )
-
-
-@dataclass
-class Link:
-    """An opened connection."""
-
-    http: Any = None
-
-
-class Around:
-    """A way out with one connection."""
-
-    def client(self) -> Any:
-        return None
-
-    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
-        return Link(), frozenset({"s3cr3t-token"})
-
-
-class Children:
-    """Child processes that do as the stage says too."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Any, float]] = []
-
-    async def call(
-        self, step: Any, config: Any, context: Any, timeout: float, began: Callable[[], None]
-    ) -> Any:
-        self.asked.append((step.node.id, config, timeout))
-        began()
-        result = STAGE.play(context, Config(**config))
-        return await result if isinstance(result, Awaitable) else result
-
-
-class Theatre(Workbench):
-    """A workbench whose executor has children and a way out."""
-
-    children: Children
-
-    def executor(self, children: Any = None, around: Any = None, owner: str = OWNER) -> Executor:
-        return super().executor(children or self.children, around or Around(), owner)
-
-    async def run(self, body: dict[str, Any], payload: Any = None, **more: Any) -> str:
-        """Start and carry an execution as far as it goes."""
-        name = self.start(self.push(body), payload, **more)
-        await self.carry()
-        return name
-
-    async def tick(self, seconds: float) -> None:
-        """Let time pass, wake what is due, and carry it."""
-        self.clock.move(seconds)
-        self.poller().tick()
-        await self.carry()
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    STAGE.acts.clear()
-    STAGE.calls.clear()
-    STAGE.seen.clear()
-    yield STAGE
-    STAGE.acts.clear()
-
-
-@pytest.fixture
-async def at(tmp_path: Path, stage: Stage) -> AsyncIterator[Theatre]:
-    made = theatre(tmp_path)
-    yield made
-    assert made.leases.held() == []
-    made.close()
-
-
-def theatre(folder: Path, **more: Any) -> Theatre:
-    made = Theatre(folder, registry=REGISTRY, **more)
-    made.children = Children()
-    made.leases._loop = _Loop(asyncio.get_running_loop(), 0)
-    return made
+from tests.workbench import NOW, Workbench
 
 
 def chain(*nodes: Any, **more: Any) -> dict[str, Any]:
@@ -798,7 +647,7 @@ async def crash(at: Theatre, name: str, during: str) -> None:
         started.set()
         await asyncio.Event().wait()
 
-    STAGE.tell(during, lambda _: hang(), *STAGE.acts.get(during, [_does("done")]))
+    STAGE.tell(during, lambda _: hang(), *STAGE.acts.get(during, [does("done")]))
     task = asyncio.create_task(at.carry())
     await started.wait()
     for hold in at.leases.held():
@@ -1473,7 +1322,7 @@ def mapped(
 
 def by_item(*acts: Any) -> Act:
     """Do as the item's own act says."""
-    return lambda ctx: _does(acts[int(ctx.item.rpartition(".")[2])])(ctx)
+    return lambda ctx: does(acts[int(ctx.item.rpartition(".")[2])])(ctx)
 
 
 ITEMS = {"type": "pure", "config": {"text": "{{ [item, index] }}"}}
@@ -1580,7 +1429,7 @@ async def test_until_does_not_wait_for_items_that_run_after_one_has_failed(at: T
         await asyncio.Event().wait()
 
     def other(ctx: Context) -> Any:
-        return {"0": _does(Fail("x.broken", "It broke.")), "1": _does("v")}.get(ctx.item, never)(ctx)
+        return {"0": does(Fail("x.broken", "It broke.")), "1": does("v")}.get(ctx.item, never)(ctx)
 
     stage.tell("a", other)
     name = at.start(at.push(mapped("read", until="done >= 1", on_item_error="null")), {"xs": [0] * 3})
@@ -1954,7 +1803,7 @@ async def test_a_repeated_scope_deals_with_the_failure_of_each_item_by_itself(
     at: Theatre, stage: Stage
 ) -> None:
     stage.tell("a", by_item("good"))
-    stage.tell("b", lambda ctx: _does(Fail("x.odd", "Odd.") if ctx.item.startswith("1") else "fine")(ctx))
+    stage.tell("b", lambda ctx: does(Fail("x.odd", "Odd.") if ctx.item.startswith("1") else "fine")(ctx))
     catch = [{"body": handled({"type": "pure", "config": {"text": "{{ [item, nodes.s.error.code] }}"}})}]
     undo = {"type": "keyed", "compensate": {"type": "keyed", "config": {"text": "{{ item }}"}}}
     body = scoped(undo, "read", catch=catch, for_each={"items": "xs"})

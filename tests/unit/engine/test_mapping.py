@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,27 +12,11 @@ from engine import operations as op
 from engine.withdrawals import Refusal
 from tests.builders import document
 from tests.builders import node as vertex
-from tests.unit.engine.test_execute import STAGE, Stage, Theatre, theatre
+from tests.theatre import STAGE, Stage, Theatre
 from tests.unit.engine.test_withdrawals import plan_of, withdraw
 from tests.workbench import NOW
 
 ERROR = '{"code":"node.cancelled","message":"No."}'
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    for each in (STAGE.acts, STAGE.calls, STAGE.seen):
-        each.clear()
-    yield STAGE
-    STAGE.acts.clear()
-
-
-@pytest.fixture
-async def at(tmp_path: Path, stage: Stage) -> AsyncIterator[Theatre]:
-    made = theatre(tmp_path)
-    yield made
-    assert made.leases.held() == []
-    made.close()
 
 
 def change(at: Theatre, name: str, *, item: str = "", most: int = 1000, add: Any = (), **more: Any) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,26 +17,10 @@ from engine.settings import Limits
 from engine.takeovers import Kept, take_over
 from tests.builders import document, edges
 from tests.builders import node as vertex
+from tests.theatre import STAGE, Stage, Theatre
 from tests.unit.engine.test_bases import fork, prepared, words
-from tests.unit.engine.test_execute import STAGE, Stage, Theatre, theatre
 
 REGION = Region(1, "body", "m", "m", 0, 1, 1, 2, chunked=True)
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    for each in (STAGE.acts, STAGE.calls, STAGE.seen):
-        each.clear()
-    yield STAGE
-    STAGE.acts.clear()
-
-
-@pytest.fixture
-async def at(tmp_path: Path, stage: Stage) -> AsyncIterator[Theatre]:
-    made = theatre(tmp_path)
-    yield made
-    assert made.leases.held() == []
-    made.close()
 
 
 def fails_on(*bad: Any) -> None:
