@@ -16,6 +16,7 @@ from engine import operations as op
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.store.database import Connection
+from engine.transitions.arriving import conclude, take_in
 from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
 from engine.transitions.calling import call, forsake, returned
@@ -64,25 +65,31 @@ __all__ = [
 
 def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rules) -> list[Any]:
     """Carry out operations inside the caller's transaction. Returns one answer for each, in their order."""
-    ids = sorted(lock_topics(connection, operations) | set(op.executions_of(operations)))
+    listeners = lock_topics(connection, operations)
+    intake = take_in(connection, operations)
+    asked = [*operations, *intake.starts]
+    ids = sorted(listeners | set(op.executions_of(asked)))
     rows = {}
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
         id_, project, version, status, *rest = fields
         rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
-    answers: list[Any] = [None] * len(operations)
-    batch = Batch(connection, rules, rows, asked=operations, answers=answers)
+    answers: list[Any] = [None] * len(asked)
+    batch = Batch(connection, rules, rows, asked=asked, answers=answers)
     kinds: dict[type[Any], list[int]] = defaultdict(list)
-    for index, each in enumerate(operations):
+    for index, each in enumerate(asked):
         kinds[type(each)].append(index)
     for kind, transition in _TRANSITIONS.items():
         if indexes := kinds.get(kind):
-            chosen = [operations[index] for index in indexes]
+            chosen = [asked[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
     withdraw_ended(batch)
     pass_on(batch)
+    started = zip(intake.starts, answers[len(operations) :], strict=True)
+    for index, answer in conclude(connection, intake, {each.execution: one for each, one in started}):
+        answers[index] = answer
     write_back(batch)
-    return answers
+    return answers[: len(operations)]
 
 
 _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {

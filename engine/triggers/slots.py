@@ -21,7 +21,7 @@ _DAYS = 4_000
 
 def next_slots(spec: Spec, after: int, n: int) -> list[int]:
     """Return the first `n` slots behind an instant; fewer when there are no more."""
-    found = []
+    found: list[int] = []
     for slot in slots(spec, after):
         if len(found) == n:
             break

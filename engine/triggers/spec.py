@@ -42,7 +42,7 @@ _YEARLY = re.compile(r"\d{2}-\d{2}")
 
 
 class Fault(NamedTuple):
-    """What is wrong with one value, and what would be right. `name` is what it should be, when that can be guessed from a list."""
+    """What is wrong with one value, and what would be right."""
 
     path: tuple[str | int, ...]
     message: str
@@ -160,9 +160,13 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("every",), "`every` is shorter than a second.", hint)
     offset = _length(config.get("offset"))
     if offset and (length is None or offset >= length):
-        yield Fault(("offset",), "`offset` is not shorter than `every`.", "It shifts the slots within the interval.")
+        yield Fault(
+            ("offset",), "`offset` is not shorter than `every`.", "It shifts the slots within the interval."
+        )
     if (jitter := _length(config.get("jitter"))) is not None and jitter > LONGEST_JITTER:
-        yield Fault(("jitter",), "`jitter` is longer than a day.", "It spreads starts within a time after the slot.")
+        yield Fault(
+            ("jitter",), "`jitter` is longer than a day.", "It spreads starts within a time after the slot."
+        )
     timezone = config.get("timezone")
     if isinstance(timezone, str) and not is_timezone(timezone):
         yield Fault(("timezone",), f"There is no time zone {timezone[:40]!r}.", None)
@@ -193,7 +197,9 @@ def _window(config: Mapping[str, Any]) -> Iterator[Fault]:
         except (ValueError, OverflowError):
             yield Fault((name,), f"`{name}` is {text[:40]!r}, which is no time.", INSTANT_HINT)
     if len(ends) == 2 and ends["end"] <= ends["start"]:
-        yield Fault(("end",), "`end` is not behind `start`.", "Slots lie at or after `start`, and before `end`.")
+        yield Fault(
+            ("end",), "`end` is not behind `start`.", "Slots lie at or after `start`, and before `end`."
+        )
 
 
 def _comes(cron: str) -> bool:
