@@ -21,6 +21,7 @@ from api.routes import (
     executions,
     forks,
     health,
+    schedules,
     schemas,
     withdrawals,
     workflows,
@@ -81,6 +82,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         connections,
         events,
         callbacks,
+        schedules,
     ):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)

@@ -15,6 +15,7 @@ from celeriac.commands import (
     executions,
     processes,
     running,
+    schedules,
     storage,
     tests,
     up,
@@ -40,6 +41,7 @@ app.add_typer(workflows.app, name="workflows")
 app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(events.app, name="events")
 app.add_typer(connections.app, name="connections")
 app.command()(up.up)

@@ -106,7 +106,11 @@ async def accept(runtime: Runtime, request: Request) -> Accepted:
 
 async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Accepted]:
     """Accept many at once, in as few commits as the ledger needs. Raises the first refusal, with the others accepted."""
-    starts = [operation(runtime, each) for each in requests]
+    return await accept_starts(runtime, [operation(runtime, each) for each in requests])
+
+
+async def accept_starts(runtime: Runtime, starts: Sequence[op.Start]) -> list[Accepted]:
+    """The same for starts that are made already."""
     answers: list[op.Started] = await asyncio.gather(*map(runtime.ledger.submit, starts))
     failpoint("api.publish.before")
     runtime.dispatcher.send_all(

@@ -23,7 +23,7 @@ class Intake:
     """What has been taken in. `starts` belong to the batch."""
 
     arrives: list[tuple[int, op.Arrive]] = field(default_factory=list)
-    moved: set[str] = field(default_factory=set)
+    moved: dict[str, op.Move] = field(default_factory=dict)
     new: dict[Place, op.Arrival] = field(default_factory=dict)
 
     @property
@@ -33,7 +33,7 @@ class Intake:
 
     def going(self, each: op.Arrive) -> bool:
         """Whether the schedule that an arrival comes from was moved on by it."""
-        return each.move is None or each.move.schedule in self.moved
+        return each.move is None or self.moved.get(each.move.schedule) is each.move
 
 
 def take_in(connection: Connection, operations: Sequence[op.Operation]) -> Intake:
@@ -41,14 +41,17 @@ def take_in(connection: Connection, operations: Sequence[op.Operation]) -> Intak
     intake = Intake([(index, each) for index, each in enumerate(operations) if isinstance(each, op.Arrive)])
     if not intake.arrives:
         return intake
-    moves = {each.move.schedule: each.move for _, each in intake.arrives if each.move is not None}
+    moves: dict[str, op.Move] = {}
+    for _, each in intake.arrives:
+        if each.move is not None:
+            moves.setdefault(each.move.schedule, each.move)
     if moves:
         found = connection.batch(sql.LOCK_SCHEDULES, [(name,) for name in sorted(moves)])
         going = [moves[name] for name, epoch in found if moves[name].epoch == epoch]
         connection.batch(
             sql.MOVE_SCHEDULES, [(each.schedule, each.slot, each.due, each.last) for each in going]
         )
-        intake.moved = {each.schedule for each in going}
+        intake.moved = {each.schedule: each for each in going}
     arrived: dict[Place, op.Arrival] = {}
     for _, each in intake.arrives:
         if intake.going(each):

@@ -110,14 +110,28 @@ def arrival(
 
 
 def request(
-    schedule: str, name: str, spec: Spec, active: Active, slot: int | None, payload: Json = None
+    schedule: str,
+    name: str,
+    spec: Spec,
+    active: Active,
+    slot: int | None,
+    *,
+    payload: Json = None,
+    principal: str = "",
+    idempotency_key: str | None = None,
 ) -> admission.Request:
     """Return the wish to start what a schedule stands for; without a slot, because somebody wants it now."""
     about: dict[str, Json] = {"schedule": schedule}
     if slot is not None:
         about["scheduled_at"] = rfc3339(slot)
     return admission.Request(
-        active, spec.payload if payload is None else payload, kind=KIND, trigger=name, arrival=about
+        active,
+        spec.payload if payload is None else payload,
+        kind=KIND,
+        trigger=name,
+        arrival=about,
+        principal=principal,
+        idempotency_key=idempotency_key,
     )
 
 
