@@ -36,6 +36,8 @@ async def read(request: Request, largest: int = SMALL) -> Json:
         raise NotJson("The body is nested too deep.") from None
     except ValueError as error:
         raise NotJson(f"The body is not JSON: {error}.") from None
+    if b"\\u" in raw and _halved(value):
+        raise NotJson("The body holds half of a surrogate pair, which is no character.")
     if deeper_than(MAX_DEPTH, value):
         message = f"The body is nested in more than {MAX_DEPTH} levels."
         raise NotJson(message)
@@ -67,6 +69,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         message = f"the key {twice[:64]!r} stands twice"
         raise ValueError(message)
     return found
+
+
+def _halved(value: Json) -> bool:
+    """Whether a text in it cannot be written down."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except RecursionError:
+        return False  # which is told next
+    return False
 
 
 def _refuse(constant: str) -> Any:

@@ -19,6 +19,7 @@ from engine.catalog import Versions
 from engine.clock import Clock
 from engine.dispatch import Room
 from engine.errors import CeleriacError, Unavailable
+from engine.failpoints import failpoint
 from engine.settings import Settings, Timing
 from engine.snapshots import Reference
 from engine.store.database import Connection
@@ -350,6 +351,7 @@ class Poller:
         rows = self._read(lambda connection: scheduler.due(connection, self._versions, now))
         asked = [self._do(scheduler.arrive, self, each, now) for each in rows]
         answers = self._ask([each for each in asked if each is not None])
+        failpoint("fire.after")
         ready, outdone = scheduler.sendable(*zip(*answers, strict=True)) if answers else ([], [])
         self._send(ready)
         self._ask([op.Cancel(each, now, admission.OUTDONE) for each in sorted(set(outdone))])

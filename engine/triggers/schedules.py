@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from celeriac import Json
+from celeriac import Fail, Json
 from celeriac.duration import rfc3339
 from engine import schema
 from engine.catalog import Active, Versions
+from engine.encoding import encode
 from engine.errors import Conflict, Invalid, NotFound
 from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
@@ -27,6 +28,8 @@ from engine.triggers.spec import Spec, faults
 from engine.triggers.turns import first
 
 API: Final = "api"
+LARGEST_CONFIG: Final = 1024 * 1024
+"""Bytes of a config that is made over the API, its payload included."""
 MOST_SHOWN: Final = 1_000
 """Slots that a preview shows at most."""
 MOST_BACKFILLED: Final = 10_000
@@ -95,6 +98,10 @@ def check(config: Json) -> dict[str, Any]:
             }
             for fault in faults(config)
         ]
+    try:
+        encode(config, LARGEST_CONFIG)
+    except Fail as error:
+        found.append({"pointer": "", "message": error.message.replace("output", "config")})
     if found or not isinstance(config, dict):
         raise ScheduleInvalid(errors=found)
     return config

@@ -21,6 +21,10 @@ Policy = Literal["skip", "latest", "all"]
 
 SHORTEST: Final = 1_000
 """Milliseconds between two slots of an interval."""
+LONGEST_DAYS: Final = 3_660
+"""Days between them at most."""
+EARLIEST, LATEST = 1971, 2200
+"""The years in between which times may lie."""
 LONGEST_JITTER: Final = 86_400_000
 MOST_MISSED: Final = 10_000
 """Missed slots that may be made up for."""
@@ -146,6 +150,8 @@ def instant(text: str) -> int:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError("it names no time zone")
+    if not EARLIEST <= found.year < LATEST:
+        raise ValueError("it is too far away")
     return round(found.timestamp() * 1000)
 
 
@@ -158,6 +164,8 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
     if length is not None and length < SHORTEST:
         hint = "Write 1s at least; a map or a loop repeats faster."
         yield Fault(("every",), "`every` is shorter than a second.", hint)
+    if length is not None and length > LONGEST_DAYS * 86_400_000:
+        yield Fault(("every",), "`every` is longer than ten years.", "Write 3660d at most.")
     offset = _length(config.get("offset"))
     if offset and (length is None or offset >= length):
         yield Fault(
@@ -223,7 +231,7 @@ def _length(value: Any) -> int | None:
         return None
     try:
         return _milliseconds(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
