@@ -65,7 +65,7 @@ class Cron:
         """Return the first time behind an instant, or None when there is none within years."""
         try:
             return self._passing_after(instant, zone) if self.passing else self._named_after(instant, zone)
-        except OverflowError:
+        except (OverflowError, ValueError):  # behind the year 9999
             return None
 
     def matches(self, shown: datetime) -> bool:
