@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from celeriac import Json
 from engine import admission, catalog, feed
 from engine import operations as op
 from engine.errors import Invalid
@@ -43,7 +44,7 @@ def look(client: Client, after: Place, limit: int) -> list[feed.Entry]:
     return client.runtime.reader.ask(lambda connection: feed.read(connection, after, limit))
 
 
-def whole(client: Client, limit: int = 2) -> list[tuple[str, object]]:
+def whole(client: Client, limit: int = 2) -> list[tuple[Json, Json]]:
     """Read from the beginning in small parts, each from the end of the one before."""
     place, found = BEGINNING, []
     while entries := look(client, place, limit):
@@ -108,7 +109,7 @@ def test_a_place_is_read_as_it_is_written() -> None:
 def test_many_writers_and_one_reader_who_misses_nothing(client: Client, store: Settings) -> None:
     active = client.push(document([node("a")], name="w"))
     others = [Client(store, poll=False) for _ in range(3)]
-    seen: list[tuple[str, object]] = []
+    seen: list[tuple[Json, Json]] = []
     ended = threading.Event()
 
     def follow() -> None:
@@ -116,7 +117,7 @@ def test_many_writers_and_one_reader_who_misses_nothing(client: Client, store: S
         while True:
             last = ended.is_set()
             entries = look(client, place, 5)
-            seen.extend((event["execution_id"], event["seq"]) for each in entries for event in each.events)  # type: ignore[misc]
+            seen.extend((event["execution_id"], event["seq"]) for each in entries for event in each.events)
             place = entries[-1].end if entries else place
             if last and not entries:
                 return
@@ -129,12 +130,12 @@ def test_many_writers_and_one_reader_who_misses_nothing(client: Client, store: S
             stop(other, begin(other, active))
 
     writers = [threading.Thread(target=write, args=(each,)) for each in others]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join()
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
     ended.set()
     reader.join(30)
-    assert sorted(seen) == sorted(whole(client, 100))
+    assert sorted(map(str, seen)) == sorted(map(str, whole(client, 100)))
     for each in others:
         each.close()

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from engine import operations as op
+from engine.feed import BEGINNING
 from engine.hooks import message, rows, schedule
 from engine.hooks.courier import Courier, place_of
 from engine.hooks.rows import Hook
@@ -55,7 +56,7 @@ class Desk:
         now, id_ = self.clock.now(), self.clock.mint("sub")
         sealed = seal(SECRET.encode(), place_of(DEFAULT_PROJECT, id_), KEY, self.clock.entropy)
         made = Hook(
-            id_, DEFAULT_PROJECT, url, tuple(types), None, "", True, None, sealed, None, None, rows.feed.BEGINNING,
+            id_, DEFAULT_PROJECT, url, tuple(types), None, "", True, None, sealed, None, None, BEGINNING,
             None, now, now,
         )  # fmt: skip
         made = Hook(**{each: more.get(each, getattr(made, each)) for each in Hook.__slots__})
