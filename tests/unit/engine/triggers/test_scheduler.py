@@ -8,6 +8,7 @@ import pytest
 
 from celeriac.duration import rfc3339
 from engine import operations as op
+from engine.catalog import Versions
 from engine.triggers import scheduler, schedules
 from engine.triggers.turns import AT_ONCE
 from tests.builders import document, node
@@ -217,8 +218,8 @@ def test_a_schedule_ends_with_its_time(bench: Workbench) -> None:
 def test_whoever_read_a_schedule_before_it_was_changed_does_nothing(bench: Workbench) -> None:
     name = scheduled(bench)
     bench.clock.ms = FIRST
-    (found,) = scheduler.due(bench.connection, schedules.Versions(), FIRST)
-    asked = scheduler.arrive(bench, found, FIRST)  # type: ignore[arg-type]
+    (found,) = scheduler.due(bench.connection, Versions(), FIRST)
+    asked = scheduler.arrive(bench, found, FIRST)
     bench.ask(schedules.pause(name, "", FIRST))
     assert bench.ask(asked) is None
     assert executions(bench) == []
