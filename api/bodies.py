@@ -28,8 +28,11 @@ async def read(request: Request, largest: int = SMALL) -> Json:
     if len(raw) > largest:
         message = f"The body is larger than {largest:,} bytes."
         raise TooLarge(message)
-    if not raw:
-        return None
+    return value_of(raw) if raw else None
+
+
+def value_of(raw: bytes) -> Json:
+    """Return the value a JSON text means. Raises `NotJson`."""
     try:
         value: Json = json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_unique)
     except RecursionError:

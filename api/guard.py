@@ -29,6 +29,9 @@ OPEN = frozenset({"/healthz", "/readyz", "/schemas/workflow/v1.json"})
 PROVEN = "/api/v1/callbacks/"
 """What may be called with no token: below it, the path itself is a proof, which its route looks at."""
 
+OUTSIDE = ("/webhooks/", "/forms/")
+"""What anybody may send anything to, by any method: below them the address or a signature is the proof."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -70,9 +73,10 @@ class Guard:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
+                own = message.get("headers", ())
                 message["headers"] = [
-                    *message.get("headers", ()),
-                    *_HEADERS,
+                    *own,
+                    *(each for each in _HEADERS if each[0] not in {name for name, _ in own}),
                     (b"x-request-id", request_id.encode()),
                 ]
             await send(message)
@@ -107,9 +111,12 @@ class Guard:
         if _name_of(host) not in self._hosts:
             hint = "Use a loopback address, or name this host in CELERIAC_API_HOSTS."
             return 421, "request.host_refused", f"This API does not serve the host {host[:100]!r}.", hint
-        if not _same_site(headers, host):
+        outside = scope["path"].startswith(OUTSIDE)
+        if not (outside and scope["method"] == "GET") and not _same_site(headers, host):
             hint = "Call the API from a program, not from a page of another site."
             return 403, "request.cross_origin", "The request was sent for a page of another site.", hint
+        if outside:
+            return None
         proven = scope["method"] == "POST" and scope["path"].startswith(PROVEN)
         if not proven and not self._knows_token(headers.get(b"authorization", b"")):
             hint = "Send the header Authorization: Bearer TOKEN; the token is in the file api.token of the data directory."

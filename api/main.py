@@ -14,6 +14,7 @@ from api.guard import Guard
 from api.hub import Hub
 from api.replies import Replies
 from api.routes import (
+    addresses,
     approvals,
     attention,
     callbacks,
@@ -27,6 +28,7 @@ from api.routes import (
     schemas,
     socket,
     subscriptions,
+    webhooks,
     withdrawals,
     workflows,
 )
@@ -95,11 +97,13 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         events,
         callbacks,
         schedules,
+        webhooks,
         socket,
         feed,
         subscriptions,
     ):
         app.include_router(each.router, prefix="/api/v1")
+    app.router.routes.extend(addresses.routes)
     app.include_router(health.router)
     app.include_router(schemas.router)
     public = urlsplit(settings.public_base).hostname or settings.api_host

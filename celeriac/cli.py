@@ -20,6 +20,7 @@ from celeriac.commands import (
     subscriptions,
     tests,
     up,
+    webhooks,
     workflows,
 )
 
@@ -43,6 +44,7 @@ app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")

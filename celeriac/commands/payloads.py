@@ -22,18 +22,33 @@ def read(text: str | None, what: str = "--input") -> Json:
     """Return the value an option means; nothing is an empty object. Raises `Refused`."""
     if text is None:
         return {}
-    source = text
-    if text.startswith("@"):
-        try:
-            source = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            refuse("file.unreadable", f"{text[1:]} cannot be read: {error}.", "Name a file that exists.")
+    source = _read(text)
     try:
         value: Json = json.loads(source, parse_constant=_none)
     except (ValueError, RecursionError) as error:
         hint = f'Quote it for the shell: {what} \'{{"name": "Ada"}}\', or read a file: {what} @input.json'
         refuse("input.invalid_json", f"{what} is not JSON: {error}.", hint)
     return value
+
+
+def text(given: str, what: str) -> str:
+    """Return what stands in a file or on stdin: a secret does not belong on a command line. Raises `Refused`."""
+    if not given.startswith("@"):
+        refuse(
+            "usage.secret",
+            f"{what} stands on the command line, where others see it.",
+            f"Read it: {what} @FILE, or @-.",
+        )
+    return _read(given)
+
+
+def _read(text: str) -> str:
+    if not text.startswith("@"):
+        return text
+    try:
+        return sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        refuse("file.unreadable", f"{text[1:]} cannot be read: {error}.", "Name a file that exists.")
 
 
 def _none(constant: str) -> Any:

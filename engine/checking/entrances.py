@@ -14,6 +14,7 @@ from engine.checking.finding import Finding, Guesses, did_you_mean
 from engine.checking.outline import BODY, TRIGGERS, Outline
 from engine.checking.source import Path
 from engine.definition import TRIGGER
+from engine.triggers import webhooks
 from engine.triggers.spec import faults
 
 _BAD_CONFIG: Final = "definition.bad_config"
@@ -28,6 +29,9 @@ def entrances(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
         config = trigger.get("config")
         if trigger.get("type") == "schedule" and isinstance(config, dict):
             yield from _schedule((*path, "config"), config, guesses)
+        if trigger.get("type") == "webhook" and isinstance(config, dict):
+            for fault in webhooks.faults(config):
+                yield Finding((*path, "config", *fault.path), _BAD_CONFIG, fault.message, fault.hint)
     if isinstance(outline.body.get("inputs"), dict):
         yield from _inputs((*BODY, "inputs"), outline.body["inputs"])
 

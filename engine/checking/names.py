@@ -21,7 +21,21 @@ from engine.expressions import ExpressionError, Reference, compile_expression
 from engine.nearest import nearest
 
 MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "trigger": ("payload", "type", "id", "parent", "schedule", "scheduled_at"),
+    "trigger": (
+        "payload",
+        "type",
+        "id",
+        "parent",
+        "schedule",
+        "scheduled_at",
+        "webhook",
+        "delivery",
+        "method",
+        "parameters",
+        "query",
+        "headers",
+        "test",
+    ),
     "execution": ("id", "workflow_id", "version", "started_at"),
 }
 """The roots that are objects of a fixed shape."""

@@ -12,12 +12,36 @@ from typing import Any, Final
 
 from engine.clock import Clock
 from engine.definition import Trigger, Workflow
+from engine.errors import Conflict
 from engine.store.database import Connection
+from engine.triggers import paths
 from engine.triggers.spec import Spec
 from engine.triggers.turns import first
 
 DEFINITION: Final = "definition"
-"""The origin of what stands in a definition; what people make over the API is from there."""
+API: Final = "api"
+"""The origin of what stands in a definition, and of what people make over the API."""
+
+ENDPOINTS: Final = ("webhook", "form")
+"""The types of triggers that requests arrive at."""
+
+
+class PathTaken(Conflict):
+    """Another webhook has this path already."""
+
+    code = "webhook.path_taken"
+
+
+class ScheduleNameTaken(Conflict):
+    """The workflow has a schedule of this name already."""
+
+    code = "schedule.name_taken"
+
+
+class WebhookNameTaken(Conflict):
+    """The workflow has a webhook of this name already."""
+
+    code = "webhook.name_taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +59,11 @@ def prepare(workflow: Workflow, clock: Clock, project: str) -> Callable[[Connect
     """Return the change that registers the triggers of a workflow, which it is handed the id of."""
     now = clock.now()
     schedules = [_schedule(each, clock, now) for each in workflow.triggers if each.type == "schedule"]
+    endpoints = [(clock.mint("hook"), each) for each in workflow.triggers if each.type in ENDPOINTS]
 
     def change(connection: Connection, workflow_id: str) -> None:
         _write_schedules(connection, schedules, project, workflow_id, now)
+        _write_endpoints(connection, endpoints, project, workflow_id, now)
 
     return change
 
@@ -45,6 +71,19 @@ def prepare(workflow: Workflow, clock: Clock, project: str) -> Callable[[Connect
 def stored(config: Mapping[str, Any]) -> str:
     """Return a config as it is stored: two that mean the same are the same text."""
     return json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def take_shape(connection: Connection, endpoint: str, path: str | None) -> None:
+    """Let a webhook listen at a named path, or at none. Raises `PathTaken`."""
+    shape = None if path is None else paths.shape(path)
+    if shape is not None:
+        taken = connection.run("SELECT 1 FROM endpoint WHERE shape = ? AND id <> ?", (shape, endpoint))
+        if taken:
+            message = (
+                f"Another webhook listens at {paths.ROOT}/{shape.replace(paths.PARAMETER, '...')} already."
+            )
+            raise PathTaken(message, hint="celeriac webhooks list shows which; take another path.")
+    connection.run("UPDATE endpoint SET shape = ? WHERE id = ?", (shape, endpoint))
 
 
 def _schedule(trigger: Trigger, clock: Clock, now: int) -> _Schedule:
@@ -63,11 +102,14 @@ def _write_schedules(
     known = {name: fields for name, *fields in rows}
     for each in schedules:
         if each.name not in known:
-            connection.run(
+            made = connection.run(
                 "INSERT INTO schedule (id, project_id, workflow_id, name, origin, kind, spec, slot, due, created_at, "
-                "updated_at) VALUES (?, ?, ?, ?, ?, 'schedule', ?, ?, ?, ?, ?)",
+                "updated_at) VALUES (?, ?, ?, ?, ?, 'schedule', ?, ?, ?, ?, ?) "
+                "ON CONFLICT (workflow_id, name) DO NOTHING RETURNING id",
                 (each.id, project, workflow, each.name, DEFINITION, each.text, each.slot, each.due, now, now),
             )
+            if not made:
+                raise ScheduleNameTaken(hint=f"Rename the trigger {each.name}, or remove that schedule.")
             continue
         name, text, paused_at = known.pop(each.name)
         if text != each.text:
@@ -79,3 +121,39 @@ def _write_schedules(
     for name, *_ in known.values():
         connection.run("DELETE FROM inbox WHERE source = ?", (name,))
         connection.run("DELETE FROM schedule WHERE id = ?", (name,))
+
+
+def _write_endpoints(
+    connection: Connection, endpoints: list[tuple[str, Trigger]], project: str, workflow: str, now: int
+) -> None:
+    rows = connection.run(
+        "SELECT name, id, kind FROM endpoint WHERE workflow_id = ? AND origin = ?", (workflow, DEFINITION)
+    )
+    known = {name: fields for name, *fields in rows}
+    kept = {each.id: each for _, each in endpoints}
+    for title, (name, kind) in [*known.items()]:
+        if title not in kept or kept[title].type != kind:
+            connection.run("DELETE FROM inbox WHERE source = ?", (name,))
+            connection.run("DELETE FROM endpoint WHERE id = ?", (name,))
+            del known[title]
+    # Paths that are given up are free for the others.
+    connection.run(
+        "UPDATE endpoint SET shape = NULL WHERE workflow_id = ? AND origin = ?", (workflow, DEFINITION)
+    )
+    for name, each in endpoints:
+        text, id_ = stored(each.config), known[each.id][0] if each.id in known else name
+        if each.id in known:
+            connection.run(
+                "UPDATE endpoint SET config = ?, updated_at = CASE WHEN config = ? THEN updated_at ELSE ? END WHERE id = ?",
+                (text, text, now, id_),
+            )
+        else:
+            made = connection.run(
+                "INSERT INTO endpoint (id, project_id, workflow_id, name, origin, kind, config, created_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow_id, name) DO NOTHING RETURNING id",
+                (id_, project, workflow, each.id, DEFINITION, each.type, text, now, now),
+            )
+            if not made:
+                raise WebhookNameTaken(hint=f"Rename the trigger {each.id}, or remove that webhook.")
+        path = each.config.get("path")
+        take_shape(connection, id_, path if isinstance(path, str) else None)

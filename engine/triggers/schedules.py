@@ -21,13 +21,12 @@ from engine.errors import Conflict, Invalid, NotFound
 from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
-from engine.triggers.registration import DEFINITION, stored
+from engine.triggers.registration import API, DEFINITION, ScheduleNameTaken, stored
 from engine.triggers.scheduler import KIND, Due, spec_of
 from engine.triggers.slots import due_of, next_slots, zone_of
 from engine.triggers.spec import Spec, faults
 from engine.triggers.turns import first
 
-API: Final = "api"
 LARGEST_CONFIG: Final = 1024 * 1024
 """Bytes of a config that is made over the API, its payload included."""
 MOST_SHOWN: Final = 1_000
@@ -61,12 +60,6 @@ class ScheduleOfDefinition(Conflict):
     """The schedule stands in its workflow's definition, and is changed there."""
 
     code = "schedule.of_definition"
-
-
-class ScheduleNameTaken(Conflict):
-    """The workflow has a trigger of this name already."""
-
-    code = "schedule.name_taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +149,13 @@ def add(
         if not found:
             message = f"There is no workflow {workflow!r}."
             raise NotFound(message, hint="celeriac workflows list shows what there is.")
-        if connection.run("SELECT 1 FROM schedule WHERE workflow_id = ? AND name = ?", (found[0][0], title)):
-            raise ScheduleNameTaken(hint=f"Take another name than {title}.")
-        connection.run(
+        made = connection.run(
             "INSERT INTO schedule (id, project_id, workflow_id, name, origin, kind, spec, slot, due, created_at, updated_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow_id, name) DO NOTHING RETURNING id",
             (name, project, found[0][0], title, API, KIND, stored(config), begun.slot, begun.due, now, now),
         )
+        if not made:
+            raise ScheduleNameTaken(hint=f"Take another name than {title}.")
         return show(connection, name, project)
 
     return change

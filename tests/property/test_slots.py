@@ -175,7 +175,7 @@ def test_however_often_somebody_looks_no_slot_comes_twice_and_the_policy_says_wh
                 break
     assert fired == sorted(set(fired))
     assert all(due_of(asked, "s", each) <= now for each in fired)
-    in_time = set()
+    in_time: set[int] = set()
     for before, at in looks:
         horizon = at - asked.misfire.grace - asked.jitter
         near = next_slots(asked, max(before - 1, horizon), 200)
