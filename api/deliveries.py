@@ -99,7 +99,7 @@ async def receive(state: State, about: Endpoint, incoming: Incoming, *, test: bo
 
 
 def secrets_of(state: State, about: Endpoint, now: int) -> list[str]:
-    """Return the secrets that requests at an address may be signed with. Raises `Misconfigured` or `Unavailable` when they cannot be opened."""
+    """Return the secrets that count at an address. Raises `Misconfigured` or `Unavailable` when they cannot be opened."""
     if about.sealed is None or not about.webhook.verify.has_secret:
         return []
     return Secrets.open(about.sealed, about.active.project, about.id, state.sealing).good(now)

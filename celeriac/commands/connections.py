@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from celeriac.commands import reach
+from celeriac.commands import payloads, reach
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import AsJson, Url, answering, refuse, say, show, table, when
 
@@ -106,11 +105,7 @@ def _values(kind: Kind, username: str | None, header: str | None, query: str | N
 
 def _secret(name: str, file: str | None) -> str:
     if file is not None:
-        try:
-            text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            refuse("file.unreadable", f"{file} cannot be read: {error}.", "Name a file that exists.")
-        return text.strip()
+        return payloads.secret(file)
     if not sys.stdin.isatty():
         hint = "Read it from a file: --secret-file FILE, or from stdin: --secret-file -"
         refuse("usage.secret", "There is nobody to ask for the secret.", hint)

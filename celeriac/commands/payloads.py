@@ -22,7 +22,12 @@ def read(text: str | None, what: str = "--input") -> Json:
     """Return the value an option means; nothing is an empty object. Raises `Refused`."""
     if text is None:
         return {}
-    source = _read(text)
+    source = text
+    if text.startswith("@"):
+        try:
+            source = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            refuse("file.unreadable", f"{text[1:]} cannot be read: {error}.", "Name a file that exists.")
     try:
         value: Json = json.loads(source, parse_constant=_none)
     except (ValueError, RecursionError) as error:
@@ -31,24 +36,13 @@ def read(text: str | None, what: str = "--input") -> Json:
     return value
 
 
-def text(given: str, what: str) -> str:
-    """Return what stands in a file or on stdin: a secret does not belong on a command line. Raises `Refused`."""
-    if not given.startswith("@"):
-        refuse(
-            "usage.secret",
-            f"{what} stands on the command line, where others see it.",
-            f"Read it: {what} @FILE, or @-.",
-        )
-    return _read(given)
-
-
-def _read(text: str) -> str:
-    if not text.startswith("@"):
-        return text
+def secret(file: str) -> str:
+    """Return what stands in a file, or on stdin (`-`). Raises `Refused`."""
     try:
-        return sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        refuse("file.unreadable", f"{text[1:]} cannot be read: {error}.", "Name a file that exists.")
+        refuse("file.unreadable", f"{file} cannot be read: {error}.", "Name a file that exists.")
+    return text.strip()
 
 
 def _none(constant: str) -> Any:

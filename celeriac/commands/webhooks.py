@@ -98,11 +98,9 @@ def create(
 @app.command()
 def rotate(
     name: Name,
-    secret: Annotated[
+    secret_file: Annotated[
         str | None,
-        typer.Option(
-            "--secret", metavar="@FILE|@-", help="One that the sender has made up, in a file or on stdin."
-        ),
+        typer.Option("--secret-file", metavar="FILE", help="One that the sender has made up; - is stdin."),
     ] = None,
     keep: Annotated[
         str | None, typer.Option("--keep", help="How long the one before is good; a day if nothing is said.")
@@ -112,7 +110,7 @@ def rotate(
 ) -> None:
     """Give a webhook a new secret, which is shown now and never again."""
     with answering(as_json):
-        given = None if secret is None else payloads.text(secret, "--secret").strip()
+        given = None if secret_file is None else payloads.secret(secret_file)
         found = drive(reach.ask(url, lambda client: client.rotate_webhook(name, secret=given, keep=keep)))
         show(found, as_json, lambda: shown_once(found))
 
@@ -144,8 +142,8 @@ def deliveries(
             say("Nothing has arrived yet.")
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_(
     name: Name,
     payload: Annotated[str | None, typer.Option("--payload", metavar="JSON|@FILE")] = None,
     parameters: Annotated[

@@ -276,7 +276,7 @@ async def test_bad_input_is_refused_and_never_an_error_of_ours(
     api: Api, body: bytes, kind: str, status: int
 ) -> None:
     made = await hook(api, verify="none")
-    answer = await api.http.post(made.url, content=body, headers={"Content-Type": kind.encode("latin-1")})
+    answer = await api.http.post(made.url, content=body, headers={b"Content-Type": kind.encode("latin-1")})
     assert answer.status_code == status, answer.text
     assert executions(api) == 0
 
