@@ -395,6 +395,10 @@ INSTANCES = (
     "SELECT j.item, j.status, j.output, j.blob, j.error FROM journal j WHERE j.execution_id = ? AND j.node = ? "
     "AND j.item >= ? AND j.item < ? AND j.step = ''"
 )
+EXITS = (
+    "SELECT DISTINCT s.exits FROM segment s WHERE s.execution_id = ? AND s.segment = ? "
+    "AND s.item >= ? AND s.item < ? AND s.status = 'done'"
+)
 STILL_RUNNING = (
     "SELECT count(*) FROM segment s WHERE s.execution_id = ? AND s.segment >= ? AND s.segment < ? "
     "AND s.status = 'running' AND substr(s.item, 1, length(?)) = ?"
