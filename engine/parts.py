@@ -35,6 +35,7 @@ class Group:
     kind: PartKind
     first: str
     nodes: tuple[str, ...]
+    entries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ def groups(
     """
     graph = Graph(nodes, edges)
     if graph.cyclic:
-        return [Group("circle", one.entries[0], one.nodes) for one in graph.circles(starts)]
+        return [Group("circle", one.entries[0], one.nodes, one.entries) for one in graph.circles(starts)]
     found: list[Group] = []
     inside: set[str] = set()
     for (name,) in reversed(graph.components) if each else ():
@@ -82,7 +83,8 @@ def nested(
                 inner[group.name].append((a, b))
         for group in found:
             written[group.name] = tuple(each for name in group.nodes for each in written[name])
-            yield depth, replace(group, first=written[group.first][0], nodes=written[group.name])
+            entries = tuple(written[name][0] for name in group.entries)
+            yield depth, Group(group.kind, written[group.first][0], written[group.name], entries)
             if depth <= MOST_NESTED:
                 left = joins.intersection(group.nodes) - {group.first}
                 waiting.append((depth + 1, group.nodes, inner[group.name], left, frozenset()))

@@ -1368,6 +1368,7 @@ BORN = {
     ("segment", "running"): {"settle", "spread"},
     ("segment", "blocked"): {"settle"},
     ("segment", "skipped"): {"settle"},
+    ("segment", "waiting"): {"settle"},
     ("segment", "cancelled"): {"settle"},
 }
 """How rows come into being. One that is born and cancelled in the same commit is seen as cancelled only."""

@@ -597,7 +597,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (workflow(noop("a", timeout=[])), "a number, text or an object, not a list", "duration"),
         (workflow(noop("a", timeout={})), "is empty", ""),
         (workflow(noop("a", on_error="explode")), "none of fail, continue or branch", '{"default": value}'),
-        (workflow(noop("a", join="n")), "none of all or any", '{"mode": "n"'),
+        (workflow(noop("a", join="n")), "none of all, any or each", '{"mode": "n"'),
         (workflow(noop("a", effect=None)), '"none", "read", "keyed" or "once", not null', ""),
         (workflow(), "`nodes` is empty", ""),
         (workflow(noop("a"), edges=[{"from": "a"}]), "Edge 1 needs the key `to`", "id of a node"),
