@@ -282,7 +282,8 @@ def _several_entries(group: Group, region: Region) -> Finding:
     first, second, *_ = group.entries
     inside = set(group.nodes)
     way = next(each for each in region.ways if each.target == second and each.source not in inside)
-    message = f"The circle of {listed([*group.nodes])} is entered at {first} and at {second}, so it has no beginning."
+    shown = [*group.nodes[:_PATH_SHOWN], *(["..."] if len(group.nodes) > _PATH_SHOWN else [])]
+    message = f"The circle of {', '.join(shown)} is entered at {first} and at {second}, so it has no beginning."
     hint = (
         f"Let the edge from {way.source} lead to {first}, and let {first} decide where to go on; "
         f'or put the nodes into a scope with "loop": {{"while": ...}}.'

@@ -414,7 +414,7 @@ def test_every_mistake_is_in_one_answer() -> None:
       {"from": "trigger", "to": "a"},
       {"from": "a", "to": "b"},
       {"from": "b", "to": "e", "port": "yes"},
-      {"from": "e", "to": "b"},
+      {"from": "e", "to": "e"},
       {"from": "f", "to": "g", "when": ""}
     ]
   }
@@ -439,7 +439,7 @@ def test_every_mistake_is_in_one_answer() -> None:
         ("definition.bad_config", "/definition/nodes/4/config/level", '"warn"'),
         ("definition.bad_join", "/definition/nodes/5/join/count", "3}}"),
         ("definition.unknown_port", "/definition/edges/2/port", '"yes"'),
-        ("definition.cycle", "/definition/edges/3", '{"from": "e", "to": "b"}'),
+        ("definition.self_loop", "/definition/edges/3", '{"from": "e", "to": "e"}'),
         ("definition.unknown_edge_end", "/definition/edges/4/from", '"f"'),
         ("definition.unknown_edge_end", "/definition/edges/4/to", '"g"'),
         ("definition.bad_value", "/definition/edges/4/when", '""}'),
@@ -646,7 +646,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (
             workflow(noop("a"), noop("b"), edges=[{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]),
             "a -> b -> a",
-            "Remove",
+            "Give an edge of it a `when`",
         ),
         (workflow(noop("a"), edges=[{"from": "aa", "to": "a"}]), "no such node", "Did you mean a?"),
         (
