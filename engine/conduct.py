@@ -54,7 +54,9 @@ class Conductor:
                     read_outcomes(connection, plan, facts.execution, work.item, container, latest)
                 )
                 if goes_round:
-                    led.update(read_edges_out(connection, plan, facts.execution, work.item, container, latest))
+                    led.update(
+                        read_edges_out(connection, plan, facts.execution, work.item, container, latest)
+                    )
                 undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
 
             await at.reader.read(look)

@@ -265,7 +265,7 @@ def _circle(
     if last.error is not None:
         raise _failed(last)
     finished = last.index + 1
-    if not any(parts.leads_back(each, part.first) for each in led):
+    if not any(parts.leads_to(each, part.first) for each in led):
         return Done({"nodes": last.value})
     if finished >= part.most:
         message = f"The circle from {part.first} is not over after {finished:,} rounds."
@@ -285,7 +285,9 @@ def _each(part: Part, fan: Fan, outcomes: Sequence[Outcome]) -> Action:
     for name in part.shown:
         contexts = [each.get(name) for each in seen]
         if any(isinstance(each, dict) and "output" in each for each in contexts):
-            found[name] = {"output": [each.get("output") if isinstance(each, dict) else None for each in contexts]}
+            found[name] = {
+                "output": [each.get("output") if isinstance(each, dict) else None for each in contexts]
+            }
     return Done({"nodes": found})
 
 

@@ -357,7 +357,11 @@ class _Cut:
         """Return the regions around whose item is read, under its own name or as the innermost, and nodes that are items."""
         references = [reference for each in compiled for reference in each.references]
         roots = {each.path[0] for each in references}
-        read = {str(each.path[1]) if len(each.path) > 1 else None for each in references if each.path[0] == "nodes"}
+        read = {
+            str(each.path[1]) if len(each.path) > 1 else None
+            for each in references
+            if each.path[0] == "nodes"
+        }
         found: set[int] = set()
         innermost = True
         sources: tuple[str, ...] = ()
@@ -436,7 +440,9 @@ def _leaves(body: Body) -> tuple[str, ...]:
     names = [each.id for each in body.nodes]
     starts = {each.target for each in body.edges if each.source == TRIGGER}
     back = parts.edges_back((group for _, group in parts.nested(names, edges, (), starts)), edges)
-    left = {each.source for each in body.edges if _is_regular(each) and (each.source, each.target) not in back}
+    left = {
+        each.source for each in body.edges if _is_regular(each) and (each.source, each.target) not in back
+    }
     return tuple(name for name in names if name not in left)
 
 

@@ -801,7 +801,9 @@ class Executor:
                 failed = error_of(error)
         error_text = None
         if failed is not None:
-            error_text = json.dumps({"node": _culprit(work.segment.nodes[run.head], failed), **failed.to_json()})
+            error_text = json.dumps(
+                {"node": _culprit(work.segment.nodes[run.head], failed), **failed.to_json()}
+            )
         if run.leaving is not None:
             self._leave(run)
             taken = (False,) * len(work.segment.exits)

@@ -46,6 +46,11 @@ class Fan:
     undecided: int | None = None
 
     @classmethod
+    def of_edges(cls, region: int, edges: int) -> Fan:
+        """Return that of a join `each`: so many edges lead to it, and nothing is decided of them."""
+        return cls(region, 0, edges, 1, edges, 0, undecided=edges)
+
+    @classmethod
     def from_text(cls, text: str) -> Fan:
         """Read the stored form."""
         return cls(**json.loads(text))

@@ -44,7 +44,10 @@ class Group:
 
 
 def groups(
-    nodes: Sequence[str], edges: Iterable[tuple[str, str]], each: Collection[str], starts: Collection[str] = ()
+    nodes: Sequence[str],
+    edges: Iterable[tuple[str, str]],
+    each: Collection[str],
+    starts: Collection[str] = (),
 ) -> list[Group]:
     """Return the circles of a graph, or if it has none the parts after joins `each`; no node is in two of them.
 
@@ -64,7 +67,10 @@ def groups(
 
 
 def nested(
-    nodes: Sequence[str], edges: Iterable[tuple[str, str]], each: Collection[str], starts: Collection[str] = ()
+    nodes: Sequence[str],
+    edges: Iterable[tuple[str, str]],
+    each: Collection[str],
+    starts: Collection[str] = (),
 ) -> Iterator[tuple[int, Group]]:
     """Yield all parts of a graph, and those inside of them, each with how deep it stands: 1 for those in no other.
 
@@ -132,7 +138,9 @@ def _groups(body: Body) -> list[Group]:
     each = {
         node.id
         for node in body.nodes
-        if node.join is not None and node.join.mode == "each" and (node.part is None or node.part.kind == "circle")
+        if node.join is not None
+        and node.join.mode == "each"
+        and (node.part is None or node.part.kind == "circle")
     }
     edges = [(edge.source, edge.target) for edge in body.edges]
     starts = {edge.target for edge in body.edges if edge.source == TRIGGER}
@@ -146,7 +154,12 @@ def _with_parts(body: Body, found: Sequence[Group]) -> Body:
     outer: list[Edge] = []
     for edge in body.edges:
         source, target = of.get(edge.source), of.get(edge.target)
-        back = source is target and source is not None and source.kind == "circle" and edge.target == source.first
+        back = (
+            source is target
+            and source is not None
+            and source.kind == "circle"
+            and edge.target == source.first
+        )
         if source is not None and source is target and not back:
             inner[source.name].append(edge)
             continue
@@ -175,7 +188,11 @@ def _with_parts(body: Body, found: Sequence[Group]) -> Body:
 def _container(group: Group, members: Sequence[Node], edges: Sequence[Edge], sources: Sequence[str]) -> Node:
     first = members[[node.id for node in members].index(group.first)]
     marks = [edge.mark for edge in edges if edge.target == LEAVE and edge.mark is not None]
-    bounds = [edge.most for edge in edges if edge.most is not None and edge.mark and leads_back(edge.mark, group.first)]
+    bounds = [
+        edge.most
+        for edge in edges
+        if edge.most is not None and edge.mark and leads_to(edge.mark, group.first)
+    ]
     return Node(
         id=group.name,
         type=SCOPE,
@@ -187,21 +204,23 @@ def _container(group: Group, members: Sequence[Node], edges: Sequence[Edge], sou
         queue=None,
         effect=None,
         on_uncertain="ask",
-        body=Body(tuple(replace(node, join=None) if node is first else node for node in members), tuple(edges)),
+        body=Body(
+            tuple(replace(node, join=None) if node is first else node for node in members), tuple(edges)
+        ),
         part=Part(
             group.kind,
             group.first,
             tuple(_written(members)),
-            tuple(mark for mark in marks if not leads_back(mark, group.first) or group.kind == "each"),
+            tuple(mark for mark in marks if not leads_to(mark, group.first) or group.kind == "each"),
             min(bounds, default=_ROUNDS),
             tuple(sources) or (TRIGGER,),
         ),
     )
 
 
-def leads_back(mark: str, first: str) -> bool:
-    """Whether an edge leads to the node at which a circle is entered."""
-    return mark.endswith(f">{first}")
+def leads_to(mark: str, name: str) -> bool:
+    """Whether the edge of a mark leads to a node: in a circle, to its first node is back."""
+    return mark.endswith(f">{name}")
 
 
 def source_of(edge: Edge) -> str:

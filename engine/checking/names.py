@@ -158,7 +158,9 @@ class Names:
             for way in region.ways:
                 if way.when is not None:
                     words = f"the edge {way.source} -> {way.target}"
-                    names = region.ids[way.source].names & REPEATED if way.source in region.arriving else _NONE
+                    names = (
+                        region.ids[way.source].names & REPEATED if way.source in region.arriving else _NONE
+                    )
                     where = Where(words, region, way.source, done=True, way=way, names=names)
                     if way.source == TRIGGER and region is whole:
                         where = Where("an edge from trigger", region, start=True, way=way)

@@ -180,7 +180,9 @@ class Region:
     @cached_property
     def parts(self) -> list[tuple[int, Group]]:
         """The parts of the graph, and those inside of them, with their depth."""
-        edges = [(way.source, way.target) for way in self.ways if way.source in self.ids and way.target in self.ids]
+        edges = [
+            (way.source, way.target) for way in self.ways if way.source in self.ids and way.target in self.ids
+        ]
         starts = {way.target for way in self.ways if way.source == TRIGGER}
         each = [vertex.id for vertex in self.ids.values() if _mode(vertex.written.get("join")) == "each"]
         return list(nested([*self.ids], edges, each, starts)) if each or self.graph.cyclic else []

@@ -33,7 +33,9 @@ def unused(outline: Outline, expressions: Iterable[Expression]) -> Iterator[Find
         return
     for region in outline.regions:
         back, joins = region.back, set(region.arriving.values()) if items else ()
-        followed = {way.source for way in region.ways if not way.fails and (way.source, way.target) not in back}
+        followed = {
+            way.source for way in region.ways if not way.fails and (way.source, way.target) not in back
+        }
         read.update(("nodes", way.source) for way in region.ways if way.target in joins)
         for vertex in region.vertices:
             if (

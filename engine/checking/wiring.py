@@ -40,7 +40,7 @@ def wiring(outline: Outline, flawed: Collection[Path], guesses: Guesses) -> Iter
         yield from _edges(region, outline, ports, guesses)
         yield from _joins(region)
         yield from _failures(region)
-        yield from _circles(region, outline, ports)
+        yield from _circles(region, ports)
         yield from _parts(region)
         yield from _unreachable(region, ports, guesses)
 
@@ -100,7 +100,9 @@ def _edges(region: Region, outline: Outline, ports: Ports, guesses: Guesses) -> 
         yield from _ends(way, region, outline, guesses)
         if way.source == way.target and way.source in region.ids and _is_unconditional(way, region, ports):
             message = f"The edge leads from {way.source} back to itself, always."
-            hint = "Give it a `when`; or remove it: `retry` repeats a node that fails, `loop` one that succeeds."
+            hint = (
+                "Give it a `when`; or remove it: `retry` repeats a node that fails, `loop` one that succeeds."
+            )
             yield Finding(way.path, "definition.self_loop", message, hint)
         port = ERROR if way.on == ERROR else None if way.port == "out" else way.port
         on = None if way.on in ("success", ERROR) else way.on
@@ -213,8 +215,12 @@ def _joins(region: Region) -> Iterator[Finding]:
             message = 'A join of mode "n" needs a count.'
             hint = f"Write how many of the {entering} edges that lead to it are enough."
             yield Finding(path, "definition.bad_join", message, hint)
-        elif mode == "each" and (key := next((each for each in ("cancel_rest", "when") if each in join), None)):
-            message = f"`{key}` says nothing of a join of mode \"each\": it starts for every edge that is taken."
+        elif mode == "each" and (
+            key := next((each for each in ("cancel_rest", "when") if each in join), None)
+        ):
+            message = (
+                f'`{key}` says nothing of a join of mode "each": it starts for every edge that is taken.'
+            )
             yield Finding((*path, key), "definition.bad_join", message, "Remove it.", key=True)
         elif mode in ("all", "any", "each") and count is not None:
             message = f'A join of mode "{mode}" has no count.'
@@ -250,7 +256,7 @@ def _is_unconditional(way: Way, region: Region, ports: Ports) -> bool:
     return way.when is None and not way.fails and (way.port is None or own == OUT)
 
 
-def _circles(region: Region, outline: Outline, ports: Ports) -> Iterator[Finding]:
+def _circles(region: Region, ports: Ports) -> Iterator[Finding]:
     """Find circles that nothing ends, that have several entries, or that stand too deep inside each other."""
     edges: dict[tuple[str, str], Way] = {}
     for way in region.ways:
@@ -268,7 +274,9 @@ def _circles(region: Region, outline: Outline, ports: Ports) -> Iterator[Finding
         if depth > MOST_NESTED:
             message = f"Circles and joins `each` are nested more than {MOST_NESTED} deep, at {group.first}."
             path = region.ids[group.first].path
-            yield Finding(path, "definition.scopes_too_deep", message, "Write scopes, or call another workflow.")
+            yield Finding(
+                path, "definition.scopes_too_deep", message, "Write scopes, or call another workflow."
+            )
 
 
 def _always(region: Region, ports: Ports) -> Iterator[tuple[str, str]]:
@@ -283,7 +291,9 @@ def _several_entries(group: Group, region: Region) -> Finding:
     inside = set(group.nodes)
     way = next(each for each in region.ways if each.target == second and each.source not in inside)
     shown = [*group.nodes[:_PATH_SHOWN], *(["..."] if len(group.nodes) > _PATH_SHOWN else [])]
-    message = f"The circle of {', '.join(shown)} is entered at {first} and at {second}, so it has no beginning."
+    message = (
+        f"The circle of {', '.join(shown)} is entered at {first} and at {second}, so it has no beginning."
+    )
     hint = (
         f"Let the edge from {way.source} lead to {first}, and let {first} decide where to go on; "
         f'or put the nodes into a scope with "loop": {{"while": ...}}.'
@@ -302,9 +312,11 @@ def _parts(region: Region) -> Iterator[Finding]:
         repeated = vertex.id in region.circling or vertex.id in region.arriving
         if repeated and "compensate" in vertex.written:
             kind = "a circle" if vertex.id in region.circling else "what a join `each` repeats"
-            message = f"The node {vertex.id} stands in {kind} and may run several times: which of them `compensate` undoes is open."
+            message = f"The node {vertex.id} stands in {kind}: which of its runs `compensate` undoes is open."
             hint = "Put it into a scope of its own there, with what has to succeed together with it."
-            yield Finding((*vertex.path, "compensate"), "definition.compensate_repeated", message, hint, key=True)
+            yield Finding(
+                (*vertex.path, "compensate"), "definition.compensate_repeated", message, hint, key=True
+            )
 
 
 def _unreachable(region: Region, ports: Ports, guesses: Guesses) -> Iterator[Finding]:
@@ -330,7 +342,7 @@ def _unreachable(region: Region, ports: Ports, guesses: Guesses) -> Iterator[Fin
             continue
         message = f"No edge leads to {vertex.id}, so it never runs: executions start where the edges from trigger lead."
         if vertex.id in entered:
-            message = f"No way leads to the circle of {vertex.id}, so it never runs: executions start where the edges from trigger lead."
+            message = f"No way leads to the circle of {vertex.id}: executions start where the edges from trigger lead."
         hint = f'Add {{"from": "trigger", "to": "{vertex.id}"}}, or an edge from the node it is to follow.'
         yield Finding(vertex.path, "definition.unreachable_node", message, hint)
 

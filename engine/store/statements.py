@@ -366,7 +366,7 @@ TAKE_OVER = Batched(
 BORN = Insert(
     "segment",
     columns(
-        "execution_id segment item status queue pending taken ready_at due exits",
+        "execution_id segment item status queue pending taken ready_at due exits fan",
         segment="bigint",
         pending="bigint",
         taken="bigint",

@@ -277,7 +277,7 @@ class Wave:
         segment = plan.segments[address[0]]
         region = plan.owned[segment.nodes[-1].id][0]
         if waiting is None:
-            fan = Fan(region.id, 0, segment.entries, 1, segment.entries, 0)
+            fan = Fan.of_edges(region.id, segment.entries)
             waiting = self.fans[key] = _Waiting(fan, "waiting", 0, 0, 0, 0, 0, 0, None)
             self.counts.pop(key, None)
             self.segments[key] = (*key, "waiting", segment.queue, 0, 0, 0, each.now, None, None, None)
