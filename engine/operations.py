@@ -64,7 +64,7 @@ EventBody = tuple[object, ...]
 
 @value
 class Born:
-    """A segment of an execution that takes over another one. `exits` are those it has taken there; `fan` counts what it waits for."""
+    """A segment of an execution that takes over another one. `exits` are those it took there; `fan` counts what it waits for."""
 
     segment: int
     item: str
@@ -80,8 +80,8 @@ class Born:
 class Fork:
     """What a new execution takes over from its base, and where it begins.
 
-    `rows` are its segments, `copied` the nodes whose rows in the journal it gets, each with the name it has there, `entries` those
-    that are written anew. `inside` are copied at every item.
+    `rows` are its segments, `copied` the nodes whose rows in the journal it gets, each with the name it has there, `entries`
+    those that are written anew. `inside` are copied at every item.
     """
 
     rows: tuple[Born, ...]

@@ -1,4 +1,4 @@
-"""Parts: what is performed as a region of its own though no scope is written around it. Pure: a graph in, graphs inside graphs out.
+"""Parts: what is performed as a region of its own though no scope is written around it. Pure: graphs in, graphs out.
 
 A *circle* is a part because edges lead back in it: one round of it is a graph without circles, that begins at the node where
 the circle is entered and ends where edges lead out or back. What comes after a join `each` is a part because it is performed
