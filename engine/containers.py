@@ -120,7 +120,7 @@ def decide(
         return map_.go_on(fan, outcomes.get(container.body, ()))
     if container.part is not None and container.part.kind == "circle":
         return _circle(container, container.part, fan, outcomes.get(container.body, ()), led)
-    if container.part is not None and fan is not None:
+    if container.part is not None:
         return _each(container.part, fan, outcomes.get(container.body, ()))
     if container.loop is not None:
         loop = _Loop(container, container.loop, ask)
@@ -273,13 +273,13 @@ def _circle(
     return Open(Fan(container.body, finished, 1, 1, 1, 0))
 
 
-def _each(part: Part, fan: Fan, outcomes: Sequence[Outcome]) -> Action:
+def _each(part: Part, fan: Fan | None, outcomes: Sequence[Outcome]) -> Action:
     """Wait for all edges and for what they have opened, and list what each node came to, in the order of the edges."""
     failed = next((each for each in outcomes if each.error is not None), None)
     if failed is not None:
         raise _failed(failed)
-    if not fan.over:
-        return Stay(fan.ended)
+    if fan is None or not fan.over:
+        return Stay(0 if fan is None else fan.ended)
     seen = [each.value if isinstance(each.value, dict) else {} for each in outcomes]
     found: dict[str, Json] = {}
     for name in part.shown:
