@@ -611,7 +611,9 @@ def _fusible(
     alone = entering[edge.target] == 1 and target.join is None
     limited = source.node.limits is not None or target.node.limits is not None
     goes_on = unconditional and same_queue and alone and not source.node.waits and not limited
-    goes_on = goes_on and edge.mark is None  # whether it is taken is asked for, and only exits are written down
+    goes_on = (
+        goes_on and edge.mark is None
+    )  # whether it is taken is asked for, and only exits are written down
     return edge.target if goes_on else None
 
 

@@ -53,7 +53,11 @@ def groups(
 
     `starts` are the nodes to which edges from outside of the graph lead. A circle with several entries is grouped by the first.
     """
-    graph = Graph(nodes, edges)
+    ways = [*edges]
+    place = {name: number for number, name in enumerate(nodes)}
+    if not each and all(place[a] < place[b] for a, b in ways if a in place and b in place):
+        return []
+    graph = Graph(nodes, ways)
     if graph.cyclic:
         return [Group("circle", one.entries[0], one.nodes, one.entries) for one in graph.circles(starts)]
     found: list[Group] = []

@@ -303,7 +303,8 @@ class Names:
         if name not in self._outline.ids:
             return self._wrong_node([name], where)
         vertex = self._outline.ids[name]
-        if where.start or vertex.is_container or where.beside(name) is None:
+        here = where.beside(name)
+        if where.start or vertex.is_container or here is None or here.region.is_apart(name, here.reader):
             message = f"{where.words} cannot tell which wait of {name} is meant."
             return (
                 "expression.unavailable_name",

@@ -192,6 +192,10 @@ class Region:
         """The edges that lead back in a circle."""
         return edges_back((group for _, group in self.parts), ((way.source, way.target) for way in self.ways))
 
+    def is_apart(self, name: str, reader: str | None) -> bool:
+        """Whether a node runs several times for one run of its reader, so that nobody knows which is meant."""
+        return any(name in group.nodes and reader not in group.nodes for _, group in self.parts)
+
     @cached_property
     def circling(self) -> set[str]:
         """The nodes that stand in a circle."""

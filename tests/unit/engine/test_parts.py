@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_parts_stand_in_parts() -> None:
 
 def test_no_more_is_looked_for_than_may_be_nested() -> None:
     names = [f"n{number}" for number in range(40)]
-    ways = [(a, b) for a, b in zip(names, names[1:], strict=False)]
+    ways = [*pairwise(names)]
     depths = [depth for depth, _ in nested(names, [*ways, *((b, a) for a, b in ways)], ())]
     assert max(depths) == MOST_NESTED + 1
 
@@ -161,43 +162,102 @@ def came_to(
 CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], Any]] = {
     "a node by itself": ([again("a")], ways("aa", aa="nodes.a.output < 5"), {"a": 5}),
     "several ways out": (
-        [again("a"), computed("b", "nodes.a.output * 10"), computed("x", "nodes.b.output"), computed("y", "1")],
+        [
+            again("a"),
+            computed("b", "nodes.a.output * 10"),
+            computed("x", "nodes.b.output"),
+            computed("y", "1"),
+        ],
         ways("ab ba bx ay", ba="nodes.a.output < 3", bx="nodes.a.output == 2", ay="nodes.a.output > 5"),
         {"x": 30},
     ),
     "side by side in a round": (
-        [again("a"), computed("b", "nodes.a.output"), computed("c", "nodes.a.output * 2"), computed("d", "nodes.b.output + nodes.c.output")],
+        [
+            again("a"),
+            computed("b", "nodes.a.output"),
+            computed("c", "nodes.a.output * 2"),
+            computed("d", "nodes.b.output + nodes.c.output"),
+        ],
         ways("ab ac bd cd da", da="nodes.d.output < 9"),
         {"d": 9},
     ),
     "one inside another": (
-        [again("a"), again("b"), again("c"), computed("z", "[nodes.a.output, nodes.b.output, nodes.c.output]")],
-        ways("ab bc cb ca cz", cb="nodes.b.output % 3 != 0", ca="nodes.b.output % 3 == 0 and nodes.a.output < 4", cz="nodes.a.output >= 4 and nodes.b.output % 3 == 0"),
+        [
+            again("a"),
+            again("b"),
+            again("c"),
+            computed("z", "[nodes.a.output, nodes.b.output, nodes.c.output]"),
+        ],
+        ways(
+            "ab bc cb ca cz",
+            cb="nodes.b.output % 3 != 0",
+            ca="nodes.b.output % 3 == 0 and nodes.a.output < 4",
+            cz="nodes.a.output >= 4 and nodes.b.output % 3 == 0",
+        ),
         {"z": [4, 12, 12]},
     ),
     "a scope in it": (
-        [vertex("s", "scope", body={"nodes": [computed("i", "(nodes.k.output | default(0)) + 1")]}), computed("k", "nodes.s.output")],
+        [
+            vertex("s", "scope", body={"nodes": [computed("i", "(nodes.k.output | default(0)) + 1")]}),
+            computed("k", "nodes.s.output"),
+        ],
         ways("sk ks", ks="nodes.k.output < 4"),
         {"k": 4},
     ),
     "a map of cheap items in it": (
-        [computed("s", "item + (nodes.k.output | default(0))", for_each={"items": "[1, 2, 3]"}), computed("k", "nodes.s.output | sum")],
+        [
+            computed("s", "item + (nodes.k.output | default(0))", for_each={"items": "[1, 2, 3]"}),
+            computed("k", "nodes.s.output | sum"),
+        ],
         ways("sk ks", ks="nodes.k.output < 40"),
         {"k": 78},
     ),
     "a map around it": (
-        [vertex("m", "scope", for_each={"items": "[3, 1]", "as": "n"}, body={"nodes": [computed("a", "(nodes.a.output | default(0)) + item"), computed("b", "[n, index, nodes.a.output]")], "edges": ways("aa ab", aa="nodes.a.output < 6")})],
+        [
+            vertex(
+                "m",
+                "scope",
+                for_each={"items": "[3, 1]", "as": "n"},
+                body={
+                    "nodes": [
+                        computed("a", "(nodes.a.output | default(0)) + item"),
+                        computed("b", "[n, index, nodes.a.output]"),
+                    ],
+                    "edges": ways("aa ab", aa="nodes.a.output < 6"),
+                },
+            )
+        ],
         [],
         {"m": [[3, 0, 6], [1, 1, 6]]},
     ),
     "an exit out of a loop around it": (
-        [vertex("l", "scope", loop={"while": "true"}, body={"nodes": [again("a"), vertex("x", "exit", {"scope": "loop", "value": "{{ nodes.a.output }}"})], "edges": ways("aa ax", aa="nodes.a.output < 5", ax="nodes.a.output == 5")})],
+        [
+            vertex(
+                "l",
+                "scope",
+                loop={"while": "true"},
+                body={
+                    "nodes": [
+                        again("a"),
+                        vertex("x", "exit", {"scope": "loop", "value": "{{ nodes.a.output }}"}),
+                    ],
+                    "edges": ways("aa ax", aa="nodes.a.output < 5", ax="nodes.a.output == 5"),
+                },
+            )
+        ],
         [],
         {"l": 5},
     ),
     "an error that leads out": (
-        [again("a"), vertex("f", "fail", {"code": "x.broken", "message": "No."}), computed("h", "nodes.f.error.code ~ nodes.a.output")],
-        [*ways("aa af fa", aa="nodes.a.output < 3", af="nodes.a.output == 3", fa="nodes.a.output == 9"), {"from": "f", "to": "h", "on": "error"}],
+        [
+            again("a"),
+            vertex("f", "fail", {"code": "x.broken", "message": "No."}),
+            computed("h", "nodes.f.error.code ~ nodes.a.output"),
+        ],
+        [
+            *ways("aa af fa", aa="nodes.a.output < 3", af="nodes.a.output == 3", fa="nodes.a.output == 9"),
+            {"from": "f", "to": "h", "on": "error"},
+        ],
         {"f": None, "h": "x.broken3"},
     ),
     "any of the edges from outside": (
@@ -211,12 +271,21 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], Any]] = {
         {"c": 3},
     ),
     "every edge": (
-        [computed("a", "'A'"), computed("b", "'B'"), computed("m", "[item, index]", join="each"), computed("n", "nodes.m.output")],
+        [
+            computed("a", "'A'"),
+            computed("b", "'B'"),
+            computed("m", "[item, index]", join="each"),
+            computed("n", "nodes.m.output"),
+        ],
         ways("am bm mn"),
         {"n": [["A", 0], ["B", 1]]},
     ),
     "no edge": (
-        [computed("a", "1"), computed("m", "item", join="each"), computed("z", "nodes.m.output | default('none')")],
+        [
+            computed("a", "1"),
+            computed("m", "item", join="each"),
+            computed("z", "nodes.m.output | default('none')"),
+        ],
         ways("am az mz", am="no"),
         {"z": "none"},
     ),
@@ -226,21 +295,39 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], Any]] = {
         {"m": [{"which": "a", "no": False}, 1]},
     ),
     "a way that goes on for some only": (
-        [computed("a", "1"), computed("b", "2"), computed("m", "item", join="each"), computed("n", "nodes.m.output"), computed("o", "[nodes.m.output, nodes.n.output]"), computed("c", "0")],
+        [
+            computed("a", "1"),
+            computed("b", "2"),
+            computed("m", "item", join="each"),
+            computed("n", "nodes.m.output"),
+            computed("o", "[nodes.m.output, nodes.n.output]"),
+            computed("c", "0"),
+        ],
         ways("am bm mn no co", mn="item > 1"),
         {"o": [[1, 2], [None, 2]]},
     ),
     "a circle for every edge": (
-        [computed("a", "0"), computed("b", "10"), computed("c", "(nodes.c.output | default(item)) + 1", join="each"), computed("d", "nodes.c.output")],
+        [
+            computed("a", "0"),
+            computed("b", "10"),
+            computed("c", "(nodes.c.output | default(item)) + 1", join="each"),
+            computed("d", "nodes.c.output"),
+        ],
         ways("ac bc cc cd", cc="nodes.c.output % 10 < 3"),
         {"d": [3, 13]},
     ),
     "every edge in each round": (
-        [again("s"), computed("a", "nodes.s.output"), computed("b", "nodes.s.output * 2"), computed("m", "item", join="each"), computed("z", "nodes.m.output")],
+        [
+            again("s"),
+            computed("a", "nodes.s.output"),
+            computed("b", "nodes.s.output * 2"),
+            computed("m", "item", join="each"),
+            computed("z", "nodes.m.output"),
+        ],
         ways("sa sb am bm mz ms", ms="nodes.s.output < 3"),
         {"z": [3, 6]},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
