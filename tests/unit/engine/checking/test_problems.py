@@ -1137,7 +1137,7 @@ def test_an_address_that_names_no_wait_is_a_mistake(document: Any, code: str) ->
 # Circles and joins `each`.
 
 
-def circle(*nodes: Json, edges: str = "a->b", back: str = "b->a", when: str = "x", **more: Any) -> Json:
+def circle(*nodes: Any, edges: str = "a->b", back: str = "b->a", when: str = "x", **more: Any) -> Any:
     """A workflow with an edge that leads back on a condition."""
     source, target = back.split("->")
     ways = [{"from": a, "to": b} for each in edges.split() for a, b in [each.split("->")]]
@@ -1145,18 +1145,26 @@ def circle(*nodes: Json, edges: str = "a->b", back: str = "b->a", when: str = "x
 
 
 def test_a_node_in_a_circle_may_read_itself_and_what_comes_later() -> None:
-    reader = {"id": "a", "type": "log", "config": {"message": "{{ nodes.a.output }} {{ nodes.b.output }}"}}
+    reader: Any = {
+        "id": "a",
+        "type": "log",
+        "config": {"message": "{{ nodes.a.output }} {{ nodes.b.output }}"},
+    }
     assert refused(circle(reader, noop("b"))) == []
 
 
 def test_what_comes_later_in_a_circle_may_be_missing_in_the_first_round() -> None:
-    reader = {"id": "a", "type": "log", "config": {"message": "{{ nodes.b.output.x }}"}}
-    later = {"id": "b", "type": "set", "config": {"values": {"x": 1}}}
+    reader: Any = {"id": "a", "type": "log", "config": {"message": "{{ nodes.b.output.x }}"}}
+    later: Any = {"id": "b", "type": "set", "config": {"values": {"x": 1}}}
     assert codes(circle(reader, later)) == [("flow.maybe_absent", "/definition/nodes/0/config/message")]
 
 
 def test_a_condition_that_held_before_need_not_hold_in_another_round() -> None:
-    counts = {"id": "a", "type": "transform", "config": {"expression": "nodes.a.output | default(0) + 1"}}
+    counts: Any = {
+        "id": "a",
+        "type": "transform",
+        "config": {"expression": "nodes.a.output | default(0) + 1"},
+    }
     first = circle(counts, noop("b"), noop("c"), edges="b->c", back="b->a", when="nodes.a.output < 3")
     first["definition"]["edges"].append({"from": "a", "to": "b", "when": "nodes.a.output < 9"})
     first["definition"]["edges"][0]["when"] = "nodes.a.output > 9"
@@ -1164,14 +1172,14 @@ def test_a_condition_that_held_before_need_not_hold_in_another_round() -> None:
 
 
 def test_edges_that_different_rounds_take_come_together() -> None:
-    ways: list[Json] = [
+    ways: list[Any] = [
         {"from": "a", "to": "b", "port": "true"},
         {"from": "a", "to": "c", "port": "false"},
         {"from": "b", "to": "z"},
         {"from": "c", "to": "z"},
         {"from": "b", "to": "a", "when": "x"},
     ]
-    nodes = [{"id": "a", "type": "if", "config": {"condition": "y"}}, noop("b"), noop("c")]
+    nodes: list[Any] = [{"id": "a", "type": "if", "config": {"condition": "y"}}, noop("b"), noop("c")]
     last = noop("z", join={"mode": "n", "count": 2})
     assert codes(workflow(*nodes, last, edges=ways)) == []
     assert [code for code, _ in codes(workflow(*nodes, last, edges=ways[:4]))] == ["flow.never_runs"]
@@ -1179,9 +1187,9 @@ def test_edges_that_different_rounds_take_come_together() -> None:
 
 @pytest.mark.parametrize("name", ["item", "index"])
 def test_what_a_join_each_repeats_reads_its_arrival(name: str) -> None:
-    reading_it = {"id": "n", "type": "log", "config": {"message": f"{{{{ {name} }}}}"}}
-    ways: list[Json] = [{"from": a, "to": "m"} for a in "ab"]
-    inside = workflow(
+    reading_it: Any = {"id": "n", "type": "log", "config": {"message": f"{{{{ {name} }}}}"}}
+    ways: list[Any] = [{"from": a, "to": "m"} for a in "ab"]
+    inside: Any = workflow(
         noop("a"), noop("b"), noop("m", join="each"), reading_it, edges=[*ways, {"from": "m", "to": "n"}]
     )
     assert codes(inside) == []
@@ -1193,15 +1201,19 @@ def test_what_a_join_each_repeats_reads_its_arrival(name: str) -> None:
 
 
 def test_what_follows_a_join_each_has_waited_for_all_its_edges() -> None:
-    values = [{"id": each, "type": "set", "config": {"values": {"x": 1}}} for each in "ab"]
-    reader = {"id": "z", "type": "log", "config": {"message": "{{ nodes.a.output.x }} {{ nodes.b.output.x }}"}}
-    ways: list[Json] = [{"from": a, "to": b} for a, b in ("am", "bm", "mz", "bz")]
+    values: list[Any] = [{"id": each, "type": "set", "config": {"values": {"x": 1}}} for each in "ab"]
+    reader: Any = {
+        "id": "z",
+        "type": "log",
+        "config": {"message": "{{ nodes.a.output.x }} {{ nodes.b.output.x }}"},
+    }
+    ways: list[Any] = [{"from": a, "to": b} for a, b in ("am", "bm", "mz", "bz")]
     assert codes(workflow(*values, noop("m", join="each"), reader, edges=ways)) == []
 
 
 def test_a_wait_in_a_circle_has_no_one_address_outside() -> None:
-    tells = {"id": "t", "type": "log", "config": {"message": "{{ callback_url('w') }}"}}
-    waits = {"id": "w", "type": "wait", "config": {"callback": True}}
+    tells: Any = {"id": "t", "type": "log", "config": {"message": "{{ callback_url('w') }}"}}
+    waits: Any = {"id": "w", "type": "wait", "config": {"callback": True}}
     found = circle(tells, waits, noop("b"), edges="t->w w->b", back="b->w")
     assert codes(found) == [("expression.unavailable_name", "/definition/nodes/0/config/message")]
 
@@ -1209,7 +1221,7 @@ def test_a_wait_in_a_circle_has_no_one_address_outside() -> None:
 def test_circles_are_nested_ten_deep_at_most() -> None:
     def ladder(steps: int) -> Json:
         names = [f"n{number}" for number in range(steps + 1)]
-        ways: list[Json] = [{"from": a, "to": b, "when": "x"} for a, b in pairwise(names)]
+        ways: list[Any] = [{"from": a, "to": b, "when": "x"} for a, b in pairwise(names)]
         ways += [{"from": b, "to": a, "when": "y"} for a, b in pairwise(names)]
         return workflow(*map(noop, names), edges=ways)
 
