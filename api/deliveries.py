@@ -142,7 +142,7 @@ async def _accept(
     asked = op.Arrive((arrival,))
     answer: tuple[op.Arrived, ...] = await runtime.ledger.submit(asked)
     failpoint("arrive.after")
-    ready, outdone = sendable([asked], [answer])
+    ready, outdone = sendable([asked.arrivals], [answer])
     runtime.dispatcher.send_all(ready)
     await asyncio.gather(
         *(runtime.ledger.submit(op.Cancel(each, now, admission.OUTDONE)) for each in sorted(set(outdone)))

@@ -199,7 +199,7 @@ def _event(request: Request) -> dict[str, Json]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
+class Moment:
     """The time and the randomness of one start."""
 
     name: str
@@ -221,7 +221,7 @@ def _rendered(limits: Limits, request: Request, name: str, event: dict[str, Json
         "started_at": now,
     }
     try:
-        keys = expressions.compile_value(limits.keys).render(Scope(values, _Moment(name, now)))
+        keys = expressions.compile_value(limits.keys).render(Scope(values, Moment(name, now)))
         return limits.rendered(keys)
     except (ExpressionError, Fail) as error:
         message = f"The payload gives the workflow's limit no key: {error.message}"

@@ -494,7 +494,11 @@ class Decided:
 
 @value
 class Publish:
-    """Publish an event. Answers `Published`; of one `source` a `key` that is known publishes nothing."""
+    """Publish an event. Answers `Published`; of one `source` a `key` that is known publishes nothing.
+
+    With it come the `arrivals` at triggers that wait for such an event, and the schedules that its absence would start
+    something by: they are `postponed`, each until a time.
+    """
 
     id: str
     project: str
@@ -507,16 +511,22 @@ class Publish:
     source: str = ""
     key: str | None = None
     principal: str = ""
+    arrivals: tuple[Arrival, ...] = ()
+    postponed: tuple[tuple[str, int], ...] = ()
 
 
 @value
 class Published:
-    """The event's id, whether it is `new`, how many waits it ended, and what is to be sent because of it."""
+    """The event's id, whether it is `new`, how many waits it ended, and what is to be sent because of it.
+
+    `arrived` says of each arrival what became of it.
+    """
 
     id: str
     new: bool
     woken: int = 0
     ready: tuple[tuple[str, Sendable], ...] = ()
+    arrived: tuple[Arrived, ...] = ()
 
 
 @value

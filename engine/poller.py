@@ -352,7 +352,9 @@ class Poller:
         asked = [self._do(scheduler.arrive, self, each, now) for each in rows]
         answers = self._ask([each for each in asked if each is not None])
         failpoint("fire.after")
-        ready, outdone = scheduler.sendable(*zip(*answers, strict=True)) if answers else ([], [])
+        ready, outdone = scheduler.sendable(
+            [each.arrivals for each, _ in answers], [answer for _, answer in answers]
+        )
         self._send(ready)
         self._ask([op.Cancel(each, now, admission.OUTDONE) for each in sorted(set(outdone))])
         return len(rows) == scheduler.BATCH

@@ -14,9 +14,10 @@ from engine.checking.finding import Finding, Guesses, did_you_mean
 from engine.checking.outline import BODY, TRIGGERS, Outline
 from engine.checking.source import Path
 from engine.definition import TRIGGER
-from engine.triggers import webhooks
+from engine.triggers import events, webhooks
 from engine.triggers.spec import faults
 
+_FAULTS: Final = {"webhook": webhooks.faults, "event": events.faults}
 _BAD_CONFIG: Final = "definition.bad_config"
 
 
@@ -29,8 +30,9 @@ def entrances(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
         config = trigger.get("config")
         if trigger.get("type") == "schedule" and isinstance(config, dict):
             yield from _schedule((*path, "config"), config, guesses)
-        if trigger.get("type") == "webhook" and isinstance(config, dict):
-            for fault in webhooks.faults(config):
+        kind = trigger.get("type")
+        if isinstance(kind, str) and kind in _FAULTS and isinstance(config, dict):
+            for fault in _FAULTS[kind](config):
                 yield Finding((*path, "config", *fault.path), _BAD_CONFIG, fault.message, fault.hint)
     if isinstance(outline.body.get("inputs"), dict):
         yield from _inputs((*BODY, "inputs"), outline.body["inputs"])

@@ -35,6 +35,8 @@ MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
         "query",
         "headers",
         "test",
+        "event",
+        "absent_since",
     ),
     "execution": ("id", "workflow_id", "version", "started_at"),
 }
@@ -166,6 +168,15 @@ class Names:
         for name in self._variables:
             yield from self._value((*BODY, "variables", name), self._variables[name], self._in_variables)
         yield from self._keys(BODY, self._outline.body, self._at_start)
+        for path, trigger in self._outline.triggers:
+            config = trigger.get("config")
+            if (
+                trigger.get("type") == "event"
+                and isinstance(config, dict)
+                and isinstance(config.get("when"), str)
+            ):
+                where = Where("the filter of a trigger", whole, start=True)
+                yield from self._expression((*path, "config", "when"), config["when"], where)
         outputs = self._outline.body.get("outputs")
         yield from self._value((*BODY, "outputs"), outputs, Where("`outputs`", whole))
         for region in self._outline.regions:

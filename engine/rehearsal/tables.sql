@@ -311,15 +311,17 @@ CREATE TABLE endpoint (
 CREATE UNIQUE INDEX endpoint_name ON endpoint (workflow_id, name);
 CREATE UNIQUE INDEX endpoint_shape ON endpoint (shape) WHERE shape IS NOT NULL;
 CREATE TABLE event_trigger (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
 	workflow_id TEXT NOT NULL,
 	name TEXT NOT NULL,
-	project_id TEXT NOT NULL,
 	type TEXT NOT NULL,
 	config TEXT NOT NULL,
 	schedule_id TEXT,
-	PRIMARY KEY (workflow_id, name)
+	PRIMARY KEY (id)
 )
  WITHOUT ROWID;
+CREATE UNIQUE INDEX event_trigger_name ON event_trigger (workflow_id, name);
 CREATE INDEX event_trigger_type ON event_trigger (project_id, type);
 CREATE TABLE inbox (
 	source TEXT NOT NULL,

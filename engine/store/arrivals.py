@@ -15,6 +15,15 @@ MOVE_SCHEDULES = Batched(
     columns("id slot due last_slot", slot="bigint", due="bigint", last_slot="bigint"),
 )
 
+HOLD_SCHEDULES = Batched(
+    "SELECT s.id FROM schedule s WHERE s.id IN (SELECT r.id FROM {rows}) ORDER BY s.id {lock}", columns("id")
+)
+POSTPONE = Batched(
+    "UPDATE schedule SET epoch = schedule.epoch + 1, slot = r.due, due = r.due FROM {rows} "
+    "WHERE schedule.id = r.id AND schedule.paused_at IS NULL",
+    columns("id due", due="bigint"),
+)
+
 _ARRIVAL = columns("source key project_id status execution_id detail at", at="bigint")
 TAKE_IN = Batched(
     f"INSERT INTO inbox ({', '.join(name for name, _ in _ARRIVAL)}) "

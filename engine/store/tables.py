@@ -451,12 +451,14 @@ endpoint = Table(
 event_trigger = Table(
     "event_trigger",
     metadata,
-    Column("workflow_id", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("project_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("config", Text, nullable=False),
     Column("schedule_id", Text),
+    Index("event_trigger_name", "workflow_id", "name", unique=True),
     Index("event_trigger_type", "project_id", "type"),
     sqlite_with_rowid=False,
 )

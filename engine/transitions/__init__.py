@@ -8,6 +8,7 @@ an execution nor wait for each other in a circle.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from engine.transitions.holding import claim, doubt, record, release, renew, sus
 from engine.transitions.limiting import admit, pass_on
 from engine.transitions.mapping import change_items
 from engine.transitions.repairing import lose, resend, wake
-from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
+from engine.transitions.signalling import lock_topics, log, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
 from engine.transitions.withdrawing import withdraw
 
@@ -66,7 +67,8 @@ __all__ = [
 def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rules) -> list[Any]:
     """Carry out operations inside the caller's transaction. Returns one answer for each, in their order."""
     listeners = lock_topics(connection, operations)
-    intake = take_in(connection, operations)
+    published = log(connection, operations)
+    intake = take_in(connection, operations, published)
     asked = [*operations, *intake.starts]
     ids = sorted(listeners | set(op.executions_of(asked)))
     rows = {}
@@ -74,7 +76,7 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
         id_, project, version, status, *rest = fields
         rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
     answers: list[Any] = [None] * len(asked)
-    batch = Batch(connection, rules, rows, asked=asked, answers=answers)
+    batch = Batch(connection, rules, rows, asked=asked, answers=answers, published=published)
     kinds: dict[type[Any], list[int]] = defaultdict(list)
     for index, each in enumerate(asked):
         kinds[type(each)].append(index)
@@ -86,8 +88,9 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
     withdraw_ended(batch)
     pass_on(batch)
     started = zip(intake.starts, answers[len(operations) :], strict=True)
-    for index, answer in conclude(connection, intake, {each.execution: one for each, one in started}):
-        answers[index] = answer
+    for index, arrived in conclude(connection, intake, {each.execution: one for each, one in started}):
+        published_ = answers[index]
+        answers[index] = arrived if published_ is None else dataclasses.replace(published_, arrived=arrived)
     write_back(batch)
     return answers[: len(operations)]
 

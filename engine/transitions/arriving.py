@@ -1,13 +1,14 @@
 """How what arrives at a trigger starts something: once, in the transaction that writes down that it has come.
 
 Before anything else of a batch, schedules are moved on and arrivals written; those that are new bring their starts into the
-batch, where they are starts like any other, limits included. In the end it is written down what became of them.
+batch, where they are starts like any other, limits included. In the end it is written down what became of them. The
+arrivals of an event are new with it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine import operations as op
@@ -20,10 +21,9 @@ Place = tuple[str, str]
 
 @dataclass(slots=True)
 class Intake:
-    """What has been taken in. `starts` belong to the batch."""
+    """What has been taken in: `asked` by place in the batch, and None where a schedule was not to be moved on."""
 
-    arrives: list[tuple[int, op.Arrive]] = field(default_factory=list)
-    moved: dict[str, op.Move] = field(default_factory=dict)
+    asked: dict[int, tuple[op.Arrival, ...] | None] = field(default_factory=dict)
     new: dict[Place, op.Arrival] = field(default_factory=dict)
 
     @property
@@ -31,32 +31,26 @@ class Intake:
         """All that is to be started."""
         return [start for each in self.new.values() for start in each.starts]
 
-    def going(self, each: op.Arrive) -> bool:
-        """Whether the schedule that an arrival comes from was moved on by it."""
-        return each.move is None or self.moved.get(each.move.schedule) is each.move
+    @property
+    def arrivals(self) -> Iterator[op.Arrival]:
+        """All that has arrived, new or not."""
+        return (arrival for each in self.asked.values() for arrival in each or ())
 
 
-def take_in(connection: Connection, operations: Sequence[op.Operation]) -> Intake:
+def take_in(connection: Connection, operations: Sequence[op.Operation], published: Container[str]) -> Intake:
     """Move schedules on, and write down what has not arrived before."""
-    intake = Intake([(index, each) for index, each in enumerate(operations) if isinstance(each, op.Arrive)])
-    if not intake.arrives:
-        return intake
-    moves: dict[str, op.Move] = {}
-    for _, each in intake.arrives:
-        if each.move is not None:
-            moves.setdefault(each.move.schedule, each.move)
-    if moves:
-        found = connection.batch(sql.LOCK_SCHEDULES, [(name,) for name in sorted(moves)])
-        going = [moves[name] for name, epoch in found if moves[name].epoch == epoch]
-        connection.batch(
-            sql.MOVE_SCHEDULES, [(each.schedule, each.slot, each.due, each.last) for each in going]
-        )
-        intake.moved = {each.schedule: each for each in going}
+    intake = Intake()
+    _postpone(connection, operations, published)
+    moved = _move(connection, operations)
+    for index, each in enumerate(operations):
+        if isinstance(each, op.Arrive):
+            going = each.move is None or moved.get(each.move.schedule) is each.move
+            intake.asked[index] = each.arrivals if going else None
+        elif isinstance(each, op.Publish) and each.arrivals and each.id in published:
+            intake.asked[index] = each.arrivals
     arrived: dict[Place, op.Arrival] = {}
-    for _, each in intake.arrives:
-        if intake.going(each):
-            for arrival in each.arrivals:
-                arrived.setdefault((arrival.source, arrival.key), arrival)
+    for arrival in intake.arrivals:
+        arrived.setdefault((arrival.source, arrival.key), arrival)
     rows = [_row(arrived[place]) for place in sorted(arrived)]
     intake.new = {(source, key): arrived[source, key] for source, key in connection.batch(sql.TAKE_IN, rows)}
     return intake
@@ -66,7 +60,7 @@ def conclude(
     connection: Connection, intake: Intake, started: Mapping[str, op.Started]
 ) -> list[tuple[int, tuple[op.Arrived, ...] | None]]:
     """Write down what became of the starts. Returns an answer for each that was asked, by its place in the batch."""
-    if not intake.arrives:
+    if not intake.asked:
         return []
     found = {place: _arrived(each, started) for place, each in intake.new.items()}
     changed = [
@@ -75,28 +69,45 @@ def conclude(
         if each.status != intake.new[place].status
     ]
     connection.batch(sql.CONCLUDE, changed)
-    missing = {
-        (arrival.source, arrival.key)
-        for _, each in intake.arrives
-        if intake.going(each)
-        for arrival in each.arrivals
-    } - found.keys()
+    missing = {(arrival.source, arrival.key) for arrival in intake.arrivals} - found.keys()
     known = {
         (source, key): op.Arrived(new=False, status=status, execution=execution, detail=detail)
         for source, key, status, execution, detail in connection.batch(sql.KNOWN_ARRIVALS, sorted(missing))
     }
-    answers = []
-    for index, each in intake.arrives:
-        answer: tuple[op.Arrived, ...] | None = None
-        if intake.going(each):
-            answer = tuple(
-                found[place]
-                if (place := (arrival.source, arrival.key)) in found and intake.new[place] is arrival
-                else _again(found[place] if place in found else known[place])
-                for arrival in each.arrivals
-            )
-        answers.append((index, answer))
-    return answers
+
+    def answer(arrival: op.Arrival) -> op.Arrived:
+        place = (arrival.source, arrival.key)
+        if intake.new.get(place) is arrival:
+            return found[place]
+        return _again(found.get(place) or known[place])
+
+    return [
+        (index, None if each is None else tuple(map(answer, each))) for index, each in intake.asked.items()
+    ]
+
+
+def _move(connection: Connection, operations: Sequence[op.Operation]) -> dict[str, op.Move]:
+    """Take schedules on to their next slots. Returns what was done: of several that ask for the same, the first."""
+    moves: dict[str, op.Move] = {}
+    for each in operations:
+        if isinstance(each, op.Arrive) and each.move is not None:
+            moves.setdefault(each.move.schedule, each.move)
+    found = connection.batch(sql.LOCK_SCHEDULES, [(name,) for name in sorted(moves)])
+    going = [moves[name] for name, epoch in found if moves[name].epoch == epoch]
+    connection.batch(sql.MOVE_SCHEDULES, [(each.schedule, each.slot, each.due, each.last) for each in going])
+    return {each.schedule: each for each in going}
+
+
+def _postpone(connection: Connection, operations: Sequence[op.Operation], published: Container[str]) -> None:
+    """Let schedules wait on that the absence of an event would start something by. Whoever locks several does so in order."""
+    until: dict[str, int] = {}
+    for each in operations:
+        if isinstance(each, op.Publish) and each.id in published:
+            for name, due in each.postponed:
+                until[name] = max(due, until.get(name, 0))
+    if until:
+        connection.batch(sql.HOLD_SCHEDULES, [(name,) for name in sorted(until)])
+        connection.batch(sql.POSTPONE, sorted(until.items()))
 
 
 def _arrived(each: op.Arrival, started: Mapping[str, op.Started]) -> op.Arrived:

@@ -66,7 +66,7 @@ async def backfill(runtime: Runtime, found: Found, slots: list[int], overlap: Ov
         )
         answer: tuple[op.Arrived, ...] = await runtime.ledger.submit(asked)
         failpoint("backfill.after")
-        ready, outdone = sendable([asked], [answer])
+        ready, outdone = sendable([asked.arrivals], [answer])
         runtime.dispatcher.send_all(ready)
         await asyncio.gather(
             *(runtime.ledger.submit(op.Cancel(each, now, admission.OUTDONE)) for each in sorted(set(outdone)))

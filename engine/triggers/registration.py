@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from celeriac.duration import seconds
 from engine.clock import Clock
 from engine.definition import Trigger, Workflow
 from engine.errors import Conflict
@@ -21,6 +22,10 @@ from engine.triggers.turns import first
 DEFINITION: Final = "definition"
 API: Final = "api"
 """The origin of what stands in a definition, and of what people make over the API."""
+
+SCHEDULE: Final = "schedule"
+ABSENCE: Final = "absence"
+"""The kinds of schedules: what the clock starts, and what starts when no event puts it off."""
 
 ENDPOINTS: Final = ("webhook", "form")
 """The types of triggers that requests arrive at."""
@@ -50,6 +55,7 @@ class _Schedule:
 
     id: str
     name: str
+    kind: str
     text: str
     slot: int | None
     due: int | None
@@ -59,11 +65,14 @@ def prepare(workflow: Workflow, clock: Clock, project: str) -> Callable[[Connect
     """Return the change that registers the triggers of a workflow, which it is handed the id of."""
     now = clock.now()
     schedules = [_schedule(each, clock, now) for each in workflow.triggers if each.type == "schedule"]
+    schedules += [_absence(each, clock, now) for each in workflow.triggers if "absent_for" in each.config]
     endpoints = [(clock.mint("hook"), each) for each in workflow.triggers if each.type in ENDPOINTS]
+    events = [(clock.mint("etrg"), each) for each in workflow.triggers if each.type == "event"]
 
     def change(connection: Connection, workflow_id: str) -> None:
         _write_schedules(connection, schedules, project, workflow_id, now)
         _write_endpoints(connection, endpoints, project, workflow_id, now)
+        _write_events(connection, events, project, workflow_id)
 
     return change
 
@@ -89,7 +98,13 @@ def take_shape(connection: Connection, endpoint: str, path: str | None) -> None:
 def _schedule(trigger: Trigger, clock: Clock, now: int) -> _Schedule:
     name = clock.mint("sched")
     begun = first(Spec.parse(trigger.config), name, now)
-    return _Schedule(name, trigger.id, stored(trigger.config), begun.slot, begun.due)
+    return _Schedule(name, trigger.id, SCHEDULE, stored(trigger.config), begun.slot, begun.due)
+
+
+def _absence(trigger: Trigger, clock: Clock, now: int) -> _Schedule:
+    """Return the schedule of a trigger that starts something when no event comes for a while."""
+    due = now + round(seconds(trigger.config["absent_for"]) * 1000)  # type: ignore[arg-type]  # the schema says so
+    return _Schedule(clock.mint("sched"), trigger.id, ABSENCE, stored(trigger.config), due, due)
 
 
 def _write_schedules(
@@ -104,9 +119,21 @@ def _write_schedules(
         if each.name not in known:
             made = connection.run(
                 "INSERT INTO schedule (id, project_id, workflow_id, name, origin, kind, spec, slot, due, created_at, "
-                "updated_at) VALUES (?, ?, ?, ?, ?, 'schedule', ?, ?, ?, ?, ?) "
+                "updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (workflow_id, name) DO NOTHING RETURNING id",
-                (each.id, project, workflow, each.name, DEFINITION, each.text, each.slot, each.due, now, now),
+                (
+                    each.id,
+                    project,
+                    workflow,
+                    each.name,
+                    DEFINITION,
+                    each.kind,
+                    each.text,
+                    each.slot,
+                    each.due,
+                    now,
+                    now,
+                ),
             )
             if not made:
                 raise ScheduleNameTaken(hint=f"Rename the trigger {each.name}, or remove that schedule.")
@@ -115,8 +142,8 @@ def _write_schedules(
         if text != each.text:
             slot, due = (each.slot, each.due) if paused_at is None else (None, None)
             connection.run(
-                "UPDATE schedule SET spec = ?, epoch = epoch + 1, slot = ?, due = ?, updated_at = ? WHERE id = ?",
-                (each.text, slot, due, now, name),
+                "UPDATE schedule SET kind = ?, spec = ?, epoch = epoch + 1, slot = ?, due = ?, updated_at = ? WHERE id = ?",
+                (each.kind, each.text, slot, due, now, name),
             )
     for name, *_ in known.values():
         connection.run("DELETE FROM inbox WHERE source = ?", (name,))
@@ -157,3 +184,34 @@ def _write_endpoints(
                 raise WebhookNameTaken(hint=f"Rename the trigger {each.id}, or remove that webhook.")
         path = each.config.get("path")
         take_shape(connection, id_, path if isinstance(path, str) else None)
+
+
+def _write_events(
+    connection: Connection, events: list[tuple[str, Trigger]], project: str, workflow: str
+) -> None:
+    known: dict[str, str] = dict(
+        connection.run("SELECT name, id FROM event_trigger WHERE workflow_id = ?", (workflow,))
+    )
+    connection.run("DELETE FROM event_trigger WHERE workflow_id = ?", (workflow,))
+    for name, each in events:
+        schedule = None
+        if "absent_for" in each.config:
+            rows = connection.run(
+                "SELECT id FROM schedule WHERE workflow_id = ? AND name = ?", (workflow, each.id)
+            )
+            schedule = rows[0][0]
+        connection.run(
+            "INSERT INTO event_trigger (id, project_id, workflow_id, name, type, config, schedule_id) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                known.pop(each.id, name),
+                project,
+                workflow,
+                each.id,
+                each.config["type"],
+                stored(each.config),
+                schedule,
+            ),
+        )
+    for name in known.values():
+        connection.run("DELETE FROM inbox WHERE source = ?", (name,))

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from celeriac import Fail, Json
-from celeriac.duration import rfc3339
+from celeriac.duration import rfc3339, seconds
 from engine import schema
 from engine.catalog import Active, Versions
 from engine.encoding import encode
@@ -21,11 +21,11 @@ from engine.errors import Conflict, Invalid, NotFound
 from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
-from engine.triggers.registration import API, DEFINITION, ScheduleNameTaken, stored
-from engine.triggers.scheduler import KIND, Due, spec_of
+from engine.triggers.registration import ABSENCE, API, DEFINITION, SCHEDULE, ScheduleNameTaken, stored
+from engine.triggers.scheduler import Due, spec_of
 from engine.triggers.slots import due_of, next_slots, zone_of
 from engine.triggers.spec import Spec, faults
-from engine.triggers.turns import first
+from engine.triggers.turns import Turn, first
 
 LARGEST_CONFIG: Final = 1024 * 1024
 """Bytes of a config that is made over the API, its payload included."""
@@ -35,12 +35,12 @@ MOST_BACKFILLED: Final = 10_000
 """Slots that one backfill starts at most."""
 
 _COLUMNS: Final = (
-    "SELECT s.id, s.name, s.origin, w.id, w.name, w.enabled, s.spec, s.slot, s.due, s.last_slot, s.paused_at, s.reason, "
+    "SELECT s.id, s.name, s.origin, s.kind, w.id, w.name, w.enabled, s.spec, s.slot, s.due, s.last_slot, s.paused_at, s.reason, "
     "s.created_at, s.updated_at FROM schedule s JOIN workflow w ON w.id = s.workflow_id "
 )
 _ONE: Final = (
-    "SELECT s.id, s.name, s.spec, s.epoch, s.slot, s.paused_at, s.origin, w.id, w.name, w.enabled, w.version_id, s.project_id "
-    "FROM schedule s JOIN workflow w ON w.id = s.workflow_id WHERE s.project_id = ? AND s.id = ?"
+    "SELECT s.id, s.name, s.kind, s.spec, s.epoch, s.slot, s.paused_at, s.origin, w.id, w.name, w.enabled, w.version_id, "
+    "s.project_id FROM schedule s JOIN workflow w ON w.id = s.workflow_id WHERE s.project_id = ? AND s.id = ?"
 )
 
 
@@ -62,6 +62,12 @@ class ScheduleOfDefinition(Conflict):
     code = "schedule.of_definition"
 
 
+class ScheduleOfAbsence(Conflict):
+    """The schedule has no slots: it is due when no event has come for a while."""
+
+    code = "schedule.of_absence"
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A schedule that somebody wants to do something with."""
@@ -80,7 +86,7 @@ def check(config: Json) -> dict[str, Any]:
     """Return a config that can be used. Raises `ScheduleInvalid` with every mistake in it."""
     found: list[Json] = [
         {"pointer": "".join(f"/{each}" for each in error.instance_path), "message": error.message}
-        for error in schema.of_trigger(KIND).iter_errors(config)
+        for error in schema.of_trigger(SCHEDULE).iter_errors(config)
     ]
     if isinstance(config, dict):
         found += [
@@ -126,13 +132,15 @@ def show(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> B
 
 
 def find(connection: Connection, versions: Versions, name: str, project: str = DEFAULT_PROJECT) -> Found:
-    """Return a schedule with what it starts. Raises `ScheduleUnknown`."""
+    """Return a schedule of the clock's with what it starts. Raises `ScheduleUnknown` or `ScheduleOfAbsence`."""
     rows = connection.run(_ONE, (project, name))
     if not rows:
         raise _unknown(name)
-    id_, title, spec, epoch, slot, paused_at, origin, *workflow = rows[0]
+    id_, title, kind, text, epoch, slot, paused_at, origin, *workflow = rows[0]
+    if kind == ABSENCE:
+        raise ScheduleOfAbsence
     active: Active = versions.started(connection, *workflow)
-    return Found(Due(id_, title, spec_of(spec), epoch, slot or 0, active), paused_at is not None, origin)
+    return Found(Due(id_, title, kind, text, epoch, slot or 0, active), paused_at is not None, origin)
 
 
 def add(
@@ -152,7 +160,19 @@ def add(
         made = connection.run(
             "INSERT INTO schedule (id, project_id, workflow_id, name, origin, kind, spec, slot, due, created_at, updated_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow_id, name) DO NOTHING RETURNING id",
-            (name, project, found[0][0], title, API, KIND, stored(config), begun.slot, begun.due, now, now),
+            (
+                name,
+                project,
+                found[0][0],
+                title,
+                API,
+                SCHEDULE,
+                stored(config),
+                begun.slot,
+                begun.due,
+                now,
+                now,
+            ),
         )
         if not made:
             raise ScheduleNameTaken(hint=f"Take another name than {title}.")
@@ -211,8 +231,8 @@ def resume(name: str, now: int, project: str = DEFAULT_PROJECT) -> Callable[[Con
     def change(connection: Connection) -> Body:
         body = show(connection, name, project)
         if body["paused_at"] is not None:
-            ((text,),) = connection.run("SELECT spec FROM schedule WHERE id = ?", (name,))
-            begun = first(spec_of(text), name, now)
+            ((text, kind),) = connection.run("SELECT spec, kind FROM schedule WHERE id = ?", (name,))
+            begun = _absent(text, now) if kind == ABSENCE else first(spec_of(text), name, now)
             connection.run(
                 "UPDATE schedule SET paused_at = NULL, reason = '', slot = ?, due = ?, epoch = epoch + 1, updated_at = ? "
                 "WHERE id = ?",
@@ -221,6 +241,11 @@ def resume(name: str, now: int, project: str = DEFAULT_PROJECT) -> Callable[[Con
         return show(connection, name, project)
 
     return change
+
+
+def _absent(text: str, now: int) -> Turn:
+    due = now + round(seconds(json.loads(text)["absent_for"]) * 1000)
+    return Turn((), due, due)
 
 
 def arrivals(connection: Connection, name: str, limit: int) -> list[Body]:
@@ -271,6 +296,7 @@ def _body(row: tuple[Any, ...]) -> Body:
         id_,
         name,
         origin,
+        kind,
         workflow,
         title,
         enabled,
@@ -283,13 +309,16 @@ def _body(row: tuple[Any, ...]) -> Body:
         created,
         updated,
     ) = row
-    status = (
-        "paused" if paused_at is not None else "over" if slot is None else "active" if enabled else "disabled"
-    )
+    status = "active" if enabled else "disabled"
+    if slot is None:
+        status = "over" if kind == SCHEDULE else "resting"
+    if paused_at is not None:
+        status = "paused"
     return {
         "id": id_,
         "name": name,
         "workflow": {"id": workflow, "name": title},
+        "kind": kind,
         "origin": origin,
         "status": status,
         "config": json.loads(spec),

@@ -31,6 +31,7 @@ BLOCKS: list[dict[str, Any]] = [
 ]
 SLOTS = [each for each in BLOCKS if "slots" in each]
 REQUESTS = [each for each in BLOCKS if "request" in each]
+EVENTS = [each for each in BLOCKS if "events" in each]
 
 
 @pytest.mark.parametrize("block", SLOTS, ids=lambda each: str(each["config"].get("cron", "interval")))
@@ -104,3 +105,27 @@ async def _answer(
         return answer.status_code, answer.json(), bench.output(execution)
     answer = await sending
     return answer.status_code, answer.json(), None
+
+
+@pytest.mark.parametrize("block", EVENTS, ids=lambda each: str(each["definition"]["trigger"]["config"]["type"]))
+async def test_events_start_what_the_page_shows(block: dict[str, Any], tmp_path: Path) -> None:
+    bench = Workbench(tmp_path)
+    guard = create_app(bench.settings, serves=False)
+    headers = {"Authorization": f"Bearer {token.load(bench.settings)}"}
+    transport = httpx2.ASGITransport(guard, raise_app_exceptions=False)
+    document = {"name": "w", "definition": block["definition"]}
+    assert problems.check_text(json.dumps(document), built_in()) == (document, [])
+    async with (
+        guard.app.router.lifespan_context(guard.app),
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost/api/v1", headers=headers) as http,
+    ):
+        assert (await http.post("/workflows", json=document)).status_code == 201
+        outputs = []
+        for event in block["events"]:
+            started = (await http.post("/events", json=event)).json()["started"]
+            for each in started:
+                bench.outlet.sent.append(("default", (each, 0, "")))
+                await bench.carry()
+            outputs.append(bench.output(started[0]) if started else None)
+    bench.close()
+    assert outputs == block["outputs"]

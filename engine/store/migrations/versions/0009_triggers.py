@@ -64,14 +64,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "event_trigger",
-        sa.Column("workflow_id", sa.Text(), primary_key=True),
-        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("id", sa.Text(), primary_key=True),
         sa.Column("project_id", sa.Text(), nullable=False),
+        sa.Column("workflow_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("config", sa.Text(), nullable=False),
         sa.Column("schedule_id", sa.Text(), nullable=True),
         sqlite_with_rowid=False,
     )
+    op.create_index("event_trigger_name", "event_trigger", ["workflow_id", "name"], unique=True)
     op.create_index("event_trigger_type", "event_trigger", ["project_id", "type"])
     op.create_table(
         "inbox",
