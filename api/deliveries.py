@@ -14,19 +14,21 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from api import payloads
+from api import forms, payloads
 from api.problems import problem
 from api.starting import ended
 from api.state import State
 from celeriac import Json
 from engine import admission, catalog
 from engine import operations as op
-from engine.errors import CeleriacError, Invalid, TooLarge
+from engine.errors import CeleriacError, Conflict, Invalid, TooLarge
 from engine.failpoints import failpoint
 from engine.holds import QUEUE_FULL, REJECTED
 from engine.states import EXECUTION_FINAL
 from engine.triggers import verification
 from engine.triggers.endpoints import Endpoint, Secrets
+from engine.triggers.forms import Form
+from engine.triggers.forms import payload as values_of
 from engine.triggers.scheduler import sendable
 from engine.triggers.verification import NotVerified
 from engine.triggers.webhooks import Webhook
@@ -94,8 +96,38 @@ async def receive(state: State, about: Endpoint, incoming: Incoming, *, test: bo
     catalog.startable(about.active)
     key = named or state.runtime.clock.mint("dlv")
     event = _remembered(about, incoming, None if several else key, test=test)
-    arrived = await _accept(state, about, webhook, key, found, event, several=several)
+    waits = webhook.respond != "immediately" and not several
+    reply_to = state.reply_to if waits else None
+    arrived = await _accept(state, about, key, found, event, reply_to, several=several)
     return await _answer(state, incoming, webhook, arrived, several=several)
+
+
+async def fill(state: State, about: Endpoint, form: Form, body: bytes) -> Response:
+    """Accept a filled-in form, or show it again with what is wrong."""
+    try:
+        given = payloads.form(body)
+    except Invalid as error:
+        return forms.sorry(error.message, 422)
+    page_id = given.pop(forms.PAGE, None)
+    if not isinstance(page_id, str) or not forms.PAGE_ID.fullmatch(page_id):
+        return forms.sorry("The form was not filled in on its page.", 422)
+    payload, wrong = values_of(form, given)
+    filled = {**given, **payload}
+    if wrong:
+        return forms.page(form, page_id, given=filled, wrong=wrong, status=422)
+    event: dict[str, Json] = {"form": about.id, "delivery": page_id}
+    try:
+        catalog.startable(about.active)
+        arrived = await _accept(state, about, page_id, [payload], event, None)
+    except admission.InputInvalid as error:
+        errors = error.details.get("errors")
+        wrong = forms.messages(errors if isinstance(errors, list) else [], form)
+        return forms.page(form, page_id, given=filled, wrong=wrong or {"": error.message}, status=422)
+    except Conflict:
+        return forms.sorry("This is not possible at the moment.", 409)
+    if arrived.execution is None:
+        return forms.sorry("This is not possible right now. Try again later.", 409)
+    return forms.thanks(form)
 
 
 def secrets_of(state: State, about: Endpoint, now: int) -> list[str]:
@@ -108,17 +140,16 @@ def secrets_of(state: State, about: Endpoint, now: int) -> list[str]:
 async def _accept(
     state: State,
     about: Endpoint,
-    webhook: Webhook,
     key: str,
     found: list[Json],
     event: dict[str, Json],
+    reply_to: str | None,
     *,
-    several: bool,
+    several: bool = False,
 ) -> op.Arrived:
     """Take a delivery in; what cannot be started is written down too. Raises the reason."""
     runtime = state.runtime
     now = runtime.clock.now()
-    waits = webhook.respond != "immediately" and not several
     project = about.active.project
     try:
         if not found:
@@ -131,7 +162,7 @@ async def _accept(
                 kind=about.kind,
                 trigger=about.name,
                 arrival=event,
-                reply_to=state.reply_to if waits else None,
+                reply_to=reply_to,
             )
             starts.append(_operation(state, wish, number if several else None))
         arrival = op.Arrival(about.id, key, project, now, tuple(starts))

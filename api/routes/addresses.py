@@ -1,4 +1,4 @@
-"""Where requests from outside arrive: `/webhooks/{workflow}/{secret}`, and named paths below `/webhooks`.
+"""Where requests from outside arrive: `/webhooks/{workflow}/{secret}`, named paths below `/webhooks`, and forms.
 
 Who calls shows no token of the API: the address or the signature is the proof, which is looked at here. These are plain
 routes and no part of the API's description: their methods, bodies and answers are their authors'.
@@ -6,15 +6,20 @@ routes and no part of the API's description: their methods, bodies and answers a
 
 from __future__ import annotations
 
+import json
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.deliveries import LARGEST, Incoming, receive
+from api import forms
+from api.deliveries import LARGEST, Incoming, fill, receive
 from api.problems import problem
 from api.state import of
 from engine.errors import TooLarge
 from engine.triggers import endpoints, paths
+from engine.triggers.endpoints import Endpoint
+from engine.triggers.forms import Form, form
 from engine.triggers.webhooks import METHODS
 
 NO_SUCH = "There is nothing at this address."
@@ -48,6 +53,37 @@ async def arrive(request: Request) -> Response:
     return await receive(state, about, incoming)
 
 
+async def show_form(request: Request) -> Response:
+    """Show a form."""
+    state = of(request)
+    about = await _form_at(request)
+    if about is None:
+        return forms.sorry(NO_SUCH, 404)
+    return forms.page(_form(about), state.runtime.clock.mint("form"))
+
+
+async def fill_in(request: Request) -> Response:
+    """Take a filled-in form in. Sent twice, it counts once."""
+    about = await _form_at(request)
+    if about is None:
+        return forms.sorry(NO_SUCH, 404)
+    return await fill(of(request), about, _form(about), await _body(request))
+
+
+async def _form_at(request: Request) -> Endpoint | None:
+    state, asked = of(request), request.path_params
+    found: Endpoint | None = await state.runtime.reader.read(
+        lambda connection: endpoints.at_address(
+            connection, state.versions, "form", asked["workflow"], asked["secret"]
+        )
+    )
+    return found
+
+
+def _form(about: Endpoint) -> Form:
+    return form(about.config, json.loads(about.active.inputs or "{}"), about.active.name)
+
+
 async def _body(request: Request) -> bytes:
     """Return the body, but no more of it than may be. Raises `TooLarge`."""
     length = request.headers.get("content-length", "")
@@ -66,4 +102,6 @@ async def _body(request: Request) -> bytes:
 routes = [
     # Permission: none; the address or its signature is the proof.
     Route(f"{paths.ROOT}/{{rest:path}}", arrive, methods=[*METHODS], include_in_schema=False),
+    Route("/forms/{workflow}/{secret}", show_form, methods=["GET"], include_in_schema=False),
+    Route("/forms/{workflow}/{secret}", fill_in, methods=["POST"], include_in_schema=False),
 ]

@@ -145,6 +145,8 @@ async def test(request: Request, webhook: str) -> Response:
     about = await state.runtime.reader.read(
         lambda connection: endpoints.find(connection, state.versions, webhook)
     )
+    if about.kind == "form":
+        raise Invalid("A form is tried on its page.")
     given = body.get("parameters", {})
     parameters = given if isinstance(given, dict) else {}
     wanted = {each[1:-1] for each in paths.parts(about.webhook.path or "") if each.startswith("{")}

@@ -14,7 +14,7 @@ from engine.checking.finding import Finding, Guesses, did_you_mean
 from engine.checking.outline import BODY, TRIGGERS, Outline
 from engine.checking.source import Path
 from engine.definition import TRIGGER
-from engine.triggers import events, webhooks
+from engine.triggers import events, forms, webhooks
 from engine.triggers.spec import faults
 
 _FAULTS: Final = {"webhook": webhooks.faults, "event": events.faults}
@@ -31,6 +31,9 @@ def entrances(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
         if trigger.get("type") == "schedule" and isinstance(config, dict):
             yield from _schedule((*path, "config"), config, guesses)
         kind = trigger.get("type")
+        if kind == "form":
+            for fault in forms.faults(outline.body.get("inputs")):
+                yield Finding(path, _BAD_CONFIG, fault.message, fault.hint)
         if isinstance(kind, str) and kind in _FAULTS and isinstance(config, dict):
             for fault in _FAULTS[kind](config):
                 yield Finding((*path, "config", *fault.path), _BAD_CONFIG, fault.message, fault.hint)

@@ -29,6 +29,7 @@ MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
         "schedule",
         "scheduled_at",
         "webhook",
+        "form",
         "delivery",
         "method",
         "parameters",

@@ -34,6 +34,18 @@ REQUESTS = [each for each in BLOCKS if "request" in each]
 EVENTS = [each for each in BLOCKS if "events" in each]
 
 
+@pytest.mark.parametrize(
+    "block", [each for each in BLOCKS if "name" in each], ids=lambda each: str(each["name"])
+)
+def test_a_whole_definition_is_accepted(block: dict[str, Any]) -> None:
+    assert problems.check_text(json.dumps(block), built_in()) == (block, [])
+
+
+def test_every_block_is_looked_at() -> None:
+    seen = [each for each in BLOCKS if {"slots", "request", "events", "name"} & each.keys()]
+    assert seen == BLOCKS
+
+
 @pytest.mark.parametrize("block", SLOTS, ids=lambda each: str(each["config"].get("cron", "interval")))
 def test_a_schedule_has_the_slots_that_the_page_shows(block: dict[str, Any]) -> None:
     spec = Spec.parse(check(block["config"]))
@@ -107,7 +119,9 @@ async def _answer(
     return answer.status_code, answer.json(), None
 
 
-@pytest.mark.parametrize("block", EVENTS, ids=lambda each: str(each["definition"]["trigger"]["config"]["type"]))
+@pytest.mark.parametrize(
+    "block", EVENTS, ids=lambda each: str(each["definition"]["trigger"]["config"]["type"])
+)
 async def test_events_start_what_the_page_shows(block: dict[str, Any], tmp_path: Path) -> None:
     bench = Workbench(tmp_path)
     guard = create_app(bench.settings, serves=False)
