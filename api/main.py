@@ -86,6 +86,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         openapi_url="/api/v1/openapi.json",
     )
     problems.install(app)
+    app.router.routes[:0] = (
+        addresses.routes
+    )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
         workflows,
         executions,
@@ -103,7 +106,6 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         subscriptions,
     ):
         app.include_router(each.router, prefix="/api/v1")
-    app.router.routes.extend(addresses.routes)
     app.include_router(health.router)
     app.include_router(schemas.router)
     public = urlsplit(settings.public_base).hostname or settings.api_host

@@ -62,13 +62,14 @@ class WebhookOfDefinition(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address. `sealed` are the secrets that requests are verified with."""
+    """One address. `text` is its config, `sealed` are the secrets that requests are verified with."""
 
     id: str
     name: str
     origin: str
     kind: str
-    config: Mapping[str, Any]
+    text: str
+    webhook: Webhook
     enabled: bool
     sealed: bytes | None
     active: Active
@@ -76,9 +77,10 @@ class Endpoint:
     updated_at: int
 
     @property
-    def webhook(self) -> Webhook:
-        """How requests arrive."""
-        return _webhook(json.dumps(self.config))
+    def config(self) -> dict[str, Json]:
+        """What its author wrote."""
+        found: dict[str, Json] = json.loads(self.text)
+        return found
 
     def to_json(self, base: str) -> Body:
         """Return what people see: everything but the secrets."""
@@ -92,7 +94,7 @@ class Endpoint:
             "workflow": {"id": workflow.workflow, "name": workflow.name},
             "enabled": self.enabled,
             "url": None if path is None else f"{base}{paths.ROOT}/{'/'.join(paths.parts(path))}",
-            "config": dict(self.config),
+            "config": self.config,
             "created_at": self.created_at,
             "updated_at": self.updated_at,
         }
@@ -120,16 +122,20 @@ class Secrets:
     @classmethod
     def open(cls, sealed: bytes, project: str, endpoint: str, key: SealingKey) -> Secrets:
         """Open what is stored. Raises `Unavailable`: whoever sends may try again when the right key is there."""
-        from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, open_sealed
+        return _opened(sealed, project, endpoint, key)
 
-        try:
-            said = json.loads(open_sealed(bytes(sealed), Place(project, endpoint, FIELD), key))
-        except (SealBroken, SealedWithOtherKey) as error:
-            message = f"The secrets of the webhook {endpoint} cannot be opened: {error}"
-            raise Unavailable(
-                message, hint="Set the secret key that they were sealed with, or rotate them."
-            ) from None
-        return cls(said["current"], said["previous"], said["until"])
+
+@lru_cache(maxsize=256)
+def _opened(sealed: bytes, project: str, endpoint: str, key: SealingKey) -> Secrets:
+    from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, open_sealed
+
+    try:
+        said = json.loads(open_sealed(sealed, Place(project, endpoint, FIELD), key))
+    except (SealBroken, SealedWithOtherKey) as error:
+        message = f"The secrets of the webhook {endpoint} cannot be opened: {error}"
+        hint = "Set the secret key that they were sealed with, or rotate them."
+        raise Unavailable(message, hint=hint) from None
+    return Secrets(said["current"], said["previous"], said["until"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,9 +412,10 @@ def _endpoint(connection: Connection, versions: Versions, row: Sequence[Any]) ->
         name,
         origin,
         kind,
-        json.loads(config),
+        config,
+        _webhook(config),
         bool(enabled),
-        sealed,
+        None if sealed is None else bytes(sealed),
         versions.started(connection, *workflow),
         created,
         updated,
