@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from celeriac.outcomes import Call, Emit, Exit, Json, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Json, Respond, Route, TryAgain, Wait
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +103,7 @@ class Context(Protocol):
         """
 
 
-Result = Json | Route | Wait | Call | Emit | Exit
+Result = Json | Route | Wait | Call | Emit | Exit | Respond
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Inline = Callable[[Any, Context], Result]
 Waiting = Callable[[Any, Context], Awaitable[Result]]
@@ -183,7 +183,7 @@ def node(
     - A plain `def` is called in place: for work of microseconds, without waiting. With `process=True` it runs in a
       child process that can be killed: for work that computes.
     - An `async def` is awaited among thousands of others: for work that waits.
-    - `waits` says that it may return `Wait`, `Call` or `Exit`; such a node ends its segment.
+    - `waits` says that it may return `Wait`, `Call`, `Exit` or `Respond`; such a node ends its segment.
     - `timeout` is in seconds, for one attempt.
     - `output` is the JSON Schema of what it returns; validation compares with it what later nodes read.
     - `decides` says, from the config as it is written, what the expressions in it have to come to for each port to be

@@ -19,8 +19,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from celeriac.answers import flaw
 from celeriac.contract import Effect, NodeType
-from celeriac.outcomes import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import (
+    Call,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    NodeError,
+    Respond,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -28,7 +41,17 @@ if TYPE_CHECKING:
 __all__ = ["Line", "Outcome", "run_node"]
 
 Kind = Literal[
-    "output", "route", "wait", "emit", "exit", "call", "failed", "try_again", "uncertain", "crashed"
+    "output",
+    "route",
+    "wait",
+    "emit",
+    "exit",
+    "respond",
+    "call",
+    "failed",
+    "try_again",
+    "uncertain",
+    "crashed",
 ]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -49,8 +72,8 @@ class Line:
 class Outcome:
     """What one call came to.
 
-    - `output`, `route`, `wait`, `emit`, `exit` succeeded: `value`, and `ports`, or `until` (milliseconds since the epoch) and
-      the whole `wait`, or the event in `emit`, or the `scope` that ends.
+    - `output`, `route`, `wait`, `emit`, `exit`, `respond` succeeded: `value`, and `ports`, or `until` (milliseconds since the
+      epoch) and the whole `wait`, or the event in `emit`, or the `scope` that ends; of an answer `value` is all of it.
     - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
@@ -199,6 +222,12 @@ def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Exit; declare it with waits=True.")
         return Outcome("exit", _json(result.value), scope=result.scope)
+    if isinstance(result, Respond):
+        if not node_type.waits:
+            raise Fail("node.wait_undeclared", "The node returns Respond; declare it with waits=True.")
+        if (reason := flaw(result.status, result.headers)) is not None:
+            raise Fail("node.answer_invalid", reason)
+        return Outcome("respond", _json(result.to_json()))
     if isinstance(result, Call):
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Call; declare it with waits=True.")

@@ -15,7 +15,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from celeriac import Call, Effect, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac import (
+    Call,
+    Effect,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    NodeError,
+    Respond,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+)
+from celeriac.answers import flaw
 from engine import admission, approvals, calls, retry, signals
 from engine import operations as op
 from engine.catalog import Versions
@@ -427,7 +441,7 @@ class Executor:
         failpoint("effect.before")
 
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
-        """Take what a node returned: JSON, a route, a wait, a call, an exit, or an event to be published."""
+        """Take what a node returned: JSON, a route, a wait, a call, an exit, an answer, or an event to be published."""
         ports: tuple[str, ...] = ("out",)
         if isinstance(result, Route):
             ports, result = result.ports, result.value
@@ -435,8 +449,8 @@ class Executor:
             if unknown:
                 message = f"The node left by {sorted(unknown)}, and has the ports {sorted(step.ports)}."
                 raise Fail("node.unknown_port", message)
-        if isinstance(result, (Wait, Call, Exit)) and not step.node.waits:
-            word = {Wait: "waits", Call: "calls", Exit: "exits"}[type(result)]
+        if isinstance(result, (Wait, Call, Exit, Respond)) and not step.node.waits:
+            word = {Wait: "waits", Call: "calls", Exit: "exits", Respond: "responds"}[type(result)]
             message = f"The node {word}, which its type {step.node.type} does not declare (waits=True)."
             raise Fail("node.wait_undeclared", message)
         if isinstance(result, Exit):
@@ -451,12 +465,24 @@ class Executor:
             elif result.until > self._services.clock.now():
                 await self._rest(run, step, result, started_at)
             result = result.value
+        if isinstance(result, Respond):
+            result = self._answer(run, result)
         if isinstance(result, Emit):
             result = {"id": await self._emit(run, step, result)}
         if isinstance(result, Call):
             result = await self._start(run, step, result, tries, started_at)
         self._succeed(run, step, result, started_at, tries)
         run.ports = ports
+
+    def _answer(self, run: Run, answer: Respond) -> Json:
+        """Keep an answer for the commit of the segment, which ends here. Raises `Fail` for what is none."""
+        if (message := flaw(answer.status, answer.headers)) is not None:
+            raise Fail("node.answer_invalid", message)
+        limits = self._services.settings.limits
+        value = answer.to_json()
+        run.answer, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend([blob] if blob else [])
+        return value
 
     def _succeed(self, run: Run, step: Step, value: object, started_at: int, tries: int = 1) -> None:
         limits = self._services.settings.limits
@@ -812,6 +838,7 @@ class Executor:
             error=error_text,
             output=run.output,
             failures=run.failures,
+            answer=run.answer,
             owner=at.owner,
             lease=at.settings.timing.lease,
             inline=self._budget(family),
@@ -823,6 +850,9 @@ class Executor:
         settled: op.Settled | None = await at.ledger.submit(settle)
         if settled is None:
             raise Lost
+        if settled.answered:
+            failpoint("answer.before")
+            at.outlet.finished(work.facts.execution, settled.reply_to)
         if settled.finished is None:
             return await self._follow(run, settled, family, horizon)
         at.outlet.finished(work.facts.execution, settled.reply_to)
@@ -1001,6 +1031,9 @@ def _clean(result: object, secrets: frozenset[str]) -> object:
     """Return a node's result without the credentials it was given."""
     if isinstance(result, (Route, Wait, Exit)):
         return dataclasses.replace(result, value=scrub(result.value, secrets))
+    if isinstance(result, Respond):
+        headers = {name: str(scrub(value, secrets)) for name, value in result.headers.items()}
+        return dataclasses.replace(result, body=scrub(result.body, secrets), headers=headers)
     if isinstance(result, Call):
         return dataclasses.replace(result, input=scrub(result.input, secrets))
     if isinstance(result, Emit):

@@ -212,6 +212,7 @@ class Settle(Follows):
 
     Of a segment that ends an instance, `failures` says how many of its items failed. `leave` is a region around it whose
     instance ends with it, and with `closes` all that its container waits for; the whole is left with the execution's output.
+    `answer` is what its last node answers whoever waits for the execution.
     """
 
     taken: tuple[bool, ...] = ()
@@ -220,6 +221,7 @@ class Settle(Follows):
     failures: int = 0
     leave: int | None = None
     closes: bool = False
+    answer: Payload | None = None
 
 
 @value
@@ -244,13 +246,15 @@ class Close(Held):
 class Settled:
     """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status.
 
-    `admitted` are segments of any executions, with these, that were let in where this one or another has gone.
+    `answered`: whoever waits at `reply_to` has an answer now, the first of its execution. `admitted` are segments of any
+    executions, with these, that were let in where this one or another has gone.
     """
 
     ready: tuple[Sendable, ...] = ()
     successors: tuple[tuple[int, str, Claimed], ...] = ()
     finished: str | None = None
     reply_to: str | None = None
+    answered: bool = False
     admitted: tuple[tuple[str, Sendable], ...] = ()
 
 

@@ -48,7 +48,7 @@ class Outlet(Protocol):
         """Send segments that became ready."""
 
     def finished(self, execution: str, reply_to: str | None) -> None:
-        """Tell whoever waits for the end of an execution."""
+        """Tell whoever waits for an execution that it has ended, or has answered."""
 
 
 class Lost(BaseException):
@@ -119,6 +119,7 @@ class Run:
     unready: Exception | None = None
     failures: int = 0
     leaving: Leaving | None = None
+    answer: op.Payload | None = None
     inline: int = 0
 
     def held(self, now: int) -> dict[str, Any]:

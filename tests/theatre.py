@@ -91,6 +91,7 @@ REGISTRY = Registry(
         declared("pure"),
         declared("forks", ports=("true", "false")),
         declared("waits", waits=True),
+        declared("answers", effect=Effect.KEYED, waits=True),
         declared("computes", process=True),
         declared("read", effect=Effect.READ),
         declared("keyed", effect=Effect.KEYED),

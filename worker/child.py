@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-from celeriac import Call, Emit, Exit, Fail, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Emit, Exit, Fail, Respond, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
@@ -62,6 +62,8 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         return {"lines": context.lines, "emit": [result.type, result.correlation, result.data]}
     if isinstance(result, Exit):
         return {"lines": context.lines, "scope": result.scope, "value": result.value}
+    if isinstance(result, Respond):
+        return {"lines": context.lines, "respond": [result.body, result.status, dict(result.headers)]}
     if isinstance(result, Call):
         return {"lines": context.lines, "call": dataclasses.asdict(result)}
     return {"lines": context.lines, "value": result}

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain
+from celeriac import Call, Emit, Exit, Fail, Json, NodeError, Respond, Route, TryAgain, Uncertain
 from engine.context import NodeContext
 from engine.performance import ChildDied, NoChild, NodeTimeout
 from engine.programs import Step
@@ -202,6 +202,8 @@ def _result(reply: dict[str, Any]) -> Any:
             return Emit(*emit)
         case {"scope": scope, "value": value}:
             return Exit(scope, value)
+        case {"respond": answer}:
+            return Respond(*answer)
         case {"call": call}:
             return Call(**call)
         case {"ports": ports, "value": value}:

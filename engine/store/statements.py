@@ -53,6 +53,11 @@ UPDATE_EXECUTIONS = Batched(
         finished_at="bigint",
     ),
 )
+ANSWER = Batched(
+    "UPDATE execution SET answered_at = r.now, answer = r.answer, answer_blob = r.blob FROM {rows} "
+    "WHERE execution.id = r.id AND execution.answered_at IS NULL RETURNING execution.id",
+    columns("id now answer blob", now="bigint"),
+)
 
 INSERT_SEGMENT = Insert(
     "segment",
