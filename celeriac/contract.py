@@ -96,6 +96,17 @@ class Context(Protocol):
     def now(self) -> datetime:
         """The time this call is deemed to happen at (UTC): the same on every replay."""
 
+    @property
+    def last_heartbeat(self) -> Json:
+        """The details of the last heartbeat that the attempts before this one sent; None without any."""
+
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        """Say that the call is alive, and how far it is: `await ctx.heartbeat({"page": 7})`.
+
+        When it returns the details are durable, and the next attempt finds them in `last_heartbeat`, whatever ended this one.
+        It costs a commit: once a second is plenty. A plain function in a child process calls it without `await`.
+        """
+
     async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         """Do `call(idempotency_key)` at most once per outcome: a later try of the node gets the journaled result.
 
@@ -113,6 +124,9 @@ EXPRESSION = "x-celeriac-expression"
 
 LITERAL = "x-celeriac-literal"
 """Schema keyword: the field is read before anything runs (it names a port, say), so it cannot hold an expression."""
+
+SCHEMA = "x-celeriac-schema"
+"""Schema keyword: the field holds a JSON Schema (2020-12). Without expressions in it, validation looks whether it is one."""
 
 RENDERED = "x-celeriac-rendered"
 """Schema keyword of an output: it is what this field of the config comes to."""

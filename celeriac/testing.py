@@ -77,7 +77,7 @@ class Outcome:
     - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
-    `steps` are the results of the sub-steps that were done, by name.
+    `steps` are the results of the sub-steps that were done, by name; `heartbeats` the details that were sent.
     """
 
     kind: Kind
@@ -91,6 +91,7 @@ class Outcome:
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
     scope: str | None = None
+    heartbeats: tuple[Json, ...] = ()
 
     @property
     def code(self) -> str | None:
@@ -108,13 +109,14 @@ async def run_node(
     idempotency_key: str = "test-key",
     attempt: int = 1,
     item: str = "",
+    last_heartbeat: Json = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
 
     `connections` are clients by the names that the node may connect to.
     """
-    context = _Context(http, connections or {}, now, idempotency_key, attempt, item)
+    context = _Context(http, connections or {}, now, idempotency_key, attempt, item, last_heartbeat)
     try:
         model = _validated(node_type, config)
         result: object = node_type.run(model, context)
@@ -123,7 +125,8 @@ async def run_node(
         outcome = _accepted(result, node_type, config)
     except Exception as error:  # noqa: BLE001  whatever a node raises is that node's outcome
         outcome = _failed(error)
-    return replace(outcome, lines=tuple(context.lines), steps=context.steps)
+    heartbeats = tuple(context.heartbeats)
+    return replace(outcome, lines=tuple(context.lines), steps=context.steps, heartbeats=heartbeats)
 
 
 @dataclass(slots=True)
@@ -144,13 +147,16 @@ class _Context:
         idempotency_key: str,
         attempt: int,
         item: str,
+        last_heartbeat: Json,
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
         self.item = item
         self.attempt = attempt
         self.idempotency_key = idempotency_key
+        self.last_heartbeat = last_heartbeat
         self.lines: list[Line] = []
+        self.heartbeats: list[Json] = []
         self.steps: dict[str, Json] = {}
         self._http = http
         self._connections = connections
@@ -177,12 +183,20 @@ class _Context:
     def now(self) -> datetime:
         return self._now
 
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        self.heartbeats.append(_json(details))
+        return _at_once()
+
     async def step(self, name: str, _: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         if name in self.steps:
             message = f"The step {name!r} was done already; a step's name is unique within a call."
             raise ValueError(message)
         self.steps[name] = await call(f"{self.idempotency_key}:{name}")
         return self.steps[name]
+
+
+async def _at_once() -> None:
+    """Have nothing to wait for."""
 
 
 def _validated(node_type: NodeType, config: Mapping[str, Json]) -> BaseModel:

@@ -225,6 +225,8 @@ class _Cut:
                 branches=branches,
                 needs=self._needs([config, _keys(node)]),
                 limits=node.limits,
+                queue_timeout=timeout.queue if timeout else None,
+                heartbeat=timeout.heartbeat if timeout else None,
             ),
             queue,
             node_type.ports_of(node.config),
@@ -503,8 +505,8 @@ def _fusible(
     )
     same_queue = queue is None or target.queue is None or queue == target.queue
     alone = entering[edge.target] == 1 and target.join is None
-    limited = source.node.limits is not None or target.node.limits is not None
-    goes_on = unconditional and same_queue and alone and not source.node.waits and not limited
+    apart = any(each.node.limits or each.node.queue_timeout is not None for each in (source, target))
+    goes_on = unconditional and same_queue and alone and not source.node.waits and not apart
     return edge.target if goes_on else None
 
 

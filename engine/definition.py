@@ -69,14 +69,16 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Seconds for one attempt, and for all attempts of a node together."""
+    """Seconds: until a worker takes the node up, for one attempt, for all together, and between two signs of life."""
 
     attempt: float | None = None
     total: float | None = None
+    queue: float | None = None
+    heartbeat: float | None = None
 
     @classmethod
     def parse(cls, value: Any) -> Timeout:
-        """Read a number, a duration text, or `{attempt, total}`."""
+        """Read a number, a duration text, or `{queue, attempt, total, heartbeat}`."""
         if not isinstance(value, Mapping):
             return cls(attempt=seconds(value))
         return cls(**{name: seconds(each) for name, each in value.items()})

@@ -37,14 +37,14 @@ from engine.chunk import run_chunk
 from engine.clock import Clock
 from engine.conduct import Conductor
 from engine.containers import leaving
-from engine.context import NodeContext, idempotency_key
+from engine.context import HEARTBEAT, Beat, NodeContext, idempotency_key
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
 from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
-from engine.failure import TIMED_OUT, error_of, knows_outcome
+from engine.failure import OUT_OF_TIME, TIMED_OUT, error_of, knows_outcome
 from engine.fans import Fan
-from engine.holds import Limits, refusal
+from engine.holds import QUEUE_TIMED_OUT, Limits, refusal
 from engine.leases import Hold, Stop
 from engine.outside.scrub import scrub
 from engine.performance import (
@@ -67,6 +67,7 @@ from engine.performance import (
 from engine.plan import BEGIN, ITEM, OUTPUT
 from engine.plan import Exit as Way
 from engine.programs import Step
+from engine.pulse import Pulse
 from engine.registry import UnknownNodeType
 from engine.snapshots import (
     Past,
@@ -294,7 +295,8 @@ class Executor:
 
     async def _run_nodes(self, run: Run) -> None:
         """Go through the nodes of a segment until its end, a rest, or the failure that ends it."""
-        steps = run.work.facts.program.steps(run.work.segment.id)
+        program, number = run.work.facts.program, run.work.segment.id
+        steps = program.steps(number) if run.work.refused is None else program.bare(number)
         for index, step in enumerate(steps):
             if not run.work.reached and not step.node.ends:
                 continue
@@ -366,7 +368,8 @@ class Executor:
             if node.effect is Effect.ONCE and not knows_outcome(error):
                 await self._doubtful(run, step, known, tries, now)
             else:
-                await self._fail(run, step, known, tries, now)
+                # Of what nobody took up in time there was no attempt, so there is none to be repeated.
+                await self._fail(run, step, known, tries, now, last=known.code == QUEUE_TIMED_OUT)
             return
         keep_lines(run, context, now)
         try:
@@ -376,6 +379,7 @@ class Executor:
 
     def _context(self, run: Run, step: Step, tries: int) -> NodeContext:
         at = self._services
+        before = run.work.past.get((step.node.id, HEARTBEAT))
         return NodeContext(
             run.work.facts.execution,
             step.node.id,
@@ -386,6 +390,9 @@ class Executor:
             None if step.node.effect is Effect.NONE else at.around,
             None if step.node.effect is Effect.NONE else self._journal_of_steps(run, step),
             at.settings.limits.log_lines,
+            None if before is None else before.output,
+            Pulse(step.node.heartbeat),
+            self._heart(run, step, tries),
         )
 
     async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:
@@ -414,7 +421,7 @@ class Executor:
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
-        result = await in_time(returned, seconds)
+        result = await in_time(returned, seconds, context.pulse)
         failpoint("effect.after")
         if run.hold is not None and run.hold.stop is Stop.LOST:
             raise Lost
@@ -567,7 +574,7 @@ class Executor:
             return True
         if action.action == "branch" and step.node.branches:
             run.nodes[step.node.id] = {"error": error.to_json()}
-            run.ports = ("timeout" if error.code == TIMED_OUT else "error",)
+            run.ports = ("timeout" if error.code in OUT_OF_TIME else "error",)
         return False
 
     async def _doubtful(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
@@ -988,6 +995,28 @@ class Executor:
 
     def _scope(self, run: Run, node: str) -> Scope:
         return scope_of(self._services, run, node)
+
+    def _heart(self, run: Run, step: Step, tries: int) -> Beat:
+        """Return what keeps the details of a call's heartbeats. They stand in the journal for the next attempt."""
+
+        async def beat(details: Json) -> None:
+            at, limits = self._services, self._services.settings.limits
+            now = at.clock.now()
+            payload, blob = place(encode(details, limits.output_bytes), limits.blob_from_bytes)
+            entry = op.Entry(
+                step.node.id, "beat", step=HEARTBEAT, output=payload, tries=tries, started_at=now
+            )
+            work, blobs = run.work, (blob,) if blob else ()
+            place_ = (work.facts.execution, work.segment.id, work.item, run.epoch, run.pure, now)
+            answer = await at.ledger.submit(op.Record(*place_, entries=(entry,), blobs=blobs))
+            if answer is op.Recorded.LOST:
+                raise Lost
+            if answer is op.Recorded.STOPPING:
+                if run.hold is not None:
+                    run.hold.stop = Stop.CANCELLED
+                raise Stopped
+
+        return beat
 
     def _journal_of_steps(self, run: Run, step: Step) -> Callable[..., Awaitable[Json]]:
         """Return the memory of a node's own sub-steps."""

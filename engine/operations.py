@@ -149,7 +149,8 @@ class Claim:
 class Claimed:
     """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
 
-    `refused` is the code of the failure that its limit makes of it. What is not `reached` starts only because its region ends
+    `expires` is until when nobody need have taken it up. `refused` is the code of the failure that its limit makes of it, or its
+    wait for a worker. What is not `reached` starts only because its region ends
     with it.
     """
 
@@ -161,6 +162,7 @@ class Claimed:
     first_try_at: int | None
     hi: int | None = None
     fan: str | None = None
+    expires: int | None = None
     reached: bool = True
     refused: str | None = None
 
@@ -503,6 +505,15 @@ class Wake:
 
 
 @value
+class Expire:
+    """Give up the wait of ready segments for a worker of their queue. Answers those that another one is to fail."""
+
+    execution: str
+    addresses: tuple[Address, ...]
+    now: int
+
+
+@value
 class Admit:
     """Look again at the limits that an execution waits at: whoever may go on is let in. The feeder sends it."""
 
@@ -638,6 +649,7 @@ Operation = (
     | Release
     | Renew
     | Wake
+    | Expire
     | Admit
     | Resend
     | Lose

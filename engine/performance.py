@@ -16,12 +16,13 @@ from engine.containers import Leaving
 from engine.context import NodeContext, Surroundings
 from engine.errors import CeleriacError
 from engine.expressions import Scope
-from engine.failure import TIMED_OUT
+from engine.failure import HEARTBEAT_TIMED_OUT, TIMED_OUT
 from engine.leases import Hold, Leases
 from engine.ledger import LedgerThread
 from engine.outside.scrub import scrub
 from engine.plan import OUTPUT, item_in, split_item
 from engine.programs import Programs, Step
+from engine.pulse import Pulse
 from engine.reader import Reader
 from engine.settings import Settings
 from engine.snapshots import (
@@ -94,6 +95,12 @@ class NodeTimeout(CeleriacError):
     """The attempt took longer than its limit."""
 
     code = TIMED_OUT
+
+
+class NodeSilent(CeleriacError):
+    """The attempt gave no sign of life for longer than it may."""
+
+    code = HEARTBEAT_TIMED_OUT
 
 
 @dataclass(slots=True)
@@ -211,17 +218,24 @@ def result_of(run: Run, step: Step, scope: Scope) -> Json:
     return found if node.type == OUTPUT or len(node.needs) != 1 else found.get(node.needs[0])
 
 
-async def in_time(returned: Awaitable[Any], seconds: float) -> Any:
-    """Wait for what a node returns, no longer than its attempt may take. Raises `NodeTimeout`."""
-    limit = asyncio.timeout(seconds)
+async def in_time(returned: Awaitable[Any], seconds: float, pulse: Pulse) -> Any:
+    """Wait for what a node returns, no longer than its attempt may take, or be silent. Raises `NodeTimeout` or `NodeSilent`."""
+    limit = asyncio.timeout(None)
     try:
         async with limit:
+            pulse.begin(limit, seconds)
             return await returned
     except TimeoutError as error:
         if not limit.expired():
             raise
-        message = f"The attempt took longer than {seconds:g} s."
-        raise NodeTimeout(message) from error
+        raise out_of_time(pulse, seconds) from error
+
+
+def out_of_time(pulse: Pulse, seconds: float, more: str = "") -> NodeTimeout | NodeSilent:
+    """Return the failure of an attempt that was ended by its limits."""
+    if pulse.silent:
+        return NodeSilent(f"The attempt sent no heartbeat for {pulse.most:g} s{more}.")
+    return NodeTimeout(f"The attempt took longer than {seconds:g} s{more}.")
 
 
 def name_items(values: dict[str, Json], work: Work, item: str | None = None, value: Json = None) -> None:

@@ -95,7 +95,8 @@ class Region:
 class PlanNode:
     """One node with every rule that holds for it resolved. `type` is `name@version`; times are seconds.
 
-    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow.
+    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow. `queue_timeout` is how
+    long it may be ready before a worker takes it up, `heartbeat` how long a call of it may be silent.
     """
 
     id: str
@@ -113,6 +114,8 @@ class PlanNode:
     needs: tuple[str, ...]
     container: Container | None = None
     limits: Limits | None = None
+    queue_timeout: float | None = None
+    heartbeat: float | None = None
 
     @property
     def ends(self) -> bool:
@@ -150,15 +153,24 @@ class Segment:
 
     @cached_property
     def pure(self) -> bool:
-        """Whether running it twice is harmless, so that it needs no claim."""
+        """Whether running it twice is harmless, and nobody has to know who runs it, so that it needs no claim."""
         return self.limits is None and all(
-            each.effect is Effect.NONE and not each.process for each in self.nodes
+            each.effect is Effect.NONE
+            and not each.process
+            and each.queue_timeout is None
+            and each.heartbeat is None
+            for each in self.nodes
         )
 
     @property
     def limits(self) -> Limits | None:
         """The limits of its node: one that has some is alone in its segment, which holds what it takes until it ends."""
         return self.nodes[0].limits
+
+    @property
+    def queue_timeout(self) -> float | None:
+        """The seconds its node may wait for a worker: one that has such a limit is alone in its segment."""
+        return self.nodes[0].queue_timeout
 
     @cached_property
     def rest(self) -> tuple[bool | None, ...] | None:

@@ -97,6 +97,7 @@ REGISTRY = Registry(
         declared("keyed", effect=Effect.KEYED),
         declared("once", effect=Effect.ONCE, retry=Retry(2, on=("x.busy",), jitter=0)),
         declared("quick", effect=Effect.READ, timeout=0.01),
+        declared("distant", effect=Effect.READ, queue="far"),
         slow_declared("slow"),
     ]
 )

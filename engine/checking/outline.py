@@ -223,8 +223,8 @@ class Outline:
                 path = (*region.path, "nodes", index)
                 vertex = self._vertex(path, each, region) if isinstance(each.get("id"), str) else None
                 body: Region | None = None
+                names = region.names | _repeated(each)
                 for inner, kind, graph in _bodies(each):
-                    names = region.names | _repeated(each) if kind == "body" else region.names
                     found = Region((*path, *inner), graph, region, vertex, kind, names)
                     found.after = body
                     body = found if kind == "body" else body

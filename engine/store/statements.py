@@ -102,7 +102,7 @@ CLAIM = Batched(
     "AND segment.status = 'ready'"
     + _RETURN
     + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
-    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan",
+    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan, segment.expires",
     columns("execution_id segment item owner due", segment="bigint", due="bigint"),
 )
 FENCE = Batched(
@@ -218,6 +218,19 @@ WAKE = Batched(
     "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
+EXPIRES = Batched(
+    "UPDATE segment SET expires = r.expires FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item expires", segment="bigint", expires="bigint"),
+)
+EXPIRE = Batched(
+    "UPDATE segment SET expires = 0, queue = r.queue, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'ready' AND segment.epoch = 0 AND segment.expires > 0 AND segment.expires <= r.now"
+    + _RETURN
+    + ", segment.queue",
+    columns("execution_id segment item queue due now", segment="bigint", due="bigint", now="bigint"),
+)
 AWAKE = Batched(
     "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
@@ -297,9 +310,12 @@ RESOLVE = Batched(
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
 HOLD_READY = Batched(
-    "UPDATE segment SET due = r.due FROM {rows} WHERE segment.execution_id = r.execution_id "
-    "AND segment.status = 'ready'" + _RETURN + ", segment.queue",
-    columns("execution_id due", due="bigint"),
+    "UPDATE segment SET due = r.due, "
+    "expires = CASE WHEN segment.expires > 0 THEN segment.expires + r.held ELSE segment.expires END "
+    "FROM {rows} WHERE segment.execution_id = r.execution_id AND segment.status = 'ready'"
+    + _RETURN
+    + ", segment.queue",
+    columns("execution_id due held", due="bigint", held="bigint"),
 )
 
 STANDING = Batched(

@@ -23,7 +23,7 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
         return {}
     if batch.connection.dialect == "postgresql":
         batch.connection.run(sql.HOLD_BLOBS)
-    copied, entries, born = [], [], []
+    copied, entries, born, expiring = [], [], [], []
     ready: dict[str, list[op.Sendable]] = defaultdict(list)
     for each in starts:
         fork = each.fork
@@ -41,6 +41,9 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
         for segment, status, queue, pending, taken, exits in fork.rows:
             due, send = batch.due(row, queue, each.now) if status == READY else (None, False)
             born.append((name, segment, "", status, queue, pending, taken, each.now, due, exits))
+            patience = batch.rules.plan_of(each.version, batch.connection).segments[segment].queue_timeout
+            if status == READY and patience is not None:
+                expiring.append((name, segment, "", each.now + round(patience * 1000)))
             if send:
                 ready[name].append((segment, "", queue))
         body = json.dumps(fork.events)
@@ -51,6 +54,8 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
     if entries:
         batch.connection.insert(sql.WRITE_JOURNAL, entries)
     batch.connection.insert(sql.BORN, born)
+    if expiring:
+        batch.connection.batch(sql.EXPIRES, expiring)
     return {name: tuple(found) for name, found in ready.items()}
 
 

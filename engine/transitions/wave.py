@@ -81,6 +81,7 @@ class Wave:
     outcomes: list[tuple[Any, ...]] = field(default_factory=list)
     closings: list[_Closing] = field(default_factory=list)
     closed_at: int = 0
+    expiring: list[tuple[Any, ...]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
     def settle(self, row: Row, each: op.Settle, *, stopped: bool) -> op.Settled:
@@ -207,6 +208,8 @@ class Wave:
                 for fields in self.segments.values()
             ]
             connection.insert(sql.INSERT_SEGMENT, rows)
+        if self.expiring:
+            connection.batch(sql.EXPIRES, self.expiring)
         if self.counts:
             connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
         if changed := [(*key, each.fan.to_text()) for key, each in self.fans.items() if each.changed]:
@@ -300,6 +303,8 @@ class Wave:
                 started.ready.append((segment, item, queue))
         if container is not None:
             container.epoch, container.status = epoch, status
+        if (patience := plan.segments[segment].queue_timeout) is not None and status == "ready":
+            self.expiring.append((*key, each.now + round(patience * 1000)))
         self.counts.pop(key, None)
         self.segments[key] = (
             *key,

@@ -1,0 +1,34 @@
+"""Limits on waiting for a worker, and heartbeats, on both databases: what the unit tests say holds on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.settings import Settings
+from tests.theatre import STAGE, Stage, Theatre, theatre
+from tests.unit.engine.test_timeouts import (  # noqa: F401  they are collected here, too
+    test_details_are_durable_and_the_next_attempt_finds_them,
+    test_edges_for_timeouts_and_catch_see_it,
+    test_large_details_are_stored_beside_the_rows,
+    test_the_time_of_a_pause_does_not_count,
+    test_what_nobody_takes_up_in_time_fails_though_nobody_serves_its_queue,
+    test_whoever_was_taken_up_once_waits_as_long_as_it_takes,
+)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    for each in (STAGE.acts, STAGE.calls, STAGE.seen):
+        each.clear()
+    yield STAGE
+    STAGE.acts.clear()
+
+
+@pytest.fixture
+async def at(store: Settings, tmp_path: Path, stage: Stage) -> AsyncIterator[Theatre]:
+    made = theatre(tmp_path, store=store)
+    yield made
+    made.close()
