@@ -127,15 +127,25 @@ class _Cut:
 
         outgoing: dict[str, list[Edge]] = {each: [] for each in vertices}
         entering: dict[str, int] = dict.fromkeys(vertices, 0)
+        sources: dict[str, dict[str, None]] = {each: {} for each in vertices}
         for edge in edges:
             outgoing[edge.source].append(edge)
             entering[edge.target] += 1
+            sources[edge.target][edge.source] = None
         certain = _certain(vertices, outgoing, entering, begin)
         runs = _fuse(vertices, outgoing, entering, certain, begin, end)
         numbers = {run[0]: first + index for index, run in enumerate(runs)}
         for run in runs:
             self.segments.append(
-                self._segment(number, run, vertices, outgoing[run[-1]], entering[run[0]], numbers)
+                self._segment(
+                    number,
+                    run,
+                    vertices,
+                    outgoing[run[-1]],
+                    entering[run[0]],
+                    numbers,
+                    tuple(sources[run[0]]),
+                )
             )
         self._find_losers(first)
         containers = [
@@ -268,6 +278,7 @@ class _Cut:
         leaving: list[Edge],
         entries: int,
         numbers: Mapping[str, int],
+        sources: tuple[str, ...],
     ) -> Segment:
         inside = set(run)
         nodes = tuple(vertices[each].node for each in run)
@@ -275,6 +286,9 @@ class _Cut:
         conditions = [expressions.compile_expression(edge.when) for edge in leaving if edge.when is not None]
         for each in conditions:
             needs.update(dict.fromkeys(name for name in self._read_by(each) if name not in inside))
+        join = vertices[run[0]].join or Join()
+        collects = sources if join.collect is not None else ()
+        needs.update(dict.fromkeys(collects))
         needs.pop(TRIGGER, None)
         read: list[expressions.Template | expressions.Compiled] = [*conditions]
         read += (expressions.compile_value(dict(each.config)) for each in nodes)
@@ -285,10 +299,11 @@ class _Cut:
             queue=next((vertices[each].queue or "" for each in run if vertices[each].queue), DEFAULT_QUEUE),
             exits=tuple(Exit(numbers[each.target], each.port, each.on, each.when) for each in leaving),
             entries=entries,
-            join=vertices[run[0]].join or Join(),
+            join=join,
             needs=tuple(needs),
             region=region,
             reads=tuple(sorted(self._items_read(read))),
+            collects=collects,
         )
 
     def _find_losers(self, first: int) -> None:

@@ -25,6 +25,7 @@ SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 """`$id` of the definition language; an editor finds completion by it."""
 
 JoinMode = Literal["all", "any", "n"]
+Collect = Literal["map", "list"]
 OnUncertain = Literal["ask", "fail", "retry"]
 OnItemError = Literal["fail", "null", "drop", "partition"]
 Rest = Literal["cancel", "finish"]
@@ -105,13 +106,14 @@ class Join:
     """When a node with several incoming edges starts: after all of them are decided, or as soon as `count` are taken.
 
     With `done` an edge counts as soon as the node it comes from has ended, taken or not. With `cancel_rest` what could only have
-    led here is stopped when the node starts.
+    led here is stopped when the node starts. With `collect` the node reads as `joined` what has been taken by then.
     """
 
     mode: JoinMode = "all"
     count: int = 0
     done: bool = False
     cancel_rest: bool = False
+    collect: Collect | None = None
 
     @classmethod
     def parse(cls, value: Any) -> Join:
@@ -122,6 +124,7 @@ class Join:
                 value.get("count", 0),
                 done=value.get("when", "success") == "done",
                 cancel_rest=value.get("cancel_rest", False),
+                collect=value.get("collect"),
             )
         return cls(value)
 

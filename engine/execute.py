@@ -928,7 +928,13 @@ class Executor:
             outputs=outputs,  # type: ignore[arg-type]
             reached=claimed.reached,
         )
-        if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads or facts.based:
+        if (
+            len(outputs) < len(segment.needs)
+            or claimed.fan is not None
+            or segment.reads
+            or segment.collects
+            or facts.based
+        ):
             work.epoch = 0
             await at.reader.read(lambda connection: read_outputs(connection, [work]))
             work.epoch = claimed.epoch

@@ -31,6 +31,8 @@ from engine.snapshots import (
 )
 
 TRIGGER = "trigger"
+JOINED = "joined"
+"""The name of what has met at a join that collects."""
 
 
 class Children(Protocol):
@@ -193,7 +195,16 @@ def scope_of(services: Services, run: Run, node: str) -> Scope:
     work = run.work
     name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
     draws = Draws(services.secret, name, work.ready_at)
-    return Scope(run.values, draws, links_of(services, run, work.item))
+    scope = Scope(run.values, draws, links_of(services, run, work.item))
+    if work.joined is not None and node == work.segment.nodes[0].id:
+        return scope.with_names({JOINED: _joined(run, work.joined)})
+    return scope
+
+
+def _joined(run: Run, names: Iterable[str]) -> Json:
+    """Return what has met at a join that collects: outputs, by the node or in the order of the edges."""
+    found = {name: each.get("output") for name in names if isinstance(each := run.nodes.get(name, {}), dict)}
+    return found if run.work.segment.join.collect == "map" else list(found.values())
 
 
 def links_of(services: Services, run: Run, item: str) -> Waits | None:

@@ -138,6 +138,7 @@ class Segment:
     """One unit of dispatch. `entries` counts the edges that lead in; `needs` are the nodes outside that it reads.
 
     `reads` are the regions whose item it reads, `losers` the segments that could only have led here and stop when it starts.
+    `collects` are the nodes that edges lead here from, if its first node reads what of them was taken.
     """
 
     id: int
@@ -150,6 +151,7 @@ class Segment:
     region: int = 0
     reads: tuple[int, ...] = ()
     losers: tuple[int, ...] = ()
+    collects: tuple[str, ...] = ()
 
     @cached_property
     def pure(self) -> bool:
@@ -247,6 +249,22 @@ class Plan:
             found[region.owner] = min(low, region.first), max(high, region.beyond)
         return found
 
+    def taken(self, number: int, exits: Mapping[int, str]) -> tuple[str, ...]:
+        """Return the nodes from which an edge to a collecting segment is taken, in the order of the edges.
+
+        `exits` are those of the segments before it that have ended, as their rows have them.
+        """
+        found = []
+        for name in self.segments[number].collects:
+            source = self.segments[self.segment_of[name]]
+            bits = exits.get(source.id, "")
+            bits = "1" * len(source.exits) if bits == "*" else bits
+            if any(
+                bit == "1" and each.target == number for each, bit in zip(source.exits, bits, strict=False)
+            ):
+                found.append(name)
+        return tuple(found)
+
     def region_of(self, node: str) -> Region:
         """Return the region a node stands in."""
         return self.regions[self.segments[self.segment_of[node]].region]
@@ -310,6 +328,7 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
         region=body.get("region", 0),
         reads=tuple(body.get("reads", ())),
         losers=tuple(body.get("losers", ())),
+        collects=tuple(body.get("collects", ())),
     )
 
 

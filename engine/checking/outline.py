@@ -24,6 +24,9 @@ TRIGGERS: Path = (*BODY, "triggers")
 REPEATED: Final = frozenset({"item", "index"})
 """The names that a map and a loop give to what they repeat."""
 
+COLLECTED: Final = frozenset({"joined"})
+"""The name that a join which collects gives to what it starts."""
+
 Kind = Literal["definition", "body", "catch", "finally"]
 
 
@@ -63,8 +66,14 @@ class Vertex:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that what it repeats can use."""
-        return _repeated(self.written)
+        """The names that its config can use, and the keys of its limits: those of an item, or of a join."""
+        repeated = _repeated(self.written)
+        return repeated or (COLLECTED if self.collects else repeated)
+
+    @property
+    def collects(self) -> bool:
+        """Whether it reads what has met at its join."""
+        return "collect" in _object(self.written.get("join"))
 
 
 @dataclass(frozen=True, slots=True)

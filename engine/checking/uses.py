@@ -30,6 +30,9 @@ def unused(outline: Outline, expressions: Iterable[Expression]) -> Iterator[Find
     if ("nodes", None) in read:
         return
     for region in outline.regions:
+        collecting = {vertex.id for vertex in region.vertices if vertex.collects}
+        read.update(("nodes", way.source) for way in region.ways if way.target in collecting)
+    for region in outline.regions:
         followed = {way.source for way in region.ways if not way.fails}
         for vertex in region.vertices:
             if (

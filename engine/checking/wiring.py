@@ -210,6 +210,10 @@ def _joins(region: Region) -> Iterator[Finding]:
         mode, count = join.get("mode"), join.get("count")
         entering = entries[vertex.id]
         path = (*vertex.path, "join")
+        if vertex.collects and not entering:
+            message = f"No edge leads to {vertex.id}, so there is nothing to collect."
+            hint = "Remove `collect`, or add the edges whose outputs it is to have."
+            yield Finding((*path, "collect"), "definition.bad_join", message, hint, key=True)
         if mode == "n" and count is None:
             message = 'A join of mode "n" needs a count.'
             hint = f"Write how many of the {entering} edges that lead to it are enough."

@@ -231,6 +231,21 @@ EXPIRE = Batched(
     + ", segment.queue",
     columns("execution_id segment item queue due now", segment="bigint", due="bigint", now="bigint"),
 )
+EXITS = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.exits FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item WHERE s.status = 'done'",
+    columns("execution_id segment item", segment="bigint"),
+)
+JOIN = Batched(
+    "UPDATE segment SET joined = r.joined FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item joined", segment="bigint"),
+)
+JOINED = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.joined FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
+    columns("execution_id segment item", segment="bigint"),
+)
 AWAKE = Batched(
     "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "

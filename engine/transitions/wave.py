@@ -12,6 +12,7 @@ from engine.advance import Address, Arrivals, Completed, advance
 from engine.fans import Fan
 from engine.fans import Row as Opened
 from engine.plan import Plan, Region, Segment, item_in, item_of, split_item
+from engine.snapshots import joined_by
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, journal_row, key_of, on_item
@@ -82,6 +83,7 @@ class Wave:
     closings: list[_Closing] = field(default_factory=list)
     closed_at: int = 0
     expiring: list[tuple[Any, ...]] = field(default_factory=list)
+    joining: list[tuple[Key, Plan]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
     def settle(self, row: Row, each: op.Settle, *, stopped: bool) -> op.Settled:
@@ -210,6 +212,9 @@ class Wave:
             connection.insert(sql.INSERT_SEGMENT, rows)
         if self.expiring:
             connection.batch(sql.EXPIRES, self.expiring)
+        if self.joining:
+            taken = joined_by(connection, self.joining)
+            connection.batch(sql.JOIN, [(*key, json.dumps(names)) for key, names in taken.items()])
         if self.counts:
             connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
         if changed := [(*key, each.fan.to_text()) for key, each in self.fans.items() if each.changed]:
@@ -305,6 +310,8 @@ class Wave:
             container.epoch, container.status = epoch, status
         if (patience := plan.segments[segment].queue_timeout) is not None and status == "ready":
             self.expiring.append((*key, each.now + round(patience * 1000)))
+        if plan.segments[segment].collects and container is None:
+            self.joining.append((key, plan))
         self.counts.pop(key, None)
         self.segments[key] = (
             *key,

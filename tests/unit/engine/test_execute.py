@@ -2007,3 +2007,65 @@ async def test_no_credential_leaves_with_an_answer(at: Theatre, stage: Stage) ->
     stage.tell("a", tells)
     name = await at.run(chain({"type": "answers"}))
     assert "s3cr3t" not in json.dumps(at.answer(name))
+
+
+# What meets at a join
+
+
+def collecting(mode: str, collect: str, **more: Any) -> dict[str, Any]:
+    nodes = [vertex("a", "keyed"), vertex("b", "keyed"), vertex("c", "keyed")]
+    meets = vertex("m", "keyed", {"text": "{{ joined }}"}, join={"mode": mode, "collect": collect, **more})
+    return document([*nodes, meets], [edge("b", "m"), edge("a", "m", when="k"), edge("c", "m", on="any")])
+
+
+@pytest.mark.parametrize(
+    ("collect", "joined"),
+    [
+        ("map", {"b": {"by": "b"}, "a": {"by": "a"}, "c": {"by": "c"}}),
+        ("list", [{"by": "b"}, {"by": "a"}, {"by": "c"}]),
+    ],
+)
+async def test_what_is_taken_meets_in_the_order_of_the_edges(
+    at: Theatre, stage: Stage, collect: str, joined: Json
+) -> None:
+    await at.run(collecting("all", collect), {"k": True})
+    assert stage.seen[-1] == ("m", joined)
+    if collect == "map":
+        assert list(stage.seen[-1][1]) == ["b", "a", "c"]
+
+
+async def test_what_is_not_taken_does_not_meet(at: Theatre, stage: Stage) -> None:
+    await at.run(collecting("all", "map"), {"k": False})
+    assert stage.seen[-1] == ("m", {"b": {"by": "b"}, "c": {"by": "c"}})
+
+
+async def test_what_comes_after_the_start_is_never_seen(at: Theatre, stage: Stage) -> None:
+    stage.tell("m", TryAgain("x.busy", "Busy."), "done")
+    body = collecting("any", "list")
+    body["definition"]["nodes"][3]["retry"] = {"max_attempts": 2, "delay": 1, "jitter": 0}
+    name = at.start(at.push(body), {"k": True})
+    await at.executor().perform(at.outlet.taken())
+    first, *others = at.outlet.taken()
+    await at.executor().perform([first])
+    met = [text for node_, text in stage.seen if node_ == "m"]
+    at.outlet.sent.extend(("default", each) for each in others)
+    await at.carry()
+    await at.tick(1)
+    assert at.status(name) == "succeeded"
+    assert [text for node_, text in stage.seen if node_ == "m"] == met * 2
+    assert len(met[0]) == 1
+
+
+async def test_a_failure_that_led_there_meets_as_null(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", Fail("x.no", "No."))
+    nodes = [vertex("a", "pure"), vertex("b", "pure"), vertex("m", "pure", {"text": "{{ joined }}"})]
+    nodes[2]["join"] = {"mode": "all", "collect": "map"}
+    await at.run(document(nodes, [edge("a", "m"), edge("b", "m", on="error")]))
+    assert stage.seen[-1] == ("m", {"a": {"by": "a"}, "b": None})
+
+
+async def test_a_map_goes_through_what_has_met(at: Theatre, stage: Stage) -> None:
+    nodes = [vertex("a", "pure"), vertex("b", "pure"), vertex("m", "pure", {"text": "{{ item.by }}"})]
+    nodes[2] |= {"join": {"mode": "all", "collect": "list"}, "for_each": {"items": "joined"}}
+    await at.run(document(nodes, edges("a->m", "b->m")))
+    assert [text for node_, text in stage.seen if node_ == "m@item"] == ["a", "b"]

@@ -1191,3 +1191,24 @@ def test_the_handlers_of_a_repeated_scope_read_its_item(repeated: Any) -> None:
     caught = body(log("b", "item", "index", "nodes.s.error.code"))
     done = scope("s", noop("a"), catch=[{"body": caught}], **{"finally": body(log("c", "item"))}, **repeated)
     assert codes(workflow(done)) == []
+
+
+# What meets at a join
+
+
+def test_what_has_met_is_a_name_where_the_join_collects() -> None:
+    ways = [{"from": "a", "to": "m"}, {"from": "b", "to": "m"}]
+    join = {"mode": "any", "collect": "map"}
+    values = [{"id": each, "type": "set", "config": {"values": {"x": 1}}} for each in "ab"]
+    declared: dict[str, Any] = {"inputs": {"type": "object", "properties": {"order": {}}}}
+    meets = log("m", "joined")
+    assert codes(workflow(*values, {**meets, "join": join}, edges=ways, **declared)) == []
+    found = codes(workflow(*values, {**meets, "join": "any"}, edges=ways, **declared))
+    assert ("expression.unknown_name", "/definition/nodes/2/config/message") in found
+    each = {**noop("m"), "join": join, "for_each": {"items": "joined | list"}}
+    assert codes(workflow(*values, each, edges=ways, **declared)) == []
+
+
+def test_a_join_that_nothing_leads_to_has_nothing_to_collect() -> None:
+    found = only(workflow(noop("a", join={"mode": "all", "collect": "list"})))
+    assert (found.code, found.pointer) == ("definition.bad_join", "/definition/nodes/0/join/collect")

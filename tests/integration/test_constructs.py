@@ -1,4 +1,4 @@
-"""Limits on waiting for a worker, and heartbeats, on both databases: what the unit tests say holds on each of them."""
+"""Time limits, heartbeats and what meets at joins, on both databases: what the unit tests say holds on each of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import pytest
 
 from engine.settings import Settings
 from tests.theatre import STAGE, Stage, Theatre, theatre
+from tests.unit.engine.test_execute import (  # noqa: F401  they are collected here, too
+    test_what_comes_after_the_start_is_never_seen,
+    test_what_is_taken_meets_in_the_order_of_the_edges,
+)
 from tests.unit.engine.test_timeouts import (  # noqa: F401  they are collected here, too
     test_details_are_durable_and_the_next_attempt_finds_them,
     test_edges_for_timeouts_and_catch_see_it,
