@@ -91,6 +91,8 @@ class _Vertex:
     ports: tuple[str, ...]
     join: Join | None
     source: Node | None = None
+    apart: bool = False
+    """Whether it is alone in its segment, since others ask whether that has begun, or has ended."""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,9 @@ class _Cut:
         for node in body.nodes:
             vertices[node.id] = self._vertex(node, branches=node.id in branching)
         vertices[end] = self._last(graph, end, OUTPUT if not owner else END)
+        milestones = {each.id: each.milestone for each in body.nodes if each.milestone is not None}
+        for name in {*milestones, *milestones.values()}:
+            vertices[name] = replace(vertices[name], apart=True)
 
         outgoing: dict[str, list[Edge]] = {each: [] for each in vertices}
         entering: dict[str, int] = dict.fromkeys(vertices, 0)
@@ -148,6 +153,9 @@ class _Cut:
                 )
             )
         self._find_losers(first)
+        for name, milestone in milestones.items():
+            bound = self.segments[numbers[name]]
+            self.segments[bound.id] = replace(bound, milestone=numbers[milestone])
         containers = [
             (index, place, source)
             for index, run in enumerate(runs, first)
@@ -393,7 +401,9 @@ def _body_of(node: Node) -> _Graph:
 
 def _plain(node: Node) -> Node:
     """Return a node as it is performed for one item: what it does with its failure is its container's to say."""
-    return replace(node, each=None, loop=None, join=None, on_error=OnError("fail"), compensate=None)
+    return replace(
+        node, each=None, loop=None, join=None, on_error=OnError("fail"), compensate=None, milestone=None
+    )
 
 
 def _questions(node: Node) -> dict[str, Json]:
@@ -520,7 +530,9 @@ def _fusible(
     )
     same_queue = queue is None or target.queue is None or queue == target.queue
     alone = entering[edge.target] == 1 and target.join is None
-    apart = any(each.node.limits or each.node.queue_timeout is not None for each in (source, target))
+    apart = any(
+        each.apart or each.node.limits or each.node.queue_timeout is not None for each in (source, target)
+    )
     goes_on = unconditional and same_queue and alone and not source.node.waits and not apart
     return edge.target if goes_on else None
 

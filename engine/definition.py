@@ -227,7 +227,8 @@ class Node:
     """A vertex. `None` means: not said, so the workflow's or the node type's own rule holds.
 
     `body` is a scope's; `each` and `loop` repeat the body, or the node itself; `compensate` undoes it when the scope around
-    it fails later.
+    it fails later. After the end of the node
+    `milestone` it does not begin any more.
     """
 
     id: str
@@ -247,6 +248,7 @@ class Node:
     last: Body | None = None
     compensate: Node | None = None
     limits: Limits | None = None
+    milestone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +329,7 @@ def _node(body: Mapping[str, Any]) -> Node:
         if "compensate" in body
         else None,
         limits=Limits.parse(body),
+        milestone=body["enabled_while"]["not_ended"] if "enabled_while" in body else None,
     )
 
 

@@ -257,7 +257,7 @@ class Executor:
         work.head, work.tries = claimed.head, claimed.tries
         work.ready_at, work.first_try_at = claimed.ready_at, claimed.first_try_at
         work.fan = None if claimed.fan is None else Fan.from_text(claimed.fan)
-        if claimed.epoch > 1 or claimed.deliveries or claimed.head:
+        if claimed.epoch > 1 or claimed.deliveries or claimed.head or claimed.passed:
             try:
                 await at.reader.read(lambda connection: read_outputs(connection, [work]))
             except BaseException:
@@ -296,7 +296,7 @@ class Executor:
     async def _run_nodes(self, run: Run) -> None:
         """Go through the nodes of a segment until its end, a rest, or the failure that ends it."""
         program, number = run.work.facts.program, run.work.segment.id
-        steps = program.steps(number) if run.work.refused is None else program.bare(number)
+        steps = program.bare(number) if _is_given_up(run.work) else program.steps(number)
         for index, step in enumerate(steps):
             if not run.work.reached and not step.node.ends:
                 continue
@@ -1115,6 +1115,13 @@ def _shares_a_row(run: Run, step: Step) -> bool:
     """Whether a node's outcome goes into the pack: it has no effect, no journal row of its own from before, and ends nothing."""
     node = step.node
     return node.effect is Effect.NONE and not node.ends and (node.id, "") not in run.work.past
+
+
+def _is_given_up(work: Work) -> bool:
+    """Whether the node of a segment is not to be called, so that its type is not needed either."""
+    past = work.past.get((work.segment.nodes[0].id, ""))
+    passed = work.segment.milestone is not None and past is not None and past.status == "skipped"
+    return passed or work.refused is not None
 
 
 def _is_decided(work: Work) -> bool:

@@ -150,8 +150,8 @@ class Claimed:
     """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
 
     `expires` is until when nobody need have taken it up. `refused` is the code of the failure that its limit makes of it, or its
-    wait for a worker. What is not `reached` starts only because its region ends
-    with it.
+    wait for a worker. What is not `reached` starts only because its region ends with it. What is `passed` has its milestone
+    behind it, and is not to be done.
     """
 
     epoch: int
@@ -165,6 +165,7 @@ class Claimed:
     expires: int | None = None
     reached: bool = True
     refused: str | None = None
+    passed: bool = False
 
 
 @value

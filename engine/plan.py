@@ -138,7 +138,8 @@ class Segment:
     """One unit of dispatch. `entries` counts the edges that lead in; `needs` are the nodes outside that it reads.
 
     `reads` are the regions whose item it reads, `losers` the segments that could only have led here and stop when it starts.
-    `collects` are the nodes that edges lead here from, if its first node reads what of them was taken.
+    `collects` are the nodes that edges lead here from, if its first node reads what of them was taken. After the end of the
+    segment `milestone` it does not begin any more.
     """
 
     id: int
@@ -152,16 +153,21 @@ class Segment:
     reads: tuple[int, ...] = ()
     losers: tuple[int, ...] = ()
     collects: tuple[str, ...] = ()
+    milestone: int | None = None
 
     @cached_property
     def pure(self) -> bool:
         """Whether running it twice is harmless, and nobody has to know who runs it, so that it needs no claim."""
-        return self.limits is None and all(
-            each.effect is Effect.NONE
-            and not each.process
-            and each.queue_timeout is None
-            and each.heartbeat is None
-            for each in self.nodes
+        return (
+            self.limits is None
+            and self.milestone is None
+            and all(
+                each.effect is Effect.NONE
+                and not each.process
+                and each.queue_timeout is None
+                and each.heartbeat is None
+                for each in self.nodes
+            )
         )
 
     @property
@@ -224,6 +230,15 @@ class Plan:
         for segment in self.segments:
             for loser in segment.losers:
                 found[loser] = (*found.get(loser, ()), segment.id)
+        return found
+
+    @cached_property
+    def bound(self) -> dict[int, tuple[int, ...]]:
+        """For each segment that is a milestone, those that do not begin after its end."""
+        found: dict[int, tuple[int, ...]] = {}
+        for segment in self.segments:
+            if segment.milestone is not None:
+                found[segment.milestone] = (*found.get(segment.milestone, ()), segment.id)
         return found
 
     @cached_property
@@ -329,6 +344,7 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
         reads=tuple(body.get("reads", ())),
         losers=tuple(body.get("losers", ())),
         collects=tuple(body.get("collects", ())),
+        milestone=body.get("milestone"),
     )
 
 

@@ -530,6 +530,18 @@ def a_heartbeat_after_the_end(document: Definition, draw: Draw) -> tuple[str, st
 
 
 @mistake
+def a_milestone_that_is_not_there(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, _noop("more", enabled_while={"not_ended": "nowhere"}))
+    return "definition.bad_milestone", f"{where}/enabled_while/not_ended"
+
+
+@mistake
+def a_milestone_that_has_always_passed(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, _noop("more", enabled_while={"not_ended": "more"}))
+    return "definition.bad_milestone", f"{where}/enabled_while/not_ended"
+
+
+@mistake
 def a_form_that_is_no_schema(document: Definition, draw: Draw) -> tuple[str, str]:
     form, place = draw(
         st.sampled_from(

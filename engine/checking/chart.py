@@ -184,6 +184,12 @@ def join_of(vertex: Vertex) -> Join:
 
 def _exits(vertex: Vertex) -> Sequence[tuple[str | None, tuple[Decision, ...]]]:
     """Return the ports through which a success can leave, with what is decided then; None for none of them."""
+    if "enabled_while" in vertex.written:
+        return [*_own_exits(vertex), (None, ())]
+    return _own_exits(vertex)
+
+
+def _own_exits(vertex: Vertex) -> Sequence[tuple[str | None, tuple[Decision, ...]]]:
     work = vertex.work
     if vertex.is_container or work.type is None:
         return _ONE

@@ -231,6 +231,11 @@ EXPIRE = Batched(
     + ", segment.queue",
     columns("execution_id segment item queue due now", segment="bigint", due="bigint", now="bigint"),
 )
+REQUEUE = Batched(
+    "UPDATE segment SET queue = r.queue FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item queue", segment="bigint"),
+)
 EXITS = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.exits FROM {rows} JOIN segment s "
     "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item WHERE s.status = 'done'",

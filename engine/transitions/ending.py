@@ -26,6 +26,7 @@ from engine.transitions.batch import (
     rested,
     standing_of,
 )
+from engine.transitions.passing import pass_by
 from engine.transitions.wave import Wave, load_fans
 
 
@@ -53,6 +54,9 @@ def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
             if key in answered:
                 answers[key] = replace(answers[key], answered=True, reply_to=batch.rows[execution].reply_to)
     wave.write()
+    going = [each for each in winners if not batch.rows[each.execution].final and not won[key_of(each)]]
+    for key, sendable in pass_by(batch, going).items():
+        answers[key] = replace(answers[key], ready=(*answers[key].ready, *sendable))
     return [
         wave.without_closed(each, answer)
         if standing[key := key_of(each)] is each and (answer := answers.get(key)) is not None

@@ -26,6 +26,7 @@ from engine.transitions.batch import (
     standing_of,
 )
 from engine.transitions.limiting import let_in
+from engine.transitions.passing import passed
 
 
 def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
@@ -39,6 +40,9 @@ def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
             won[fields[:3]] = op.Claimed(*fields[3:])
             if _is_late(won[fields[:3]], wanted[fields[:3]].now):
                 refused.setdefault(fields[:3], QUEUE_TIMED_OUT)
+    first = [key for key, claimed in won.items() if claimed.epoch == 1]
+    for key in passed(batch, first, max((each.now for each in claims), default=0)):
+        won[key] = replace(won[key], passed=True)
     for key in won.keys() & refused.keys():
         won[key] = replace(won[key], refused=refused[key])
     for key, claimed in won.items():

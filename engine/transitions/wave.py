@@ -281,7 +281,8 @@ class Wave:
             epoch, pending, taken = container.epoch + 1, container.pending, container.taken
             self.batch.emit(row, epoch, each.now, ("segment.ready", segment, each.now, on_item(item)))
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
-        near = near and (container is not None or plan.segments[segment].limits is None)
+        asks = plan.segments[segment].limits is not None or plan.segments[segment].milestone is not None
+        near = near and (container is not None or not asks)
         if near and len(started.successors) < each.inline and (pure or not started.claims):
             due: int | None = each.now + self.batch.rules.grace
             if not pure:

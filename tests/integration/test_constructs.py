@@ -13,6 +13,12 @@ from tests.unit.engine.test_execute import (  # noqa: F401  they are collected h
     test_what_comes_after_the_start_is_never_seen,
     test_what_is_taken_meets_in_the_order_of_the_edges,
 )
+from tests.unit.engine.test_milestones import (  # noqa: F401
+    test_a_wait_is_withdrawn_at_the_end,
+    test_after_the_end_it_is_skipped_with_what_follows,
+    test_each_item_has_its_own_milestone,
+    test_what_nobody_has_taken_up_is_skipped_at_the_end_by_those_who_began,
+)
 from tests.unit.engine.test_timeouts import (  # noqa: F401  they are collected here, too
     test_details_are_durable_and_the_next_attempt_finds_them,
     test_edges_for_timeouts_and_catch_see_it,

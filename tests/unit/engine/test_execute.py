@@ -2029,9 +2029,8 @@ async def test_what_is_taken_meets_in_the_order_of_the_edges(
     at: Theatre, stage: Stage, collect: str, joined: Json
 ) -> None:
     await at.run(collecting("all", collect), {"k": True})
-    assert stage.seen[-1] == ("m", joined)
-    if collect == "map":
-        assert list(stage.seen[-1][1]) == ["b", "a", "c"]
+    name, met = stage.seen[-1]
+    assert (name, json.dumps(met)) == ("m", json.dumps(joined))
 
 
 async def test_what_is_not_taken_does_not_meet(at: Theatre, stage: Stage) -> None:
