@@ -291,7 +291,7 @@ def test_what_is_enabled_for_a_while_may_be_missing() -> None:
         {"id": "told", "type": "log", "config": {"message": "{{ nodes.change.output.a }}"}},
     ]
     ways = [{"from": "change", "to": "told"}, {"from": "ship", "to": "told"}]
-    document = {"name": "w", "definition": {"nodes": nodes, "edges": ways}}
+    document: Any = {"name": "w", "definition": {"nodes": nodes, "edges": ways}}
     found = problems.check(document, Registry.load(["nodes"]))
     assert [(each.code, each.pointer) for each in found] == [
         ("flow.maybe_absent", "/definition/nodes/2/config/message")
