@@ -116,7 +116,7 @@ class Client:
         return await self._ask("POST", f"/workflows/{_part(ref)}/{'enable' if enabled else 'disable'}")
 
     async def execute(self, ref: str, payload: Json, *, key: str | None = None, wait: int = 0) -> Body:
-        """Start a workflow; with `wait` seconds the answer is the result, if it comes in that time."""
+        """Start a workflow; with `wait` seconds the execution has its result, or at least its `answer`, if that comes in time."""
         return await self._ask(
             "POST", f"/workflows/{_part(ref)}/execute", body={"input": payload}, key=key, wait=wait
         )

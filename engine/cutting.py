@@ -108,6 +108,8 @@ class _Vertex:
     ports: tuple[str, ...]
     join: Join | None
     source: Node | None = None
+    apart: bool = False
+    """Whether it is alone in its segment, since others ask whether that has begun, or has ended."""
 
 
 @dataclass(slots=True)
@@ -147,15 +149,20 @@ class _Cut:
         for node in body.nodes:
             vertices[node.id] = self._vertex(node, branches=node.id in branching)
         vertices[end] = self._last(graph, end, OUTPUT if not owner else END)
+        milestones = {each.id: each.milestone for each in body.nodes if each.milestone is not None}
+        for name in {*milestones, *milestones.values()}:
+            vertices[name] = replace(vertices[name], apart=True)
 
         outgoing: dict[str, list[Edge]] = {each: [] for each in vertices}
         entering: dict[str, int] = dict.fromkeys(vertices, 0)
+        sources: dict[str, dict[str, None]] = {each: {} for each in vertices}
         for edge in edges:
             outgoing[edge.source].append(edge)
             entering[edge.target] += 1
         arriving: dict[str, int] = {}
         places: dict[Edge, int] = {}
         for edge in edges:
+            sources[edge.target][edge.source] = None
             if (join := vertices[edge.target].join) is not None and join.mode == "each":
                 places[edge] = arriving.get(edge.target, 0)
                 arriving[edge.target] = places[edge] + 1
@@ -164,9 +171,21 @@ class _Cut:
         numbers = {run[0]: first + index for index, run in enumerate(runs)}
         for run in runs:
             self.segments.append(
-                self._segment(number, run, vertices, outgoing[run[-1]], entering[run[0]], numbers, places)
+                self._segment(
+                    number,
+                    run,
+                    vertices,
+                    outgoing[run[-1]],
+                    entering[run[0]],
+                    numbers,
+                    places,
+                    tuple(sources[run[0]]),
+                )
             )
         self._find_losers(first)
+        for name, milestone in milestones.items():
+            bound = self.segments[numbers[name]]
+            self.segments[bound.id] = replace(bound, milestone=numbers[milestone])
         containers = [
             (index, place, source)
             for index, run in enumerate(runs, first)
@@ -257,6 +276,8 @@ class _Cut:
                 branches=branches,
                 needs=self._needs([config, _keys(node)]),
                 limits=node.limits,
+                queue_timeout=timeout.queue if timeout else None,
+                heartbeat=timeout.heartbeat if timeout else None,
             ),
             queue,
             node_type.ports_of(node.config),
@@ -301,6 +322,7 @@ class _Cut:
         entries: int,
         numbers: Mapping[str, int],
         places: Mapping[Edge, int],
+        sources: tuple[str, ...],
     ) -> Segment:
         inside = set(run)
         nodes = tuple(vertices[each].node for each in run)
@@ -308,13 +330,16 @@ class _Cut:
         conditions = [expressions.compile_expression(edge.when) for edge in leaving if edge.when is not None]
         for each in conditions:
             needs.update(dict.fromkeys(name for name in self._read_by(each) if name not in inside))
+        join = vertices[run[0]].join or Join()
+        collects = sources if join.collect is not None else ()
+        needs.update(dict.fromkeys(collects))
         read: list[expressions.Template | expressions.Compiled] = [*conditions]
         read += (expressions.compile_value(dict(each.config)) for each in nodes)
         read += (expressions.compile_value(each.limits.keys) for each in nodes if each.limits)
-        items, sources = self._items_read(read)
+        items, arriving = self._items_read(read)
         if nodes[-1].ends and self.around and self.around[-1].part is not None:
             items |= {self.around[-1].region} if self.around[-1].part.kind == "circle" else set()
-        needs.update(dict.fromkeys(self._place_of(sources)))
+        needs.update(dict.fromkeys(self._place_of(arriving)))
         needs.pop(TRIGGER, None)
         return Segment(
             id=numbers[run[0]],
@@ -325,10 +350,11 @@ class _Cut:
                 for each in leaving
             ),
             entries=entries,
-            join=vertices[run[0]].join or Join(),
+            join=join,
             needs=tuple(needs),
             region=region,
             reads=tuple(sorted(items)),
+            collects=collects,
         )
 
     def _find_losers(self, first: int) -> None:
@@ -422,6 +448,8 @@ def _mentioned(workflow: Workflow, registry: Registry) -> Iterator[str | None]:
         body = bodies.pop()
         yield from () if body.has_output else _leaves(body)
         written += [body.output, *(braced(each.when) for each in body.edges if each.when is not None)]
+        meeting = {node.id for node in body.nodes if node.join is not None and node.join.collect is not None}
+        yield from (each.source for each in body.edges if each.target in meeting)
         for node in body.nodes:
             written += [_questions(node), _keys(node)]
             for each in (node, node.compensate):
@@ -481,7 +509,9 @@ def _body_of(node: Node) -> _Graph:
 
 def _plain(node: Node) -> Node:
     """Return a node as it is performed for one item: what it does with its failure is its container's to say."""
-    return replace(node, each=None, loop=None, join=None, on_error=OnError("fail"), compensate=None)
+    return replace(
+        node, each=None, loop=None, join=None, on_error=OnError("fail"), compensate=None, milestone=None
+    )
 
 
 def _questions(node: Node) -> dict[str, Json]:
@@ -609,11 +639,13 @@ def _fusible(
     )
     same_queue = queue is None or target.queue is None or queue == target.queue
     alone = entering[edge.target] == 1 and target.join is None
-    limited = source.node.limits is not None or target.node.limits is not None
-    goes_on = unconditional and same_queue and alone and not source.node.waits and not limited
+    apart = any(
+        each.apart or each.node.limits or each.node.queue_timeout is not None for each in (source, target)
+    )
+    # Whether an edge that leads out of a part is taken is asked for, and only exits are written down.
     goes_on = (
-        goes_on and edge.mark is None
-    )  # whether it is taken is asked for, and only exits are written down
+        unconditional and same_queue and alone and not source.node.waits and not apart and edge.mark is None
+    )
     return edge.target if goes_on else None
 
 

@@ -163,8 +163,9 @@ class Claim:
 class Claimed:
     """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
 
-    `refused` is the code of the failure that its limit makes of it. What is not `reached` starts only because its region ends
-    with it.
+    `expires` is until when nobody need have taken it up. `refused` is the code of the failure that its limit makes of it, or its
+    wait for a worker. What is not `reached` starts only because its region ends with it. What is `passed` has its milestone
+    behind it, and is not to be done.
     """
 
     epoch: int
@@ -175,8 +176,10 @@ class Claimed:
     first_try_at: int | None
     hi: int | None = None
     fan: str | None = None
+    expires: int | None = None
     reached: bool = True
     refused: str | None = None
+    passed: bool = False
 
 
 @value
@@ -226,6 +229,7 @@ class Settle(Follows):
 
     Of a segment that ends an instance, `failures` says how many of its items failed. `leave` is a region around it whose
     instance ends with it, and with `closes` all that its container waits for; the whole is left with the execution's output.
+    `answer` is what its last node answers whoever waits for the execution.
     """
 
     taken: tuple[bool, ...] = ()
@@ -234,6 +238,7 @@ class Settle(Follows):
     failures: int = 0
     leave: int | None = None
     closes: bool = False
+    answer: Payload | None = None
 
 
 @value
@@ -258,13 +263,15 @@ class Close(Held):
 class Settled:
     """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status.
 
-    `admitted` are segments of any executions, with these, that were let in where this one or another has gone.
+    `answered`: whoever waits at `reply_to` has an answer now, the first of its execution. `admitted` are segments of any
+    executions, with these, that were let in where this one or another has gone.
     """
 
     ready: tuple[Sendable, ...] = ()
     successors: tuple[tuple[int, str, Claimed], ...] = ()
     finished: str | None = None
     reply_to: str | None = None
+    answered: bool = False
     admitted: tuple[tuple[str, Sendable], ...] = ()
 
 
@@ -513,6 +520,15 @@ class Wake:
 
 
 @value
+class Expire:
+    """Give up the wait of ready segments for a worker of their queue. Answers those that another one is to fail."""
+
+    execution: str
+    addresses: tuple[Address, ...]
+    now: int
+
+
+@value
 class Admit:
     """Look again at the limits that an execution waits at: whoever may go on is let in. The feeder sends it."""
 
@@ -648,6 +664,7 @@ Operation = (
     | Release
     | Renew
     | Wake
+    | Expire
     | Admit
     | Resend
     | Lose

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from celeriac import Effect, Json
 from engine.definition import EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, Part, RetryPolicy
 from engine.holds import Limits
+from engine.parts import written_source
 
 OUTPUT = "@output"
 BEGIN, END = "@begin", "@end"
@@ -99,7 +100,8 @@ class Region:
 class PlanNode:
     """One node with every rule that holds for it resolved. `type` is `name@version`; times are seconds.
 
-    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow.
+    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow. `queue_timeout` is how
+    long it may be ready before a worker takes it up, `heartbeat` how long a call of it may be silent.
     """
 
     id: str
@@ -117,6 +119,8 @@ class PlanNode:
     needs: tuple[str, ...]
     container: Container | None = None
     limits: Limits | None = None
+    queue_timeout: float | None = None
+    heartbeat: float | None = None
 
     @property
     def ends(self) -> bool:
@@ -144,6 +148,8 @@ class Segment:
     """One unit of dispatch. `entries` counts the edges that lead in; `needs` are the nodes outside that it reads.
 
     `reads` are the regions whose item it reads, `losers` the segments that could only have led here and stop when it starts.
+    `collects` are the nodes that edges lead here from, if its first node reads what of them was taken. After the end of the
+    segment `milestone` it does not begin any more.
     """
 
     id: int
@@ -156,18 +162,33 @@ class Segment:
     region: int = 0
     reads: tuple[int, ...] = ()
     losers: tuple[int, ...] = ()
+    collects: tuple[str, ...] = ()
+    milestone: int | None = None
 
     @cached_property
     def pure(self) -> bool:
-        """Whether running it twice is harmless, so that it needs no claim."""
-        return self.limits is None and all(
-            each.effect is Effect.NONE and not each.process for each in self.nodes
+        """Whether running it twice is harmless, and nobody has to know who runs it, so that it needs no claim."""
+        return (
+            self.limits is None
+            and self.milestone is None
+            and all(
+                each.effect is Effect.NONE
+                and not each.process
+                and each.queue_timeout is None
+                and each.heartbeat is None
+                for each in self.nodes
+            )
         )
 
     @property
     def limits(self) -> Limits | None:
         """The limits of its node: one that has some is alone in its segment, which holds what it takes until it ends."""
         return self.nodes[0].limits
+
+    @property
+    def queue_timeout(self) -> float | None:
+        """The seconds its node may wait for a worker: one that has such a limit is alone in its segment."""
+        return self.nodes[0].queue_timeout
 
     @cached_property
     def rest(self) -> tuple[bool | None, ...] | None:
@@ -222,6 +243,15 @@ class Plan:
         return found
 
     @cached_property
+    def bound(self) -> dict[int, tuple[int, ...]]:
+        """For each segment that is a milestone, those that do not begin after its end."""
+        found: dict[int, tuple[int, ...]] = {}
+        for segment in self.segments:
+            if segment.milestone is not None:
+                found[segment.milestone] = (*found.get(segment.milestone, ()), segment.id)
+        return found
+
+    @cached_property
     def owned(self) -> dict[str, tuple[Region, ...]]:
         """For each container its regions, in their order."""
         found: dict[str, tuple[Region, ...]] = {}
@@ -243,6 +273,22 @@ class Plan:
             low, high = found.get(region.owner, (region.first, region.beyond))
             found[region.owner] = min(low, region.first), max(high, region.beyond)
         return found
+
+    def taken(self, number: int, exits: Mapping[int, str]) -> tuple[str, ...]:
+        """Return the nodes from which an edge to a collecting segment is taken, in the order of the edges.
+
+        `exits` are those of the segments before it that have ended, as their rows have them. An edge out of a part is told
+        by the node in it that the author drew it from.
+        """
+        found: dict[str, None] = {}
+        for name in self.segments[number].collects:
+            source = self.segments[self.segment_of[name]]
+            bits = exits.get(source.id, "")
+            bits = "1" * len(source.exits) if bits == "*" else bits
+            for each, bit in zip(source.exits, bits, strict=False):
+                if bit == "1" and each.target == number:
+                    found[written_source(name, each.port)] = None
+        return tuple(found)
 
     def region_of(self, node: str) -> Region:
         """Return the region a node stands in."""
@@ -307,6 +353,8 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
         region=body.get("region", 0),
         reads=tuple(body.get("reads", ())),
         losers=tuple(body.get("losers", ())),
+        collects=tuple(body.get("collects", ())),
+        milestone=body.get("milestone"),
     )
 
 

@@ -36,7 +36,7 @@ _WORKFLOW = (
 _EXECUTION = (
     "SELECT e.id, e.workflow_id, w.name, e.version_id, v.number, e.status, e.output, e.output_blob, e.error, "
     "e.created_at, e.started_at, e.finished_at, e.cancel_at, e.cancel_reason, e.pause_at, e.deadline, e.base, "
-    "e.trigger_event, e.principal FROM execution e JOIN workflow_version v ON v.id = e.version_id "
+    "e.trigger_event, e.principal, e.answered_at FROM execution e JOIN workflow_version v ON v.id = e.version_id "
     "JOIN workflow w ON w.id = e.workflow_id "
 )
 
@@ -132,9 +132,12 @@ def executions(
 def execution(
     connection: Connection, name: str, *, with_input: bool = False, project: str = DEFAULT_PROJECT
 ) -> Body:
-    """Return one execution with its result. Raises `NotFound`."""
+    """Return one execution with its result, and with what it has answered. Raises `NotFound`."""
     row = _execution_row(connection, name, project)
     body = _execution_body(row)
+    if "answered_at" in body:
+        text, blob = connection.run("SELECT answer, answer_blob FROM execution WHERE id = ?", (name,))[0]
+        body["answer"] = _payload(connection, text, blob)
     if row[5] == ExecutionStatus.SUCCEEDED:
         body["output"] = _payload(connection, row[6], row[7])
     if with_input:
@@ -352,7 +355,7 @@ def _execution_body(row: Sequence[Any]) -> Body:
     (id_, workflow_id, name, version, number, status, _, _, error, created_at, started_at, finished_at) = row[
         :12
     ]
-    cancel_at, cancel_reason, pause_at, deadline, base, trigger, principal = row[12:]
+    cancel_at, cancel_reason, pause_at, deadline, base, trigger, principal, answered_at = row[12:]
     body: Body = {
         "id": id_,
         "workflow": {"id": workflow_id, "name": name},
@@ -373,6 +376,7 @@ def _execution_body(row: Sequence[Any]) -> Body:
         "deadline": deadline,
         "base": base,
         "principal": principal or None,
+        "answered_at": answered_at,
     }
     return body | {key: value for key, value in optional.items() if value is not None}
 

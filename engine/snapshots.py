@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,17 @@ from engine.programs import Program, Programs
 from engine.signals import LISTENING, Heard
 from engine.store.database import Connection
 from engine.store.signals import SIGNALS
-from engine.store.statements import BLOBS, COMPLETED, EXITS, INSTANCES, LOAD, OUTPUTS, STILL_RUNNING
+from engine.store.statements import (
+    BLOBS,
+    COMPLETED,
+    EXITS,
+    EXITS_OF_ROUNDS,
+    INSTANCES,
+    JOINED,
+    LOAD,
+    OUTPUTS,
+    STILL_RUNNING,
+)
 
 Reference = tuple[str, int, str]
 """(execution, segment, item): all that a message carries."""
@@ -77,6 +88,8 @@ class Work:
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
     reached: bool = True
     heard: Heard | None = None
+    joined: tuple[str, ...] | None = None
+    """Of a segment that collects, the nodes from which a taken edge had led to it when it started."""
     refused: Exception | None = None
     """Why its limit does not let it go on."""
 
@@ -124,6 +137,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
             if number not in work.items:
                 place = item_place(plan, plan.regions[number], work.item, chunked=work.hi is not None)
                 wanted.setdefault((execution, *place), []).append((work, number))
+    _read_joined(connection, [work for work in works if work.segment.collects and work.joined is None])
     if not wanted:
         return
     rows = connection.batch(OUTPUTS, sorted(wanted))
@@ -141,6 +155,38 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
                 failed = None if error is None else json.loads(error)
                 _remember(work, node, step, Past(status, value, failed, tries, epoch))
     _read_signals(connection, [work for works in wanted.values() for work, _ in works])
+
+
+def joined_by(
+    connection: Connection, joins: Iterable[tuple[Reference, Plan]]
+) -> dict[Reference, tuple[str, ...]]:
+    """Return for each join that collects the nodes from which a taken edge leads to it now."""
+    plans = dict(joins)
+    sources = {
+        (execution, plan.segment_of[name], item)
+        for (execution, number, item), plan in plans.items()
+        for name in plan.segments[number].collects
+    }
+    exits: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for execution, segment, item, bits in connection.batch(EXITS, sorted(sources)):
+        exits[(execution, item)][segment] = bits or ""
+    return {key: plan.taken(key[1], exits[(key[0], key[2])]) for key, plan in plans.items()}
+
+
+def _read_joined(connection: Connection, works: Sequence[Work]) -> None:
+    """Read what had been taken when joins started. One that a fork begins with starts by what is there."""
+    if not works:
+        return
+    joins = {(work.facts.execution, work.segment.id, work.item): work for work in works}
+    there = {
+        fields[:3]: tuple(json.loads(fields[3]))
+        for fields in connection.batch(JOINED, sorted(joins))
+        if fields[3] is not None
+    }
+    plans = [(key, work.facts.program.plan) for key, work in joins.items() if key not in there]
+    there |= joined_by(connection, plans) if plans else {}
+    for key, work in joins.items():
+        work.joined = there[key]
 
 
 def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:
@@ -207,7 +253,7 @@ def read_edges_out(
         marks = [each.mark for each in segment.exits]
         if segment.region != region.id or not any(marks):
             continue
-        for (bits,) in connection.run(EXITS, (execution, segment.id, low, high)):
+        for (bits,) in connection.run(EXITS_OF_ROUNDS, (execution, segment.id, low, high)):
             taken = "1" * len(marks) if bits in (None, "*") else bits
             found.update(mark for mark, bit in zip(marks, taken, strict=True) if mark and bit == "1")
     return found

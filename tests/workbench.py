@@ -299,6 +299,16 @@ class Workbench:
             ),
         )
 
+    def answer(self, execution: str) -> Any:
+        """What the execution has answered, wherever it is stored."""
+        return _loaded(
+            self.query(
+                "SELECT coalesce(e.answer, b.body) FROM execution e LEFT JOIN blob b ON b.hash = e.answer_blob "
+                "WHERE e.id = ?",
+                execution,
+            )
+        )
+
     def error(self, execution: str) -> Any:
         return _loaded(self.query("SELECT error FROM execution WHERE id = ?", execution))
 

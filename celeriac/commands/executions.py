@@ -14,6 +14,7 @@ from celeriac.commands.loop import drive
 from celeriac.commands.terminal import (
     AsJson,
     Url,
+    answered,
     answering,
     error_text,
     is_live,
@@ -324,6 +325,8 @@ def _timeline(body: dict[str, Any], nodes: list[dict[str, Any]], most: int) -> s
     took = lasting(body["duration_ms"]) if body["duration_ms"] is not None else "so far"
     title = f"{body['workflow']['name']} v{body['version']['number']}"
     lines = [f"{paint(body['id'], 'bold')}  {title}  {paint(body['status'], body['status'])}  {took}"]
+    if (answer := body.get("answer")) is not None:
+        lines.append(answered(answer))
     lines.extend(_first_error(body, nodes))
     begun = body["created_at"]
     rows = [_node_row(each, begun) for each in nodes[:most]]

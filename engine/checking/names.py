@@ -13,7 +13,7 @@ from typing import Any, Final
 from celeriac import Json
 from engine.checking.finding import Finding, Guesses, did_you_mean, listed
 from engine.checking.mentions import mentions
-from engine.checking.outline import BODY, REPEATED, Outline, Region, Vertex, Way, Work
+from engine.checking.outline import BODY, COLLECTED, REPEATED, Outline, Region, Vertex, Way, Work
 from engine.checking.source import Path
 from engine.config import with_braces
 from engine.definition import TRIGGER
@@ -194,7 +194,9 @@ class Names:
             if not isinstance(said, dict):
                 continue
             for name, names in parts.items():
-                where = Where(f"`{holder}.{name}` of {vertex.id}", vertex.region, vertex.id, names=names)
+                words = f"`{holder}.{name}` of {vertex.id}"
+                more = COLLECTED if vertex.collects else _NONE
+                where = Where(words, vertex.region, vertex.id, names=names | more)
                 path, value = (*vertex.path, holder, name), said.get(name)
                 if name == "initial":
                     yield from self._value(path, value, where)

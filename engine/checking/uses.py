@@ -32,11 +32,14 @@ def unused(outline: Outline, expressions: Iterable[Expression]) -> Iterator[Find
     if ("nodes", None) in read:
         return
     for region in outline.regions:
-        back, joins = region.back, set(region.arriving.values()) if items else ()
+        back, joins = region.back, set(region.arriving.values()) if items else set[str]()
+        collecting = {vertex.id for vertex in region.vertices if vertex.collects}
+        read.update(("nodes", way.source) for way in region.ways if way.target in joins | collecting)
+    for region in outline.regions:
+        back = region.back
         followed = {
             way.source for way in region.ways if not way.fails and (way.source, way.target) not in back
         }
-        read.update(("nodes", way.source) for way in region.ways if way.target in joins)
         for vertex in region.vertices:
             if (
                 ("nodes", vertex.id) not in read

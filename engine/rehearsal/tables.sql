@@ -63,7 +63,7 @@ CREATE TABLE execution (
 	cancel_reason TEXT,
 	pause_at BIGINT,
 	deadline BIGINT,
-	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL,
+	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL, answered_at BIGINT, answer TEXT, answer_blob TEXT,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;
@@ -125,7 +125,7 @@ CREATE TABLE segment (
 	due BIGINT,
 	owner TEXT,
 	exits TEXT,
-	reason TEXT, fan TEXT, stop INTEGER DEFAULT '0' NOT NULL, child TEXT,
+	reason TEXT, fan TEXT, stop INTEGER DEFAULT '0' NOT NULL, child TEXT, expires BIGINT, joined TEXT,
 	PRIMARY KEY (execution_id, segment, item)
 )
  WITHOUT ROWID;
@@ -270,6 +270,8 @@ CREATE TABLE rate (
 	PRIMARY KEY (project_id, "key")
 )
  WITHOUT ROWID;
+CREATE INDEX execution_answer_blob ON execution (answer_blob) WHERE answer_blob IS NOT NULL;
+CREATE INDEX segment_expiring ON segment (expires) WHERE status = 'ready' AND expires IS NOT NULL;
 CREATE TABLE hook (
 	id TEXT NOT NULL,
 	project_id TEXT NOT NULL,

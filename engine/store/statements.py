@@ -53,6 +53,11 @@ UPDATE_EXECUTIONS = Batched(
         finished_at="bigint",
     ),
 )
+ANSWER = Batched(
+    "UPDATE execution SET answered_at = r.now, answer = r.answer, answer_blob = r.blob FROM {rows} "
+    "WHERE execution.id = r.id AND execution.answered_at IS NULL RETURNING execution.id",
+    columns("id now answer blob", now="bigint"),
+)
 
 INSERT_SEGMENT = Insert(
     "segment",
@@ -97,7 +102,7 @@ CLAIM = Batched(
     "AND segment.status = 'ready'"
     + _RETURN
     + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
-    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan",
+    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan, segment.expires",
     columns("execution_id segment item owner due", segment="bigint", due="bigint"),
 )
 FENCE = Batched(
@@ -213,6 +218,39 @@ WAKE = Batched(
     "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
+EXPIRES = Batched(
+    "UPDATE segment SET expires = r.expires FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item expires", segment="bigint", expires="bigint"),
+)
+EXPIRE = Batched(
+    "UPDATE segment SET expires = 0, queue = r.queue, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'ready' AND segment.epoch = 0 AND segment.expires > 0 AND segment.expires <= r.now"
+    + _RETURN
+    + ", segment.queue",
+    columns("execution_id segment item queue due now", segment="bigint", due="bigint", now="bigint"),
+)
+REQUEUE = Batched(
+    "UPDATE segment SET queue = r.queue FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item queue", segment="bigint"),
+)
+EXITS = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.exits FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item WHERE s.status = 'done'",
+    columns("execution_id segment item", segment="bigint"),
+)
+JOIN = Batched(
+    "UPDATE segment SET joined = r.joined FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item joined", segment="bigint"),
+)
+JOINED = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.joined FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
+    columns("execution_id segment item", segment="bigint"),
+)
 AWAKE = Batched(
     "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
@@ -292,9 +330,12 @@ RESOLVE = Batched(
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
 HOLD_READY = Batched(
-    "UPDATE segment SET due = r.due FROM {rows} WHERE segment.execution_id = r.execution_id "
-    "AND segment.status = 'ready'" + _RETURN + ", segment.queue",
-    columns("execution_id due", due="bigint"),
+    "UPDATE segment SET due = r.due, "
+    "expires = CASE WHEN segment.expires > 0 THEN segment.expires + r.held ELSE segment.expires END "
+    "FROM {rows} WHERE segment.execution_id = r.execution_id AND segment.status = 'ready'"
+    + _RETURN
+    + ", segment.queue",
+    columns("execution_id due held", due="bigint", held="bigint"),
 )
 
 STANDING = Batched(
@@ -395,7 +436,7 @@ INSTANCES = (
     "SELECT j.item, j.status, j.output, j.blob, j.error FROM journal j WHERE j.execution_id = ? AND j.node = ? "
     "AND j.item >= ? AND j.item < ? AND j.step = ''"
 )
-EXITS = (
+EXITS_OF_ROUNDS = (
     "SELECT DISTINCT s.exits FROM segment s WHERE s.execution_id = ? AND s.segment = ? "
     "AND s.item >= ? AND s.item < ? AND s.status = 'done'"
 )

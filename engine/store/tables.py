@@ -88,6 +88,9 @@ execution = Table(
     Column("depth", Integer, nullable=False, server_default="0"),
     Column("told", Integer, nullable=False, server_default="1"),
     Column("limited", Integer, nullable=False, server_default="0"),
+    Column("answered_at", BigInteger),
+    Column("answer", Text),
+    Column("answer_blob", Text),
     Index("execution_key", "project_id", "idempotency_key", unique=True),
     Index("execution_workflow", "workflow_id", "created_at"),
     Index(
@@ -120,6 +123,12 @@ execution = Table(
         sqlite_where=text("output_blob IS NOT NULL"),
         postgresql_where=text("output_blob IS NOT NULL"),
     ),
+    Index(
+        "execution_answer_blob",
+        "answer_blob",
+        sqlite_where=text("answer_blob IS NOT NULL"),
+        postgresql_where=text("answer_blob IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
     postgresql_with=_HOT,
 )
@@ -150,8 +159,16 @@ segment = Table(
     Column("fan", Text),
     Column("stop", Integer, nullable=False, server_default="0"),
     Column("child", Text),
+    Column("expires", BigInteger),
+    Column("joined", Text),
     Index(
         "segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)
+    ),
+    Index(
+        "segment_expiring",
+        "expires",
+        sqlite_where=text("status = 'ready' AND expires IS NOT NULL"),
+        postgresql_where=text("status = 'ready' AND expires IS NOT NULL"),
     ),
     Index(
         "segment_attention",

@@ -24,7 +24,7 @@ from engine.transitions.ending import close, settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.limiting import admit, pass_on
 from engine.transitions.mapping import change_items
-from engine.transitions.repairing import lose, resend, wake
+from engine.transitions.repairing import expire, lose, resend, wake
 from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
 from engine.transitions.withdrawing import withdraw
@@ -41,6 +41,7 @@ __all__ = [
     "close",
     "decide",
     "doubt",
+    "expire",
     "forsake",
     "lose",
     "pause",
@@ -107,6 +108,7 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Renew: renew,
     op.Lose: lose,
     op.Wake: wake,
+    op.Expire: expire,
     op.Return: returned,
     op.Forsake: forsake,
     op.Admit: admit,

@@ -46,17 +46,20 @@ def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
 def pause(batch: Batch, pauses: list[op.Pause]) -> list[list[op.Sendable] | None]:
     """Hold executions between segments, or let them go on."""
     changed: dict[str, int] = {}
+    held: dict[str, int] = {}
     for each in pauses:
         row = batch.rows[each.execution]
         if row.final or (row.pause_at is None) is each.resume:
             continue
+        held[each.execution] = 0 if row.pause_at is None else max(0, each.now - row.pause_at)
         row.pause_at = None if each.resume else each.now
         changed[each.execution] = each.now
         batch.emit(
             row, 0, each.now, ("execution.resumed" if each.resume else "execution.paused", None, each.now, {})
         )
     rows = [
-        (name, None if is_paused(batch, name) else now + batch.rules.grace) for name, now in changed.items()
+        (name, None if is_paused(batch, name) else now + batch.rules.grace, held[name])
+        for name, now in changed.items()
     ]
     found: dict[str, list[op.Sendable]] = defaultdict(list)
     for execution, *sendable in batch.connection.batch(sql.HOLD_READY, rows) if rows else ():

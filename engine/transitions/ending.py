@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from engine import operations as op
 from engine.advance import Address, Arrivals, Completed, joins_touched
@@ -21,9 +22,11 @@ from engine.transitions.batch import (
     is_stopping,
     journal,
     key_of,
+    on_item,
     rested,
     standing_of,
 )
+from engine.transitions.passing import pass_by
 from engine.transitions.wave import Wave, load_fans
 
 
@@ -42,13 +45,19 @@ def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     owners = _owners(batch, winners)
     joins, several = _load_joins(batch, of_execution, owners)
     wave = Wave(batch, joins, load_fans(batch, dict.fromkeys([*owners, *several])))
+    answered = _answer(batch, [each for each in winners if not won[key_of(each)]])
     answers: dict[Key, op.Settled] = {}
     for execution, group in of_execution.items():
         # A map before the items that it does not wait for: what is left of them is counted where it ends.
         for each in sorted(group, key=lambda each: key_of(each) not in wave.fans):
             key = key_of(each)
             answers[key] = wave.settle(batch.rows[execution], each, stopped=bool(won[key]))
+            if key in answered:
+                answers[key] = replace(answers[key], answered=True, reply_to=batch.rows[execution].reply_to)
     wave.write()
+    going = [each for each in winners if not batch.rows[each.execution].final and not won[key_of(each)]]
+    for key, sendable in pass_by(batch, going).items():
+        answers[key] = replace(answers[key], ready=(*answers[key].ready, *sendable))
     return [
         wave.without_closed(each, answer)
         if standing[key := key_of(each)] is each and (answer := answers.get(key)) is not None
@@ -101,6 +110,34 @@ def close(batch: Batch, closes: list[op.Close]) -> list[bool]:
         wave.close(batch.rows[each.execution], key_of(each), each.now)
     wave.write()
     return answers_of(closes, standing, won)
+
+
+def _answer(batch: Batch, settles: Iterable[op.Settle]) -> set[Key]:
+    """Keep what segments answer. Returns those whose answer is the first of an execution that is not to stop.
+
+    An execution has one answer for ever: a later one is told in its history, and changes nothing.
+    """
+    given: dict[str, op.Settle] = {}
+    later: list[op.Settle] = []
+    for each in settles:
+        if each.answer is None or is_stopping(batch.rows[each.execution]):
+            continue
+        if given.setdefault(each.execution, each) is not each:
+            later.append(each)
+    if not given:
+        return set()
+    rows = [
+        (name, each.now, each.answer.text, each.answer.blob) for name, each in given.items() if each.answer
+    ]
+    first = {name for (name,) in batch.connection.batch(sql.ANSWER, rows)}
+    for each in (*given.values(), *later):
+        counts = each.execution in first and each not in later
+        node = batch.rules.plan_of(batch.rows[each.execution].version, batch.connection).segments[
+            each.segment
+        ]
+        told = ("node.responded", node.nodes[-1].id, each.now, on_item(each.item, counts=counts))
+        batch.emit(batch.rows[each.execution], each.epoch, each.now, told)
+    return {key_of(given[name]) for name in first}
 
 
 def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from engine import operations as op
 from engine.advance import Address
+from engine.holds import QUEUE_TIMED_OUT
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.transitions.batch import (
@@ -25,6 +26,7 @@ from engine.transitions.batch import (
     standing_of,
 )
 from engine.transitions.limiting import let_in
+from engine.transitions.passing import passed
 
 
 def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
@@ -36,6 +38,11 @@ def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
         rows = [(*key, each.owner, each.due) for key, each in wanted.items()]
         for fields in batch.connection.batch(sql.CLAIM, rows):
             won[fields[:3]] = op.Claimed(*fields[3:])
+            if _is_late(won[fields[:3]], wanted[fields[:3]].now):
+                refused.setdefault(fields[:3], QUEUE_TIMED_OUT)
+    first = [key for key, claimed in won.items() if claimed.epoch == 1]
+    for key in passed(batch, first, max((each.now for each in claims), default=0)):
+        won[key] = replace(won[key], passed=True)
     for key in won.keys() & refused.keys():
         won[key] = replace(won[key], refused=refused[key])
     for key, claimed in won.items():
@@ -49,6 +56,11 @@ def claim(batch: Batch, claims: list[op.Claim]) -> list[op.Claimed | None]:
             ("segment.claimed", key[1], each.now, on_item(key[2], owner=each.owner)),
         )
     return [won.get(key_of(each)) if wanted.get(key_of(each)) is each else None for each in claims]
+
+
+def _is_late(claimed: op.Claimed, now: int) -> bool:
+    """Whether nobody took the segment up in time. Once somebody has, its wait for a worker is over for good."""
+    return claimed.epoch == 1 and claimed.expires is not None and claimed.expires <= now
 
 
 def record(batch: Batch, records: list[op.Record]) -> list[op.Recorded]:

@@ -32,6 +32,26 @@ def wake(batch: Batch, wakes: list[op.Wake]) -> list[list[op.Sendable]]:
     return made_ready(batch, wakes, won)
 
 
+def expire(batch: Batch, expiries: list[op.Expire]) -> list[list[op.Sendable]]:
+    """Lead ready segments that nobody took up in time to the queue that their execution began in.
+
+    There is no worker for their own queue, or it has too much to do; those that began the execution can fail its node.
+    """
+    rows = []
+    for each in expiries:
+        if may_run(batch, each.execution):
+            row = batch.rows[each.execution]
+            queue = batch.rules.plan_of(row.version, batch.connection).root.queue
+            due, _ = batch.due(row, queue, each.now)
+            rows += [
+                (each.execution, segment, item, queue, due, each.now) for segment, item in each.addresses
+            ]
+    found: dict[str, list[op.Sendable]] = defaultdict(list)
+    for execution, *sendable in batch.connection.batch(sql.EXPIRE, rows) if rows else ():
+        found[execution].append(tuple(sendable))
+    return [found.pop(each.execution, []) for each in expiries]
+
+
 def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
     """Mark ready segments as sent once more, unless someone else has done so since they were read.
 

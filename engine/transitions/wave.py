@@ -12,6 +12,7 @@ from engine.advance import Address, Arrivals, Completed, advance
 from engine.fans import Fan
 from engine.fans import Row as Opened
 from engine.plan import Plan, Region, Segment, item_in, item_of, split_item
+from engine.snapshots import joined_by
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, journal_row, key_of, on_item
@@ -81,6 +82,8 @@ class Wave:
     outcomes: list[tuple[Any, ...]] = field(default_factory=list)
     closings: list[_Closing] = field(default_factory=list)
     closed_at: int = 0
+    expiring: list[tuple[Any, ...]] = field(default_factory=list)
+    joining: list[tuple[Key, Plan]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
     def settle(self, row: Row, each: op.Settle, *, stopped: bool) -> op.Settled:
@@ -207,6 +210,11 @@ class Wave:
                 for fields in self.segments.values()
             ]
             connection.insert(sql.INSERT_SEGMENT, rows)
+        if self.expiring:
+            connection.batch(sql.EXPIRES, self.expiring)
+        if self.joining:
+            taken = joined_by(connection, self.joining)
+            connection.batch(sql.JOIN, [(*key, json.dumps(names)) for key, names in taken.items()])
         if self.counts:
             connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
         if changed := [(*key, each.fan.to_text()) for key, each in self.fans.items() if each.changed]:
@@ -318,7 +326,8 @@ class Wave:
             epoch, pending, taken = container.epoch + 1, container.pending, container.taken
             self.batch.emit(row, epoch, each.now, ("segment.ready", segment, each.now, on_item(item)))
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
-        near = near and (container is not None or plan.segments[segment].limits is None)
+        asks = plan.segments[segment].limits is not None or plan.segments[segment].milestone is not None
+        near = near and (container is not None or not asks)
         if near and len(started.successors) < each.inline and (pure or not started.claims):
             due: int | None = each.now + self.batch.rules.grace
             if not pure:
@@ -345,6 +354,10 @@ class Wave:
                 started.ready.append((segment, item, queue))
         if container is not None:
             container.epoch, container.status = epoch, status
+        if (patience := plan.segments[segment].queue_timeout) is not None and status == "ready":
+            self.expiring.append((*key, each.now + round(patience * 1000)))
+        if plan.segments[segment].collects and container is None:
+            self.joining.append((key, plan))
         self.counts.pop(key, None)
         self.segments[key] = (
             *key,

@@ -51,6 +51,7 @@ EVENTS = {
     "node.log",
     "node.opened",
     "node.pinned",
+    "node.responded",
     "node.retrying",
     "node.skipped",
     "node.started",
