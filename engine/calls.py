@@ -109,6 +109,8 @@ def request(
         idempotency_key=key if call.wait or call.key is None else call.key,
         parent=place,
         caller=node,
+        principal=facts.principal,
+        priority=facts.priority,
         depth=facts.depth + 1,
         awaited=call.wait,
     )

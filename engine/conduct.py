@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from celeriac import Fail, Json
@@ -15,18 +15,18 @@ from engine.encoding import encode, place
 from engine.expressions import ExpressionError
 from engine.fans import Fan
 from engine.performance import Ended, Lost, Run, Services, Spread, scope_of
-from engine.plan import Container, Plan, Region, item_of
+from engine.plan import LATE, Container, Plan, Region, item_of
 from engine.programs import Step
 from engine.snapshots import (
     items_of,
     read_outcomes,
     read_undone,
-    still_running,
+    stopping_inside,
 )
 from engine.store.database import Connection
 
-_MOMENT = 100
-"""Milliseconds until it is looked again whether what was told to stop has stopped."""
+_MOMENT = 1_000
+"""Milliseconds until it is looked again whether what was told to stop has ended, if its end does not say so before."""
 
 
 class Conductor:
@@ -43,6 +43,8 @@ class Conductor:
         outcomes: dict[int, list[Outcome]] = {}
         undone: list[int] = []
         if fan is not None:
+            if work.winding and plan.regions[fan.region].kind not in LATE:
+                fan.closed = True
             await self._until_stopped(run, step)
 
             def look(connection: Connection) -> None:
@@ -53,6 +55,7 @@ class Conductor:
                 undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
 
             await at.reader.read(look)
+            self._tell_of_compensation(run, plan, container, fan, outcomes)
         scope = scope_of(self._services, run, node.id)
 
         def ask(name: str, **more: Json) -> Json:
@@ -68,9 +71,10 @@ class Conductor:
                 chunked=plan.regions[container.body].chunked,
                 most=at.settings.limits.map_items,
                 undone=undone,
+                winding=work.winding,
             )
         except (Fail, ExpressionError):
-            await self._close(run, fan)
+            run.stops = fan is not None and not fan.over
             raise
         if isinstance(action, Open):
             await self._open(run, plan, action)
@@ -79,13 +83,31 @@ class Conductor:
         if isinstance(action, Stay):
             await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
         if container.each is None or container.each.rest == "cancel":
-            await self._close(run, fan)
+            run.stops = fan is not None and not fan.over
         if isinstance(action, Done):
             return action.value
         found = await at.reader.read(
             lambda connection: read_outcomes(connection, plan, facts.execution, work.item, container)
         )
         return [each.value for each in found.get(container.body, ())]
+
+    def _tell_of_compensation(
+        self,
+        run: Run,
+        plan: Plan,
+        container: Container,
+        fan: Fan,
+        outcomes: Mapping[int, Sequence[Outcome]],
+    ) -> None:
+        """Say in the history that what was to undo a node has failed; its scope goes on."""
+        if not fan.over or plan.regions[fan.region].kind != "undo":
+            return
+        error = outcomes[fan.region][-1].error
+        if error is not None:
+            node = next(node for node, region in container.undo if region == fan.region)
+            run.events.append(
+                ("node.compensation_failed", node, self._services.clock.now(), {"error": error})
+            )
 
     async def _open(self, run: Run, plan: Plan, action: Open) -> NoReturn:
         """Journal the items, by slices as they will be read, and open the first instances."""
@@ -128,7 +150,13 @@ class Conductor:
         run.blobs.extend(found.blobs)
 
     async def _spread(
-        self, run: Run, *, fan: str | None = None, ended: int = 0, due: int | None = None
+        self,
+        run: Run,
+        *,
+        fan: str | None = None,
+        ended: int = 0,
+        due: int | None = None,
+        stops: bool = False,
     ) -> NoReturn:
         at = self._services
         horizon = at.leases.horizon()
@@ -143,37 +171,32 @@ class Conductor:
             fan=fan,
             ended=ended,
             due=due,
+            stops=stops,
         )
         settled: op.Settled | None = await at.ledger.submit(spread)
         if settled is None:
             raise Lost
         raise Spread(settled, horizon)
 
-    async def _close(self, run: Run, fan: Fan | None) -> None:
-        """Stop the instances that a container goes on without."""
-        if fan is not None and not fan.over:
-            await self._hand_in(op.Close(**run.held(self._services.clock.now())))
-            run.entries, run.events, run.blobs, run.pack = [], [], [], []
-
     async def _fail_body(self, run: Run, region: Region, error: dict[str, Json]) -> NoReturn:
-        """End the body of a scope with a failure, and look again in a moment, when what ran in it has let go."""
+        """End the body of a scope with a failure, stop what runs in it, and look again."""
         now = self._services.clock.now()
         end = op.Entry(region.end, "failed", error=json.dumps(error), started_at=now, ended_at=now)
         run.entries.append(dataclasses.replace(end, item=item_of(run.work.item, 0)))
-        await self._close(run, run.work.fan)
-        await self._hand_in(op.Suspend(**run.held(now), due=now + _MOMENT, head=run.head))
-        raise Ended
+        await self._spread(run, stops=True)
 
     async def _until_stopped(self, run: Run, step: Step) -> None:
-        """Rest a moment while something inside a container, told to stop, still runs: what it does may have to be undone."""
+        """Rest while something inside a container, told to stop, has not ended: what it does may have to be undone."""
         at, work = self._services, run.work
-        if work.fan is None or not work.fan.closed:
+        plan, fan = work.facts.program.plan, work.fan
+        first, beyond = plan.inside[step.node.id]
+        if fan is None or not fan.over or not (fan.closed or plan.owing.intersection(range(first, beyond))):
             return
-        first, beyond = work.facts.program.plan.inside[step.node.id]
         name, item = work.facts.execution, work.item
-        if await at.reader.read(lambda connection: still_running(connection, name, item, first, beyond)):
-            due = at.clock.now() + _MOMENT
-            await self._hand_in(op.Suspend(**run.held(self._services.clock.now()), due=due, head=run.head))
+        if await at.reader.read(lambda connection: stopping_inside(connection, name, item, first, beyond)):
+            now = at.clock.now()
+            suspend = op.Suspend(**run.held(now), due=now + _MOMENT, head=run.head, reason=op.STOPPING)
+            await self._hand_in(suspend)
             raise Ended
 
     async def _hand_in(self, operation: op.Operation) -> None:

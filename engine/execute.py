@@ -242,6 +242,7 @@ class Executor:
         work.head, work.tries = claimed.head, claimed.tries
         work.ready_at, work.first_try_at = claimed.ready_at, claimed.first_try_at
         work.fan = None if claimed.fan is None else Fan.from_text(claimed.fan)
+        work.winding = claimed.stop == op.WINDING
         if claimed.epoch > 1 or claimed.deliveries or claimed.head:
             try:
                 await at.reader.read(lambda connection: read_outputs(connection, [work]))
@@ -808,6 +809,7 @@ class Executor:
             **self._held(run),
             leave=None if run.leaving is None else run.leaving.region,
             closes=run.leaving is not None and run.leaving.closes,
+            stops=run.stops,
             taken=taken,
             error=error_text,
             output=run.output,
@@ -890,6 +892,7 @@ class Executor:
             None if claimed.fan is None else Fan.from_text(claimed.fan),
             outputs=outputs,  # type: ignore[arg-type]
             reached=claimed.reached,
+            winding=claimed.stop == op.WINDING,
         )
         if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads or facts.based:
             work.epoch = 0

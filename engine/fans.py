@@ -57,11 +57,6 @@ class Fan:
         """Whether nothing more will arrive."""
         return self.closed or (self.pending == 0 and self.opened >= self.first + self.count)
 
-    @property
-    def cut(self) -> bool:
-        """Whether its container itself has closed it, and was about to come to an end without the rest."""
-        return self.closed and self.failed <= self.tolerate
-
     def open(self) -> Iterator[Row]:
         """Open as many rows as the window has room for."""
         self.opened = max(self.opened, self.first)

@@ -119,6 +119,7 @@ class Run:
     unready: Exception | None = None
     failures: int = 0
     leaving: Leaving | None = None
+    stops: bool = False
     inline: int = 0
 
     def held(self, now: int) -> dict[str, Any]:

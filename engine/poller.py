@@ -54,7 +54,8 @@ _OWNERS = (
     "SELECT s.owner, s.execution_id, s.segment, s.item, s.epoch FROM segment s "
     f"WHERE s.queue = ? AND s.status = 'running' AND {_TIMED} AND s.due IS NOT NULL"
 )
-_DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL AND e.cancel_at IS NULL LIMIT 500"
+# One that is to end already has taken too long over that.
+_DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL LIMIT 500"
 _NEXT = tuple(
     "SELECT s.due FROM segment s JOIN execution e ON e.id = s.execution_id "
     f"WHERE s.queue = ? AND s.status = '{status}' AND {_TIMED} AND s.due > ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 1"

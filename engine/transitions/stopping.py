@@ -1,0 +1,141 @@
+"""How what is under way is stopped (instances, branches, whole executions), and how that ends.
+
+What has not begun is cancelled, what runs is told. A container that has something to do in its end winds up: it is looked at
+again, does that, and is cancelled then. An execution has ended when nothing of it winds up any more, and so has an instance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from engine import operations as op
+from engine.plan import item_in, split_item
+from engine.states import ExecutionStatus
+from engine.store import statements as sql
+from engine.transitions.batch import Batch, Key, Row, unsent
+from engine.transitions.signalling import withdraw
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What is to stop: the segments from `first` up to `beyond`, for an `item` or all that is `inside` it."""
+
+    execution: str
+    first: int
+    beyond: int
+    item: str = ""
+    inside: str = ""
+
+    def covers(self, batch: Batch, execution: str, segment: int, item: str) -> bool:
+        """Whether a segment is reached."""
+        return (
+            execution == self.execution
+            and self.first <= segment < self.beyond
+            and (item == self.item or item.startswith(self.inside))
+            and any(
+                each.first <= segment < each.beyond
+                for each in batch.plan(execution).reach(self.first, self.beyond)
+            )
+        )
+
+
+def whole(batch: Batch, row: Row) -> Closing:
+    """Return what stops an execution."""
+    return Closing(row.id, 0, len(batch.plan(row.id).segments))
+
+
+def stop(batch: Batch, closings: Iterable[Closing], now: int, *, force: bool = False) -> None:
+    """Stop what closings cover. With `force` nothing is done in the end."""
+    rows = []
+    names = set()
+    for each in dict.fromkeys(closings):
+        row = batch.rows[each.execution]
+        names.add(row.id)
+        due = None if row.pause_at is not None else unsent(row, now)
+        reach = batch.plan(row.id).reach(each.first, each.beyond)
+        parts = (
+            [(each.first, each.beyond, 0)]
+            if force
+            else [(first, beyond, int(owes)) for first, beyond, owes in reach]
+        )
+        rows += [
+            (row.id, first, beyond, each.item, each.inside, owes, now, due, 2 if force else 0)
+            for first, beyond, owes in parts
+        ]
+    stopped = batch.connection.batch(sql.STOP, rows)
+    withdraw(batch, [fields[:3] for fields in stopped], now)
+    batch.thinned.update(names)
+    for name, active in batch.connection.batch(sql.COUNT_ACTIVE, [(each,) for each in sorted(names)]):
+        row = batch.rows[name]
+        row.count(active - row.open, now)
+
+
+def conclude(batch: Batch, row: Row, status: ExecutionStatus, now: int, epoch: int = 0) -> bool:
+    """Let an execution end, or do before what is done in its end. Returns whether it has ended now."""
+    if batch.plan(row.id).owing:
+        row.ends_as = str(status)
+        row.dirty = True
+        batch.ending.add(row.id)
+        return False
+    _end(batch, row, status, now, epoch)
+    return True
+
+
+def finish(batch: Batch) -> None:
+    """End the executions that are to end and have nothing left to do, and say so in the answers of the batch."""
+    now = max((getattr(each, "now", 0) for each in batch.asked), default=0)
+    _nudge(batch, now)
+    ended = [row for row in batch.rows.values() if row.dirty and _is_over(batch, row)]
+    for row in ended:
+        _end(batch, row, ExecutionStatus(row.ends_as or ""), now)
+    for row in batch.rows.values():
+        if row.id in batch.ending and not row.final and _winds(batch, row):
+            row.deadline = now + batch.rules.ending
+            more = {"as": row.ends_as, "until": row.deadline}
+            batch.emit(row, 0, now, ("execution.ending", None, now, more))
+    names = {row.id for row in ended}
+    for index, each in enumerate(batch.asked if names or batch.ending else ()):
+        answer = batch.answers[index]
+        if isinstance(each, op.Cancel):
+            batch.answers[index] = str(batch.rows[each.execution].status)
+        elif isinstance(answer, op.Settled) and getattr(each, "execution", "") in names:
+            row = batch.rows[each.execution]  # type: ignore[union-attr]
+            batch.answers[index] = replace(answer, finished=str(row.status), reply_to=row.reply_to)
+
+
+def _is_over(batch: Batch, row: Row) -> bool:
+    """Whether an execution that is to end has nothing left to do. Of a cancelled one everything has let go then."""
+    if row.final or row.ends_as is None:
+        return False
+    if row.open > 0 and (row.cancel_at is not None or row.id not in batch.ending):
+        return False
+    return not _winds(batch, row)
+
+
+def _winds(batch: Batch, row: Row) -> bool:
+    return bool(batch.plan(row.id).owing) and bool(batch.connection.batch(sql.WINDING, [(row.id,)]))
+
+
+def _end(batch: Batch, row: Row, status: ExecutionStatus, now: int, epoch: int = 0) -> None:
+    if status is ExecutionStatus.TIMED_OUT:
+        message = "The execution did not end within its own time limit."
+        row.error = json.dumps({"code": "execution.timed_out", "message": message})
+    row.move(status, now)
+    more = json.loads(row.error or "{}") if status is ExecutionStatus.FAILED else {}
+    batch.emit(row, epoch, now, (f"execution.{status}", None, now, more))
+
+
+def _nudge(batch: Batch, now: int) -> None:
+    """Let the containers around what has let go look again, if they wait for that."""
+    rows: dict[Key, tuple[object, ...]] = {}
+    for execution, segment, item in batch.let_go:
+        plan = batch.plan(execution)
+        region = plan.regions[plan.segments[segment].region]
+        while region.id:
+            place = (execution, plan.owner_of(region), split_item(item_in(item, region.depth))[0])
+            rows[place] = (*place, now)
+            region = plan.regions[region.parent]
+    if rows:
+        batch.connection.batch(sql.NUDGE, [rows[place] for place in sorted(rows)])
