@@ -17,7 +17,7 @@ from engine.transitions.batch import (
     on_item,
     unsent,
 )
-from engine.transitions.stopping import stop, whole
+from engine.transitions.stopping import end_if_over, stop, whole
 
 
 def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
@@ -47,6 +47,7 @@ def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
             stop(batch, [whole(batch, row)], each.now, force=force)
             if held:
                 batch.connection.batch(sql.HOLD_READY, [(row.id, unsent(row, each.now))])
+            end_if_over(batch, row, each.now)
     return [str(batch.rows[each.execution].status) for each in cancels]
 
 

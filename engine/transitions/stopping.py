@@ -83,35 +83,32 @@ def conclude(batch: Batch, row: Row, status: ExecutionStatus, now: int, epoch: i
     return True
 
 
+def end_if_over(batch: Batch, row: Row, now: int) -> bool:
+    """End an execution that is to end and has nothing left to do. Of a cancelled one everything has let go then."""
+    if row.final or row.ends_as is None:
+        return False
+    if row.open > 0 and (row.cancel_at is not None or row.id not in batch.ending):
+        return False
+    if _winds(batch, row):
+        return False
+    _end(batch, row, ExecutionStatus(row.ends_as), now)
+    return True
+
+
 def finish(batch: Batch) -> None:
-    """End the executions that are to end and have nothing left to do, and say so in the answers of the batch."""
+    """End what is over now, and say so in the answers of the batch. What is to end and is not over has a time for that."""
     now = max((getattr(each, "now", 0) for each in batch.asked), default=0)
     _nudge(batch, now)
-    ended = [row for row in batch.rows.values() if row.dirty and _is_over(batch, row)]
-    for row in ended:
-        _end(batch, row, ExecutionStatus(row.ends_as or ""), now)
+    ended = {row.id: row for row in batch.rows.values() if row.dirty and end_if_over(batch, row, now)}
+    for index, each in enumerate(batch.asked if ended else ()):
+        answer, row = batch.answers[index], ended.get(getattr(each, "execution", ""))
+        if row is not None and isinstance(answer, op.Settled):
+            batch.answers[index] = replace(answer, finished=str(row.status), reply_to=row.reply_to)
     for row in batch.rows.values():
         if row.id in batch.ending and not row.final and _winds(batch, row):
             row.deadline = now + batch.rules.ending
             more = {"as": row.ends_as, "until": row.deadline}
             batch.emit(row, 0, now, ("execution.ending", None, now, more))
-    names = {row.id for row in ended}
-    for index, each in enumerate(batch.asked if names or batch.ending else ()):
-        answer = batch.answers[index]
-        if isinstance(each, op.Cancel):
-            batch.answers[index] = str(batch.rows[each.execution].status)
-        elif isinstance(answer, op.Settled) and getattr(each, "execution", "") in names:
-            row = batch.rows[each.execution]  # type: ignore[union-attr]
-            batch.answers[index] = replace(answer, finished=str(row.status), reply_to=row.reply_to)
-
-
-def _is_over(batch: Batch, row: Row) -> bool:
-    """Whether an execution that is to end has nothing left to do. Of a cancelled one everything has let go then."""
-    if row.final or row.ends_as is None:
-        return False
-    if row.open > 0 and (row.cancel_at is not None or row.id not in batch.ending):
-        return False
-    return not _winds(batch, row)
 
 
 def _winds(batch: Batch, row: Row) -> bool:
