@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -10,11 +9,11 @@ from typing import NoReturn
 from celeriac import Fail, Json
 from engine import operations as op
 from engine import takeovers
-from engine.containers import SLICE, Done, Open, Outcome, Overdue, Stay, decide
+from engine.containers import SLICE, STOPPED, Done, Open, Outcome, Overdue, Stay, decide
 from engine.encoding import encode, place
 from engine.expressions import ExpressionError
 from engine.fans import Fan
-from engine.performance import Ended, Lost, Run, Services, Spread, scope_of
+from engine.performance import Ended, Lost, Run, Services, Spread, WoundUp, scope_of
 from engine.plan import LATE, Container, Plan, Region, item_of
 from engine.programs import Step
 from engine.snapshots import (
@@ -55,6 +54,9 @@ class Conductor:
                 undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
 
             await at.reader.read(look)
+            if work.winding and container.body not in outcomes:
+                outcomes[container.body] = [Outcome(0, None, STOPPED)]
+                run.entries.append(self._failed_body(run, plan.regions[container.body], STOPPED))
             self._tell_of_compensation(run, plan, container, fan, outcomes)
         scope = scope_of(self._services, run, node.id)
 
@@ -84,6 +86,9 @@ class Conductor:
             await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
         if container.each is None or container.each.rest == "cancel":
             run.stops = fan is not None and not fan.over
+        if work.winding:
+            run.ports = ()
+            raise WoundUp
         if isinstance(action, Done):
             return action.value
         found = await at.reader.read(
@@ -180,10 +185,14 @@ class Conductor:
 
     async def _fail_body(self, run: Run, region: Region, error: dict[str, Json]) -> NoReturn:
         """End the body of a scope with a failure, stop what runs in it, and look again."""
-        now = self._services.clock.now()
-        end = op.Entry(region.end, "failed", error=json.dumps(error), started_at=now, ended_at=now)
-        run.entries.append(dataclasses.replace(end, item=item_of(run.work.item, 0)))
+        run.entries.append(self._failed_body(run, region, error))
         await self._spread(run, stops=True)
+
+    def _failed_body(self, run: Run, region: Region, error: dict[str, Json]) -> op.Entry:
+        now, item = self._services.clock.now(), item_of(run.work.item, 0)
+        return op.Entry(
+            region.end, "failed", error=json.dumps(error), started_at=now, ended_at=now, item=item
+        )
 
     async def _until_stopped(self, run: Run, step: Step) -> None:
         """Rest while something inside a container, told to stop, has not ended: what it does may have to be undone."""

@@ -291,8 +291,7 @@ def _scope(container: Container, outcomes: Outcomes, undone: Sequence[int], dead
 
 def _wind_up(container: Container, outcomes: Outcomes, undone: Sequence[int]) -> Action:
     """Undo what a stopped scope has done, unless its body was over, and do what is done in the end anyway. Nobody catches it."""
-    body = outcomes.get(container.body)
-    error = STOPPED if body is None else body[-1].error
+    error = outcomes[container.body][-1].error
     if error is not None:
         undoing = _undo(outcomes, undone, error)
         if undoing is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from celeriac import Call, Effect, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
-from engine import admission, approvals, calls, retry, signals
+from engine import admission, approvals, calls, cancels, retry, signals
 from engine import operations as op
 from engine.catalog import Versions
 from engine.chunk import run_chunk
@@ -44,6 +44,7 @@ from engine.performance import (
     Services,
     Spread,
     Stopped,
+    WoundUp,
     in_time,
     keep_lines,
     name_items,
@@ -182,6 +183,8 @@ class Executor:
                     await run_chunk(self._services, run, work.hi)
             except (UnknownNodeType, NoChild) as error:
                 await self._put_off(run, error)
+            except WoundUp:
+                pass
             except Spread as opened:
                 return await self._follow(run, opened.settled, family, opened.horizon)
             except Called as called:
@@ -736,8 +739,7 @@ class Executor:
         if started.refused is not None:
             raise refusal(started.refused)
         for name in started.outdone:
-            reason = "A newer execution takes its place."
-            await at.ledger.submit(op.Cancel(name, at.clock.now(), reason))
+            await cancels.cancel(at, name, "A newer execution takes its place.")
         if started.send:
             at.outlet.send(started.execution, [(0, "", start.queue)])
         return started

@@ -67,6 +67,10 @@ class Spread(BaseException):
         self.horizon = horizon
 
 
+class WoundUp(BaseException):
+    """A container that was stopped has done what it does in its end, and comes to nothing."""
+
+
 class Called(BaseException):
     """A segment rests while what it has called runs, whose first segment is to be carried."""
 

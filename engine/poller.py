@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from engine import calls, identity
+from engine import calls, cancels, identity
 from engine import operations as op
 from engine.clock import Clock
 from engine.dispatch import Room
@@ -328,10 +328,10 @@ class Poller:
     def _end_calls(self, now: int) -> None:
         """Stop what nobody waits for any more, with all that this calls in turn; tell callers of ends they may not know."""
         for _ in range(self._settings.limits.call_depth + 1):
-            forsaken = self._rows(calls.FORSAKEN)
+            forsaken = self._rows(cancels.FORSAKEN)
             if not forsaken:
                 break
-            self._ask(calls.forsakes(forsaken, now))
+            self._ask(cancels.forsakes(forsaken, now))
         self._forward(calls.returns(self._rows(calls.UNTOLD, now - self._settings.timing.poll), now))
 
     def _let_in(self, now: int) -> None:

@@ -274,7 +274,7 @@ STOP = Batched(
     f"due = CASE WHEN {_WINDS} THEN r.due WHEN segment.status = 'running' THEN segment.due ELSE NULL END FROM {{rows}} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment >= r.first AND segment.segment < r.beyond "
     "AND (segment.item = r.item OR substr(segment.item, 1, length(r.inside)) = r.inside) "
-    f"AND segment.status IN {ALIVE} AND segment.stop <= r.least" + _RETURN,
+    f"AND segment.status IN {ALIVE} AND segment.stop <= r.least" + _RETURN + ", segment.stop, segment.epoch",
     columns(
         "execution_id first beyond item inside owes now due least",
         first="bigint",

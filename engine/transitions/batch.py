@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from engine import operations as op
 from engine.plan import Plan
+from engine.settings import Limits
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 from engine.store import statements as sql
 from engine.store.database import Connection
@@ -23,9 +24,6 @@ HeldT = TypeVar("HeldT", bound=op.Held)
 
 _AHEAD = 10**13
 """Milliseconds that one step of priority counts for: three centuries."""
-
-ENDING_MS = 10 * 60_000
-"""How long what is done in the end of a stopped execution may take, if nothing else is said."""
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
@@ -52,7 +50,7 @@ class Rules:
     plan_of: Callable[[str, Connection], Plan]
     grace: int
     room: Room
-    ending: int = ENDING_MS
+    ending: int = Limits().ending_ms
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from engine import operations as op
 from engine.plan import item_in, split_item
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
-from engine.transitions.batch import Batch, Key, Row, unsent
+from engine.transitions.batch import Batch, Key, Row, on_item, unsent
 from engine.transitions.signalling import withdraw
 
 
@@ -66,6 +66,10 @@ def stop(batch: Batch, closings: Iterable[Closing], now: int, *, force: bool = F
         ]
     stopped = batch.connection.batch(sql.STOP, rows)
     withdraw(batch, [fields[:3] for fields in stopped], now)
+    for name, segment, item, how, epoch in sorted(stopped):
+        if how == op.WINDING:
+            body = ("segment.ready", segment, now, on_item(item, stopped=True))
+            batch.emit(batch.rows[name], epoch, now, body)
     batch.thinned.update(names)
     for name, active in batch.connection.batch(sql.COUNT_ACTIVE, [(each,) for each in sorted(names)]):
         row = batch.rows[name]

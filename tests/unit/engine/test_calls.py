@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine import admission, calls, execute, queries, retention, snapshots
+from engine import admission, calls, cancels, execute, queries, retention, snapshots
 from engine import operations as op
 from engine.settings import Limits
 from tests.builders import document, edges, node
@@ -494,7 +494,7 @@ async def test_people_see_what_a_node_has_called(bench: Workbench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "index"), [(calls.UNTOLD, "execution_untold"), (calls.FORSAKEN, "segment_forsaken")]
+    ("sql", "index"), [(calls.UNTOLD, "execution_untold"), (cancels.FORSAKEN, "segment_forsaken")]
 )
 def test_the_poller_looks_at_nothing_but_what_is_to_be_done(bench: Workbench, sql: str, index: str) -> None:
     plan = bench.query(f"EXPLAIN QUERY PLAN {sql.replace('?', '1')}")

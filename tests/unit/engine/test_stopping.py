@@ -10,7 +10,7 @@ import pytest
 
 from celeriac import Context, Exit, Fail, Wait
 from engine import operations as op
-from engine.transitions.batch import ENDING_MS
+from engine.settings import Limits
 from tests.builders import document, edges, node
 from tests.theatre import Stage, Theatre, theatre
 from tests.workbench import NOW
@@ -135,7 +135,7 @@ async def test_the_end_has_a_time_and_no_more(at: Theatre, stage: Stage) -> None
     rest(stage, "w", "z")
     name = await at.run(document([scope("s", node("w", "waits"), last=node("z", "waits"))]))
     await stop(at, name)
-    await settle(at, ENDING_MS / 1000 - 0.001, rounds=1)
+    await settle(at, Limits().ending_ms / 1000 - 0.001, rounds=1)
     assert at.status(name) == "waiting"
     await settle(at, 0.001, rounds=2)
     assert at.status(name) == "cancelled"
