@@ -44,10 +44,13 @@ INNER = {
     "type": "scope",
     "for_each": {"items": "[1, 2, 3]", "on_item_error": "null"},
     "body": {
-        "nodes": [undone("work"), node("rest", "wait", {"for": 0.3}), call("more", "lose")],
+        "nodes": [undone("work"), node("rest", "wait", {"for": 0.2}), call("more")],
         "edges": edges("work->rest->more"),
     },
-    "finally": {"nodes": [call("bye", "drop,lose")]},
+    "finally": {
+        "nodes": [node("slowly", "wait", {"for": 0.5}), call("bye", "drop")],
+        "edges": edges("slowly->bye"),
+    },
 }
 OUTER = {
     "id": "outer",
@@ -55,7 +58,7 @@ OUTER = {
     "body": {"nodes": [undone("first"), INNER], "edges": edges("first->inner")},
     "finally": {"nodes": [call("last")]},
 }
-WAIT = node("pause", "wait", {"for": 0.4})
+WAIT = node("pause", "wait", {"for": 1.5})
 BESIDE = {
     "nothing": [],
     "failure": [WAIT, node("bad", "fail", {"code": "x.broken", "message": "It broke."})],
