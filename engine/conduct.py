@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from celeriac import Fail, Json
@@ -17,7 +18,9 @@ from engine.performance import Ended, Lost, Run, Services, Spread, WoundUp, scop
 from engine.plan import LATE, Container, Plan, Region, item_of
 from engine.programs import Step
 from engine.snapshots import (
+    Work,
     items_of,
+    read_ended,
     read_outcomes,
     read_undone,
     stopping_inside,
@@ -28,11 +31,39 @@ _MOMENT = 1_000
 """Milliseconds until it is looked again whether what was told to stop has ended, if its end does not say so before."""
 
 
+_WATCHED = 16
+"""Maps whose outcomes one process keeps at hand from one end to the next."""
+
+
+class Watched:
+    """What is known of the items of a map, in their order. It grows with them, so that no end costs a look at all of them."""
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes = list(outcomes)
+        self._known = {each.index for each in outcomes}
+        self._open: set[int] = set()
+        self._opened = 0
+
+    def under_way(self, fan: Fan) -> Iterable[int]:
+        """Return the items that were under way at the last look, or have been opened since."""
+        self._open.update(each for each in range(self._opened, fan.opened) if each not in self._known)
+        self._opened = fan.opened
+        return sorted(self._open)
+
+    def learn(self, outcomes: Iterable[Outcome]) -> None:
+        """Take in what has ended."""
+        for each in outcomes:
+            insort(self.outcomes, each, key=lambda one: one.index)
+            self._known.add(each.index)
+            self._open.discard(each.index)
+
+
 class Conductor:
     """Carries out what containers decide."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._watching: dict[tuple[str, int, str], Watched] = {}
 
     async def conduct(self, run: Run, step: Step, container: Container) -> Json:
         """Ask a container what comes next: open instances and rest, or go on with what they came to."""
@@ -48,9 +79,13 @@ class Conductor:
 
             def look(connection: Connection) -> None:
                 latest = fan.opened - 1 if container.loop is not None else None
+                if fan.watch and fan.size == 1 and not fan.over:
+                    outcomes[container.body] = self._watched(connection, work, container, fan)
+                    return
                 outcomes.update(
                     read_outcomes(connection, plan, facts.execution, work.item, container, latest)
                 )
+                self._watching.pop((facts.execution, work.segment.id, work.item), None)
                 undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
 
             await at.reader.read(look)
@@ -95,6 +130,20 @@ class Conductor:
             lambda connection: read_outcomes(connection, plan, facts.execution, work.item, container)
         )
         return [each.value for each in found.get(container.body, ())]
+
+    def _watched(self, connection: Connection, work: Work, container: Container, fan: Fan) -> list[Outcome]:
+        """Return what the items of a map have come to that is looked at after every end. Only what is new is read."""
+        plan, place = work.facts.program.plan, (work.facts.execution, work.segment.id, work.item)
+        known = self._watching.pop(place, None)  # whoever looks at the same time reads everything
+        if known is None:
+            found = read_outcomes(connection, plan, work.facts.execution, work.item, container)
+            known = Watched(found.get(container.body, []))
+        new = known.under_way(fan)
+        known.learn(read_ended(connection, plan, work.facts.execution, work.item, container.body, new))
+        self._watching[place] = known
+        if len(self._watching) > _WATCHED:
+            self._watching.pop(next(iter(self._watching)), None)
+        return list(known.outcomes)
 
     def _tell_of_compensation(
         self,

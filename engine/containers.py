@@ -175,7 +175,7 @@ class _Map:
         left = next((each for each in outcomes if each.left), None)
         if left is not None:
             return Done(left.value)
-        failed = [each for each in outcomes if each.error is not None]
+        failed = [each for each in outcomes if each.error is not None] if fan.failed else []
         if fan.failed > fan.tolerate and failed:
             first = failed[0]
             error = first.error or {}
@@ -183,8 +183,11 @@ class _Map:
             message = f"Item {first.index} failed: {error.get('message')}"
             raise Fail(str(error.get("code")), message, details)
         if self.each.until is not None and outcomes and not fan.over:
-            results: list[Json] = [each.value for each in outcomes if each.error is None]
-            names = {"results": results, "done": len(results), "failed": len(failed), "count": fan.count}
+            results: list[Json] = []
+            if "results" in self.each.until:
+                results = [each.value for each in outcomes if each.error is None]
+            done: Json = len(outcomes) - len(failed)
+            names = {"results": results, "done": done, "failed": len(failed), "count": fan.count}
             if _is_true("until", self.ask("until", **names)):
                 return Done(self._collected(outcomes, fan.count))
         return Done(self._collected(outcomes, fan.count)) if fan.over else Stay(fan.ended)

@@ -16,7 +16,7 @@ from engine.programs import Program, Programs
 from engine.signals import LISTENING, Heard
 from engine.store.database import Connection
 from engine.store.signals import SIGNALS
-from engine.store.statements import BLOBS, COMPLETED, INSTANCES, LOAD, OUTPUTS, STOPPING_INSIDE
+from engine.store.statements import BLOBS, COMPLETED, ENDED, INSTANCES, LOAD, OUTPUTS, STOPPING_INSIDE
 
 Reference = tuple[str, int, str]
 """(execution, segment, item): all that a message carries."""
@@ -192,6 +192,17 @@ def read_outcomes(
         if outcomes:
             found[number] = sorted(outcomes, key=lambda each: each.index)
     return found
+
+
+def read_ended(
+    connection: Connection, plan: Plan, execution: str, item: str, number: int, indexes: Iterable[int]
+) -> list[Outcome]:
+    """Return what those instances of a region have come to that have ended, of these. None of them is part of a chunk."""
+    end = plan.regions[number].end
+    asked = [(execution, end, item_of(item, index)) for index in indexes]
+    rows = connection.batch(ENDED, asked) if asked else []
+    blobs = _blobs(connection, (row[3] for row in rows if row[3]))
+    return [outcome for row in rows for outcome in _outcomes(row, blobs[row[3]] if row[3] else row[2])]
 
 
 def read_undone(

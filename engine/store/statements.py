@@ -426,6 +426,11 @@ COMPLETED = Batched(
     "ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item AND j.step = ''",
     columns("execution_id node item"),
 )
+ENDED = Batched(
+    "SELECT j.item, j.status, j.output, j.blob, j.error FROM {rows} JOIN journal j "
+    "ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item AND j.step = ''",
+    columns("execution_id node item"),
+)
 ENDED_ITEMS = Batched(
     "SELECT j.item FROM {rows} JOIN journal j ON j.execution_id = r.execution_id AND j.node = r.node "
     "AND j.item = r.item AND j.step = ''",
