@@ -1296,8 +1296,8 @@ class Chance:
                 for number, at, stop in living
                 if region.first <= number < region.beyond and at.startswith(inside) and not stop
             }
-            winds = stop == op.WINDING and region.kind not in LATE
-            assert len(going) == (0 if fan.closed or winds else fan.pending)
+            stopped = stop == 1 or (stop == op.WINDING and region.kind not in LATE)
+            assert len(going) == (0 if fan.closed or stopped else fan.pending)
 
 
 def _starts(counts: list[int]) -> list[int]:
