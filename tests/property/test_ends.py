@@ -137,9 +137,9 @@ def _wrong(world: Impatient, beside: str) -> list[str]:
         undo = f"{work}@undo"
         if (undo, inside) in times and times[undo, inside][1] > times[last, inside][0]:
             found.append(f"{work} {inside} was undone after {last}")
-        if last == "bye" and inside in stopped and (work, inside) in times:
-            if applied.get(effect_key(name, undo, inside)) != 1:
-                found.append(f"{work} {inside} was not undone")
+        owes_undo = last == "bye" and inside in stopped and (work, inside) in times
+        if owes_undo and applied.get(effect_key(name, undo, inside)) != 1:
+            found.append(f"{work} {inside} was not undone")
         if last == "last":
             late = [each for each in times if each[0] == "bye" and times[each][1] > times["last", inside][0]]
             found += [f"{each} ended after what is around it" for each in late]

@@ -586,3 +586,15 @@ async def test_what_rests_under_a_limit_that_let_it_in_is_not_taken_for_what_wai
     bench.poller().tick()
     await bench.carry()
     assert bench.status(name) == "succeeded"
+
+
+async def test_who_cancels_stops_what_is_called_at_every_depth_at_once(bench: Workbench) -> None:
+    bench.push(WAITING)
+    bench.push(calling("middle", "waiting"))
+    top = bench.start(bench.push(calling("top", "middle")), {"n": 1}, principal="ann", priority=3)
+    await bench.carry()
+    assert await cancels.cancel(cast("Any", bench.executor()._services), top) == "cancelled"
+    assert bench.query("SELECT DISTINCT status FROM execution") == [("cancelled",)]
+    assert bench.query("SELECT count(*) FROM execution") == [(3,)]
+    assert bench.query("SELECT DISTINCT principal, priority FROM execution") == [("ann", 3)]
+    assert not bench.query(cancels.FORSAKEN)
