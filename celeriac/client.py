@@ -175,9 +175,10 @@ class Client:
         found = await self._ask("GET", f"/executions/{_part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
 
-    async def cancel(self, name: str, reason: str = "") -> Body:
-        """Ask an execution to stop."""
-        return await self._ask("POST", f"/executions/{_part(name)}/cancel", body={"reason": reason})
+    async def cancel(self, name: str, reason: str = "", *, force: bool = False) -> Body:
+        """Ask an execution to stop; with `force` without what its scopes do in their end."""
+        body: Body = {"reason": reason, "force": force}
+        return await self._ask("POST", f"/executions/{_part(name)}/cancel", body=body)
 
     async def pause(self, name: str) -> Body:
         """Hold an execution."""

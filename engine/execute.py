@@ -30,7 +30,7 @@ from celeriac import (
     Wait,
 )
 from celeriac.answers import flaw
-from engine import admission, approvals, calls, retry, signals
+from engine import admission, approvals, calls, cancels, retry, signals
 from engine import operations as op
 from engine.catalog import Versions
 from engine.chunk import run_chunk
@@ -58,6 +58,7 @@ from engine.performance import (
     Services,
     Spread,
     Stopped,
+    WoundUp,
     in_time,
     keep_lines,
     name_items,
@@ -198,6 +199,8 @@ class Executor:
                     await run_chunk(self._services, run, work.hi)
             except (UnknownNodeType, NoChild) as error:
                 await self._put_off(run, error)
+            except WoundUp:
+                pass
             except Spread as opened:
                 return await self._follow(run, opened.settled, family, opened.horizon)
             except Called as called:
@@ -258,6 +261,7 @@ class Executor:
         work.head, work.tries = claimed.head, claimed.tries
         work.ready_at, work.first_try_at = claimed.ready_at, claimed.first_try_at
         work.fan = None if claimed.fan is None else Fan.from_text(claimed.fan)
+        work.winding = claimed.stop == op.WINDING
         if claimed.epoch > 1 or claimed.deliveries or claimed.head or claimed.passed:
             try:
                 await at.reader.read(lambda connection: read_outputs(connection, [work]))
@@ -769,8 +773,7 @@ class Executor:
         if started.refused is not None:
             raise refusal(started.refused)
         for name in started.outdone:
-            reason = "A newer execution takes its place."
-            await at.ledger.submit(op.Cancel(name, at.clock.now(), reason))
+            await cancels.cancel(at, name, "A newer execution takes its place.")
         if started.send:
             at.outlet.send(started.execution, [(0, "", start.queue)])
         return started
@@ -844,6 +847,7 @@ class Executor:
             **self._held(run),
             leave=None if run.leaving is None else run.leaving.region,
             closes=run.leaving is not None and run.leaving.closes,
+            stops=run.stops,
             taken=taken,
             error=error_text,
             output=run.output,
@@ -935,6 +939,7 @@ class Executor:
             None if claimed.fan is None else Fan.from_text(claimed.fan),
             outputs=outputs,  # type: ignore[arg-type]
             reached=claimed.reached,
+            winding=claimed.stop == op.WINDING,
         )
         if (
             len(outputs) < len(segment.needs)

@@ -70,6 +70,10 @@ class Spread(BaseException):
         self.horizon = horizon
 
 
+class WoundUp(BaseException):
+    """A container that was stopped has done what it does in its end, and comes to nothing."""
+
+
 class Called(BaseException):
     """A segment rests while what it has called runs, whose first segment is to be carried."""
 
@@ -129,6 +133,7 @@ class Run:
     failures: int = 0
     leaving: Leaving | None = None
     answer: op.Payload | None = None
+    stops: bool = False
     inline: int = 0
 
     def held(self, now: int) -> dict[str, Any]:

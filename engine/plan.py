@@ -12,10 +12,10 @@ their instances run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from celeriac import Effect, Json
 from engine.definition import EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, Part, RetryPolicy
@@ -37,6 +37,17 @@ PARTS = ("@circle", "@each")
 DEFAULT_QUEUE = "default"
 
 RegionKind = Literal["whole", "body", "undo", "catch", "finally", "circle", "each"]
+
+LATE: Final = frozenset({"undo", "finally"})
+"""The regions that are performed although what is around them is stopped."""
+
+
+class Reach(NamedTuple):
+    """A part of what a stop reaches: one container that has something to do in its end, or segments that have not."""
+
+    first: int
+    beyond: int
+    owes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,11 @@ class Container:
     last: int | None = None
     timeout: float | None = None
     part: Part | None = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is something to do in its end, however it ends."""
+        return self.last is not None or bool(self.undo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +305,39 @@ class Plan:
                 if bit == "1" and each.target == number:
                     found[written_source(name, each.port)] = None
         return tuple(found)
+
+    @cached_property
+    def owing(self) -> frozenset[int]:
+        """The segments of the containers that have something to do in their end, however they end."""
+        last = ((segment.id, segment.nodes[-1].container) for segment in self.segments)
+        return frozenset(number for number, each in last if each is not None and each.owes)
+
+    def reach(self, first: int, beyond: int) -> tuple[Reach, ...]:
+        """Return what a stop of the segments from `first` up to `beyond` reaches: not what containers there do in their end."""
+        found = self._reaches.get((first, beyond))
+        if found is None:
+            found = self._reaches[first, beyond] = tuple(self._reach(first, beyond))
+        return found
+
+    def _reach(self, first: int, beyond: int) -> Iterator[Reach]:
+        late = {
+            number
+            for each in self.regions
+            if each.kind in LATE and first <= each.first and each.beyond <= beyond
+            if (each.first, each.beyond) != (first, beyond)
+            for number in range(each.first, each.beyond)
+        }
+        reached = [each for each in range(first, beyond) if each not in late]
+        start = 0
+        for index, number in enumerate(reached):
+            following = reached[index + 1] if index + 1 < len(reached) else None
+            if number in self.owing or following != number + 1 or following in self.owing:
+                yield Reach(reached[start], number + 1, owes=number in self.owing)
+                start = index + 1
+
+    @cached_property
+    def _reaches(self) -> dict[tuple[int, int], tuple[Reach, ...]]:
+        return {}
 
     def region_of(self, node: str) -> Region:
         """Return the region a node stands in."""

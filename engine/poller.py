@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from engine import calls, identity
+from engine import calls, cancels, identity
 from engine import operations as op
 from engine.clock import Clock
 from engine.dispatch import Room
@@ -58,7 +58,8 @@ _OWNERS = (
     "SELECT s.owner, s.execution_id, s.segment, s.item, s.epoch FROM segment s "
     f"WHERE s.queue = ? AND s.status = 'running' AND {_TIMED} AND s.due IS NOT NULL"
 )
-_DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL AND e.cancel_at IS NULL LIMIT 500"
+# One that is to end already has taken too long over that.
+_DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL LIMIT 500"
 _NEXT = tuple(
     "SELECT s.due FROM segment s JOIN execution e ON e.id = s.execution_id "
     f"WHERE s.queue = ? AND s.status = '{status}' AND {_TIMED} AND s.due > ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 1"
@@ -339,10 +340,10 @@ class Poller:
     def _end_calls(self, now: int) -> None:
         """Stop what nobody waits for any more, with all that this calls in turn; tell callers of ends they may not know."""
         for _ in range(self._settings.limits.call_depth + 1):
-            forsaken = self._rows(calls.FORSAKEN)
+            forsaken = self._rows(cancels.FORSAKEN)
             if not forsaken:
                 break
-            self._ask(calls.forsakes(forsaken, now))
+            self._ask(cancels.forsakes(forsaken, now))
         self._forward(calls.returns(self._rows(calls.UNTOLD, now - self._settings.timing.poll), now))
 
     def _let_in(self, now: int) -> None:

@@ -36,7 +36,7 @@ _WORKFLOW = (
 _EXECUTION = (
     "SELECT e.id, e.workflow_id, w.name, e.version_id, v.number, e.status, e.output, e.output_blob, e.error, "
     "e.created_at, e.started_at, e.finished_at, e.cancel_at, e.cancel_reason, e.pause_at, e.deadline, e.base, "
-    "e.trigger_event, e.principal, e.answered_at FROM execution e JOIN workflow_version v ON v.id = e.version_id "
+    "e.ends_as, e.trigger_event, e.principal, e.answered_at FROM execution e JOIN workflow_version v ON v.id = e.version_id "
     "JOIN workflow w ON w.id = e.workflow_id "
 )
 
@@ -355,7 +355,7 @@ def _execution_body(row: Sequence[Any]) -> Body:
     (id_, workflow_id, name, version, number, status, _, _, error, created_at, started_at, finished_at) = row[
         :12
     ]
-    cancel_at, cancel_reason, pause_at, deadline, base, trigger, principal, answered_at = row[12:]
+    cancel_at, cancel_reason, pause_at, deadline, base, ends_as, trigger, principal, answered_at = row[12:]
     body: Body = {
         "id": id_,
         "workflow": {"id": workflow_id, "name": name},
@@ -372,6 +372,7 @@ def _execution_body(row: Sequence[Any]) -> Body:
     optional = {
         "cancel_requested_at": cancel_at,
         "cancel_reason": cancel_reason or None,
+        "ends_as": ends_as if finished_at is None else None,
         "paused_at": pause_at,
         "deadline": deadline,
         "base": base,

@@ -31,6 +31,7 @@ class Limits:
     log_lines: int = 1_000
     map_items: int = 100_000
     event_ms: int = 7 * 86_400_000
+    ending_ms: int = 600_000
     deliveries: int = 3
     inline_segments: int = 64
     inline_ms: int = 50

@@ -11,6 +11,7 @@ from typing import Any
 from celeriac import Json
 from engine.containers import SLICE, Outcome
 from engine.fans import Fan
+from engine.operations import WINDING
 from engine.plan import Container, Plan, Region, Segment, item_in, item_of, split_item
 from engine.programs import Program, Programs
 from engine.signals import LISTENING, Heard
@@ -19,13 +20,14 @@ from engine.store.signals import SIGNALS
 from engine.store.statements import (
     BLOBS,
     COMPLETED,
+    ENDED,
     EXITS,
     EXITS_OF_ROUNDS,
     INSTANCES,
     JOINED,
     LOAD,
     OUTPUTS,
-    STILL_RUNNING,
+    STOPPING_INSIDE,
 )
 
 Reference = tuple[str, int, str]
@@ -61,6 +63,8 @@ class Facts:
     depth: int = 0
     caller: tuple[str, int, str] | None = None
     based: bool = False
+    principal: str = ""
+    priority: int = 0
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ class Work:
 
     `hi` is the last item of a chunk; `fan` counts the instances that a container at `head` has waited for; `items` are the
     values of the items it reads, by region (of a chunk, the list of them). `heard` is the signal that ended its wait. What
-    is not `reached` only ends its region.
+    is not `reached` only ends its region. A container that was stopped is `winding`: it only does what it does in its end.
     """
 
     facts: Facts
@@ -90,6 +94,7 @@ class Work:
     heard: Heard | None = None
     joined: tuple[str, ...] | None = None
     """Of a segment that collects, the nodes from which a taken edge had led to it when it started."""
+    winding: bool = False
     refused: Exception | None = None
     """Why its limit does not let it go on."""
 
@@ -100,8 +105,8 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
     rows = connection.batch(LOAD, list(references))
     blobs = _blobs(connection, (row[15] for row in rows if row[15]))
     for row in rows:
-        status, cancel_at, pause_at = row[3], row[12], row[13]
-        if status != "ready" or cancel_at is not None or pause_at is not None:
+        status, stop, pause_at = row[3], row[12], row[13]
+        if status != "ready" or pause_at is not None:
             continue
         program = programs.get(row[10], connection)
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
@@ -110,10 +115,11 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
         facts = Facts(
             row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller, based
         )
+        facts.principal, facts.priority = row[29], row[30]
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         work = Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
-        work.reached = row[28] > 0
+        work.reached, work.winding = row[28] > 0, stop == WINDING
         found.append(work)
     read_outputs(connection, found)
     return found
@@ -259,6 +265,17 @@ def read_edges_out(
     return found
 
 
+def read_ended(
+    connection: Connection, plan: Plan, execution: str, item: str, number: int, indexes: Iterable[int]
+) -> list[Outcome]:
+    """Return what those instances of a region have come to that have ended, of these. None of them is part of a chunk."""
+    end = plan.regions[number].end
+    asked = [(execution, end, item_of(item, index)) for index in indexes]
+    rows = connection.batch(ENDED, asked) if asked else []
+    blobs = _blobs(connection, (row[3] for row in rows if row[3]))
+    return [outcome for row in rows for outcome in _outcomes(row, blobs[row[3]] if row[3] else row[2])]
+
+
 def read_undone(
     connection: Connection, plan: Plan, execution: str, item: str, undo: Sequence[tuple[str, int]]
 ) -> list[int]:
@@ -286,10 +303,10 @@ def read_undone(
     return [region for _, region in reversed(order)]
 
 
-def still_running(connection: Connection, execution: str, item: str, first: int, beyond: int) -> bool:
-    """Whether something inside a container still runs, though it was told to stop."""
+def stopping_inside(connection: Connection, execution: str, item: str, first: int, beyond: int) -> bool:
+    """Whether something inside a container that was told to stop has not ended yet: it runs, or winds up."""
     inside = f"{item}." if item else ""
-    return bool(connection.run(STILL_RUNNING, (execution, first, beyond, inside, inside))[0][0])
+    return bool(connection.run(STOPPING_INSIDE, (execution, first, beyond, inside, inside)))
 
 
 def _outcomes(row: Sequence[Any], text: str | None) -> Iterator[Outcome]:

@@ -11,7 +11,7 @@ from api import bodies, pages, preferences, principal, stream
 from api.routes.forks import fork_of
 from api.starting import ended, start
 from api.state import State, of
-from engine import admission, bases, catalog, queries
+from engine import admission, bases, cancels, catalog, queries
 from engine import operations as op
 from engine.errors import Conflict, Invalid
 from engine.states import EXECUTION_FINAL, ExecutionStatus
@@ -105,14 +105,19 @@ async def nodes(
 
 @router.post("/{execution}/cancel", status_code=202)
 async def cancel(request: Request, execution: str) -> Response:
-    """Ask an execution to stop. What has not begun never will; what runs is told within seconds."""
+    """Ask an execution to stop. What has not begun never will; what runs is told within seconds.
+
+    Scopes do what they do in their end before it ends, unless it is asked with `"force": true`, then or later.
+    """
     state = of(request)
-    body = await bodies.read_object(request, "reason")
-    reason = body.get("reason", "")
+    body = await bodies.read_object(request, "reason", "force")
+    reason, force = body.get("reason", ""), body.get("force", False)
     if not isinstance(reason, str) or len(reason) > 1000:
         raise Invalid("`reason` is a text of at most 1,000 characters.")
+    if not isinstance(force, bool):
+        raise Invalid("`force` is true or false.")
     await _must_exist(state, execution)
-    status = await state.runtime.ledger.submit(op.Cancel(execution, state.runtime.clock.now(), reason))
+    status = await cancels.cancel(state.runtime, execution, reason, force=force)
     return JSONResponse(
         {"id": execution, "status": status}, 200 if ExecutionStatus(status) in EXECUTION_FINAL else 202
     )

@@ -53,7 +53,7 @@ REFUSED: Final = "refused"
 _DUE = (
     "SELECT min(at) FROM (SELECT min(due) AS at FROM segment WHERE status IN ('waiting', 'backing_off') UNION ALL "
     "SELECT min(due) FROM segment WHERE status = 'ready' AND due <= ready_at UNION ALL "
-    "SELECT min(deadline) FROM execution WHERE finished_at IS NULL AND cancel_at IS NULL)"
+    "SELECT min(deadline) FROM execution WHERE finished_at IS NULL)"
 )
 """When there is something for the poller to do. What was never sent is due when it became ready."""
 

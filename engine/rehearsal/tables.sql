@@ -63,7 +63,7 @@ CREATE TABLE execution (
 	cancel_reason TEXT,
 	pause_at BIGINT,
 	deadline BIGINT,
-	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL, answered_at BIGINT, answer TEXT, answer_blob TEXT,
+	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL, ends_as TEXT, answered_at BIGINT, answer TEXT, answer_blob TEXT,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;

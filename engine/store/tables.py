@@ -82,6 +82,7 @@ execution = Table(
     Column("finished_at", BigInteger),
     Column("cancel_at", BigInteger),
     Column("cancel_reason", Text),
+    Column("ends_as", Text),
     Column("pause_at", BigInteger),
     Column("deadline", BigInteger),
     Column("reply_to", Text),

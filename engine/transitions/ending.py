@@ -14,14 +14,14 @@ from engine.fans import Row as Opened
 from engine.plan import item_in, split_item
 from engine.store import statements as sql
 from engine.transitions.batch import (
+    STOPPED,
     Batch,
     Key,
-    Row,
-    answers_of,
     fence,
     is_stopping,
     journal,
     key_of,
+    let_go,
     on_item,
     rested,
     standing_of,
@@ -33,8 +33,10 @@ from engine.transitions.wave import Wave, load_fans
 def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     """End segments, count their arrivals at joins and containers, start what became ready, end instances and executions."""
     standing = standing_of(settles)
-    ends = {key: _end_of(batch.rows[each.execution], each) for key, each in standing.items()}
-    rows = [(*fence(each), ends[key], bits(each.taken)) for key, each in standing.items()]
+    rows = [
+        (*fence(each), "done" if each.error is None else "failed", bits(each.taken))
+        for each in standing.values()
+    ]
     won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SETTLE, rows)}
     winners = [each for key, each in standing.items() if key in won]
     failpoint("settle.fenced")
@@ -84,8 +86,10 @@ def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
     ]
     won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SPREAD, rows)}
     winners = [each for key, each in standing.items() if key in won]
-    stopped = [each for each in winners if won[key_of(each)] or is_stopping(batch.rows[each.execution])]
+    stopped = [each for each in winners if won[key_of(each)] == STOPPED]
     rested(batch, stopped)
+    for each in stopped:
+        let_go(batch, batch.rows[each.execution], each.segment, each.item)
     going = [each for each in winners if each not in stopped]
     journal(batch, going)
     over = [key_of(each) for each in going if each.fan is not None and not fans[key_of(each)][1]]
@@ -96,20 +100,6 @@ def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
         answers[key_of(each)] = wave.spread(batch.rows[each.execution], each, fan, opened)
     wave.write()
     return [answers.get(key_of(each)) if standing[key_of(each)] is each else None for each in spreads]
-
-
-def close(batch: Batch, closes: list[op.Close]) -> list[bool]:
-    """Stop the instances that a container waits for. The container itself stays where it is."""
-    standing = standing_of(closes)
-    rows = [fence(each) for each in standing.values()]
-    won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
-    winners = [each for key, each in standing.items() if key in won]
-    journal(batch, winners)
-    wave = Wave(batch, {}, load_fans(batch, map(key_of, winners)))
-    for each in winners:
-        wave.close(batch.rows[each.execution], key_of(each), each.now)
-    wave.write()
-    return answers_of(closes, standing, won)
 
 
 def _answer(batch: Batch, settles: Iterable[op.Settle]) -> set[Key]:
@@ -151,7 +141,7 @@ def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
             region = plan.regions[number]
             parent = split_item(item_in(each.item, region.depth))[0]
             found[(each.execution, plan.owner_of(region), parent)] = None
-        if segment.rest is not None:
+        if segment.rest is not None or each.stops:
             found[key_of(each)] = None
     return list(found)
 
@@ -185,13 +175,6 @@ def _load_joins(
         ):
             found[execution][(segment, item)] = Arrivals(pending, taken, status != "blocked")
     return found, several
-
-
-def _end_of(row: Row, each: op.Settle) -> str:
-    """Return the state a segment ends in, given what its execution is doing."""
-    if is_stopping(row):
-        return "cancelled"
-    return "done" if each.error is None else "failed"
 
 
 def bits(taken: tuple[bool, ...]) -> str:

@@ -8,10 +8,9 @@ from engine import operations as op
 from engine.store import statements as sql
 from engine.transitions.batch import (
     Batch,
-    end_cancelled,
     is_paused,
     is_pure,
-    is_stopping,
+    let_go,
     made_ready,
     may_run,
     on_item,
@@ -95,20 +94,14 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
     ]
     found: dict[str, list[op.Sendable]] = defaultdict(list)
     now_of = {each.execution: each.now for each in losses}
-    stopped = []
     for execution, segment, item, status, queue, deliveries in batch.connection.batch(sql.LOSE, rows):
         row, now = batch.rows[execution], now_of[execution]
         batch.emit(
             row, 0, now, ("segment.lost", segment, now, on_item(item, deliveries=deliveries, status=status))
         )
-        if is_stopping(row):
-            stopped.append(execution)
+        if status != "ready":
             row.count(-1, now)
-            end_cancelled(batch, row, now)
-        elif status != "ready":
-            row.count(-1, now)
+            let_go(batch, row, segment, item)
         elif row.pause_at is None:
             found[execution].append((segment, item, queue))
-    if stopped:
-        batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
     return [found.pop(each.execution, []) for each in losses]

@@ -15,7 +15,7 @@ The invariants, by the numbers they are known under:
 - I8 a segment is claimed again only after it was given up
 - I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
-- I15 only what somebody asked to stop is cancelled, and nothing of it starts after that
+- I15 only what somebody asked to stop is cancelled, and nothing of it starts after that but what its scopes do in their end
 - I18 nothing is left: no lease, no ready or blocked row, no message
 - I20 the result is the one the reference interpreter finds
 - I21 of a scope that failed, what had succeeded is undone, what came last first; of another nothing
@@ -130,6 +130,16 @@ class Execution:
         return {
             (each.node, each.item): each for each in self.journal if each.status not in ("items", "caught")
         }
+
+    @property
+    def stopped(self) -> bool:
+        """Whether scopes were stopped that had something to do in their end: these undo what had succeeded in them."""
+        return self.ending or any(map(_says_stopped, self.journal))
+
+    @property
+    def ending(self) -> bool:
+        """Whether it had something to do before it ended."""
+        return any(body[0] == "execution.ending" for _, _, body in self.events())
 
     def events(self) -> Iterator[tuple[int, int, list[Any]]]:
         """Yield (seq, epoch, body)."""
@@ -405,7 +415,7 @@ def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
         if outcome.state == "skipped" and found is not None:
             yield Violation("I4", execution.id, f"{name} {item} is skipped, and has run: {found}", name)
         elif outcome.state == "skipped" or (
-            not outcome.certain and (found is None or found.status not in _OUTCOMES)
+            not outcome.certain and (found is None or found.status not in _OUTCOMES or _says_stopped(found))
         ):
             continue
         elif not _agrees(found, outcome) and not (
@@ -413,7 +423,7 @@ def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
         ):
             yield Violation("I4", execution.id, f"{name} {item}: {found} instead of {outcome}", name)
     for name, item in states.keys() - expected.runs.keys():
-        if not name.startswith("@"):
+        if not name.startswith("@") and not (execution.stopped and name.endswith("@undo")):
             yield Violation("I4", execution.id, f"{name} {item} has run, and should not", name)
     if execution.status == "succeeded" and execution.output != expected.output:
         yield Violation("I20", execution.id, f"its output is {execution.output}, not {expected.output}")
@@ -426,6 +436,10 @@ def _in_chunk(execution: Execution, expected: Result, name: str, item: str) -> b
         for region in execution.chunked
         if (f"{region}@end", item) in expected.runs
     )
+
+
+def _says_stopped(entry: Entry) -> bool:
+    return isinstance(entry.error, dict) and entry.error.get("code") == "scope.stopped"
 
 
 def _agrees(entry: Entry | None, outcome: reference.Outcome | None) -> bool:
@@ -494,9 +508,10 @@ def _calls(execution: Execution, case: Case) -> dict[str, tuple[str, str, bool]]
     runs = interpret(case.document, execution.payload, case.answers).runs
     found = {}
     for node, keyed in _callers(case.document["definition"]):
+        undoes = node.removesuffix("@undo") if execution.stopped else node
         for name, item in runs:
-            if name == node:
-                found[effect_key(execution.id, name, item)] = (name, item, keyed)
+            if name in (node, undoes):
+                found[effect_key(execution.id, node, item)] = (node, item, keyed)
     return found
 
 
@@ -591,6 +606,8 @@ def _stopped(execution: Execution, *, asked: bool) -> Iterator[Violation]:
         yield Violation("I15", execution.id, "it was cancelled, and nobody had asked for that")
     if "execution.cancel_requested" in names:
         after = names[names.index("execution.cancel_requested") :]
+        if execution.ending:
+            after = [each for each in after if not each.startswith("segment.")]
         for name in {"segment.claimed", "segment.ready", "execution.succeeded"} & set(after):
             yield Violation("I15", execution.id, f"after it was asked to stop came {name}")
 

@@ -29,7 +29,7 @@ async def carried(bench: Workbench, execution: str) -> None:
     await bench.carry()
     while bench.status(execution) in ("running", "waiting"):
         ((due,),) = bench.query("SELECT min(due) FROM segment WHERE status IN ('waiting', 'backing_off')")
-        bench.clock.move((due - bench.clock.now()) / 1000)
+        bench.clock.move(0 if due is None else (due - bench.clock.now()) / 1000)
         bench.poller().tick()
         await bench.carry()
 
