@@ -474,8 +474,11 @@ def _fuse(
     while heads:
         run = [heads.popleft()]
         queue = vertices[run[0]].queue
+        busy = False
         while (following := _fusible(vertices, outgoing[run[-1]], entering, queue)) is not None:
-            if following == end and run[0] not in certain:
+            busy = busy or _takes_time(vertices[run[-1]].node)
+            late = busy and vertices[following].node.waits and vertices[following].source is None
+            if late or (following == end and run[0] not in certain):
                 break
             run.append(following)
             queue = queue or vertices[following].queue
@@ -485,6 +488,11 @@ def _fuse(
                 met.add(edge.target)
                 heads.append(edge.target)
     return runs
+
+
+def _takes_time(node: PlanNode) -> bool:
+    """Whether time passes in a node, so that what rests after it has to count from its end: from a segment of its own."""
+    return node.effect is not Effect.NONE or node.process
 
 
 def _fusible(

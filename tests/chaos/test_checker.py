@@ -227,8 +227,9 @@ def contained() -> Evidence:
         Entry("a", "succeeded", REPLY, None, 1, "0"),
         *(
             Entry(name, "succeeded", None, None, 1, "0")
-            for name in ("b", "a@undo", "b@undo", "a@undo@end", "b@undo@end")
+            for name in ("a@undo", "b@undo", "a@undo@end", "b@undo@end")
         ),
+        Entry("b", "succeeded", {"until": "1970-01-01T00:00:01.002Z"}, None, 1, "0"),
         Entry("t", "failed", None, error, 1, "0"),
         Entry("s@end", "failed", None, error, 1, "0"),
         Entry("s", "continued", None, error, 1),

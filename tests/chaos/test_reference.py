@@ -158,17 +158,6 @@ def test_a_partition_equals_every_error_of_the_code() -> None:
     assert {"succeeded": [2, 6], "failed": [{**lost, "error": {"code": "x.z"}}]} != output
 
 
-def test_what_need_not_have_happened_is_not_certain() -> None:
-    result = interpret(document([trapped()]), {"xs": [1, 2, 3]})
-    assert not any(each.certain for (_, item), each in result.runs.items() if item)
-    result = interpret(document([trapped(on_item_error="null")]), {"xs": [1, 2, 3]})
-    assert {item: each.certain for (name, item), each in result.runs.items() if name == "a"} == {
-        "0": True,
-        "1": False,
-        "2": True,
-    }
-
-
 def test_a_loop_goes_on_with_what_it_came_to() -> None:
     step = node("a", "transform", {"expression": "item + index + 1"})
     assert contained(scope(step, loop={"while": "index < 3", "initial": 10}))[0] == 16

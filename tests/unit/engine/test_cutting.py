@@ -332,3 +332,10 @@ def test_there_may_be_hundreds_of_scopes() -> None:
     nodes = [scope(f"s{index}", vertex(f"a{index}")) for index in range(500)]
     plan = planned(nodes)
     assert len(plan.regions) == 501
+
+
+def test_what_rests_after_an_effect_has_a_segment_of_its_own_so_that_it_counts_from_the_end_of_that() -> None:
+    nodes = [vertex("a", "keyed"), vertex("b", "pure"), vertex("c", "waits"), vertex("d", "pure")]
+    assert cut(planned(nodes, edges("a->b->c->d")))[:2] == [["trigger", "a", "b"], ["c"]]
+    nodes[0] = vertex("a", "pure")
+    assert cut(planned(nodes, edges("a->b->c->d")))[0] == ["trigger", "a", "b", "c"]
