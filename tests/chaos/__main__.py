@@ -17,7 +17,7 @@ import psycopg
 
 from tests.builders import BRISK
 from tests.chaos import checker
-from tests.chaos.dags import Taste
+from tests.chaos.drafts import Taste
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.stack import STACKS, Stack

@@ -31,7 +31,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 from tests.chaos.evidence import (
     Entry,
     Evidence,
@@ -107,7 +107,7 @@ def _accepted(evidence: Evidence) -> Iterator[Violation]:
     """I1."""
     by_key: dict[str, list[str]] = defaultdict(list)
     for each in evidence.executions:
-        if each.key is not None:
+        if each.key is not None and each.caller is None:
             by_key[each.key].append(each.id)
     of_key: dict[str, list[Op]] = defaultdict(list)
     for op in evidence.ops:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 from tests.chaos.reference import Child, Ended, Published, Record, Vote
 from tests.chaos.sink import Effect
 

@@ -11,7 +11,7 @@ import pytest
 from tests.builders import document, edges, node
 from tests.chaos import checker
 from tests.chaos.checker import Entry, Evidence, Execution, Fault, Op, Range, Segment
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 from tests.chaos.sink import Effect
 
 CALL = {

@@ -335,7 +335,7 @@ def test_there_may_be_hundreds_of_scopes() -> None:
 
 
 def test_what_rests_after_an_effect_has_a_segment_of_its_own_so_that_it_counts_from_the_end_of_that() -> None:
-    nodes = [vertex("a", "keyed"), vertex("b", "pure"), vertex("c", "waits"), vertex("d", "pure")]
+    nodes = [vertex("a", "once"), vertex("b"), vertex("c", "wait", {"for": 1}), vertex("d")]
     assert cut(planned(nodes, edges("a->b->c->d")))[:2] == [["trigger", "a", "b"], ["c"]]
-    nodes[0] = vertex("a", "pure")
+    nodes[0] = vertex("a")
     assert cut(planned(nodes, edges("a->b->c->d")))[0] == ["trigger", "a", "b", "c"]
