@@ -392,23 +392,13 @@ def _questions(node: Node) -> dict[str, Json]:
 def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     """Add the edges nobody writes: from the root to every node that starts, and from every leaf to the end.
 
-    A node whose every edge leads to a join that may start without it leads to the end too, so that the region
-    does not end before it. So does a map that may go on without some of its items, once more for these.
+    A node whose every edge leads to a join that may start without it, and does not stop it then, leads to the end too, so
+    that the region does not end before it. So does a map that may go on without some of its items, once more for these.
     """
     entered = {each.target for each in body.edges}
-    left = {each.source for each in body.edges if _is_regular(each)}
+    ends = _unawaited(body)
     implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
-    hasty = {
-        node.id
-        for node in body.nodes
-        if node.join is not None and node.join.mode != "all" and not node.join.cancel_rest
-    }
-    awaited = {each.source for each in body.edges if each.target not in hasty}
-    final = [
-        Edge(node.id, end, None, "any", None)
-        for node in body.nodes
-        if node.id not in left or node.id not in awaited
-    ]
+    final = [Edge(node.id, end, None, "any", None) for node in body.nodes if node.id in ends]
     final += [
         Edge(node.id, end, REST, "success", None)
         for node in body.nodes
@@ -417,6 +407,48 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     if not body.nodes:
         final = [Edge(begin, end, None, "any", None)]
     return [*implied, *body.edges, *final]
+
+
+def _unawaited(body: Body) -> set[str]:
+    """Return the nodes that the end of a region has to wait for: no other node waits for them, or is sure to stop them."""
+    left = {each.source for each in body.edges if _is_regular(each)}
+    outgoing: dict[str, list[str]] = {node.id: [] for node in body.nodes}
+    for edge in body.edges:
+        if edge.source in outgoing:
+            outgoing[edge.source].append(edge.target)
+    joins = {node.id: node.join for node in body.nodes if node.join is not None and node.join.mode != "all"}
+    stopping = [name for name, join in joins.items() if join.cancel_rest]
+    found = {node.id for node in body.nodes if node.id not in left}
+    while True:
+        trailing = {node.id for node in body.nodes if node.each is not None and node.each.rest == "finish"}
+        stopped = {name: _doomed(outgoing, name, found | trailing) for name in stopping}
+        more = {
+            name
+            for name, targets in outgoing.items()
+            if name not in found
+            and all(each in joins and name not in stopped.get(each, ()) for each in targets)
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def _doomed(outgoing: Mapping[str, list[str]], join: str, ends: set[str]) -> set[str]:
+    """Return the nodes all of whose ways lead to a join."""
+    entering: dict[str, list[str]] = {}
+    for name, targets in outgoing.items():
+        for each in targets:
+            entering.setdefault(each, []).append(name)
+    open_ways = {name: len(targets) + (name in ends) for name, targets in outgoing.items()}
+    found: set[str] = set()
+    heads = [join]
+    while heads:
+        for source in entering.get(heads.pop(), ()):
+            open_ways[source] -= 1
+            if open_ways[source] == 0:
+                found.add(source)
+                heads.append(source)
+    return found
 
 
 def _is_regular(edge: Edge) -> bool:

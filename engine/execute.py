@@ -875,7 +875,8 @@ class Executor:
         at, facts = self._services, run.work.facts
         number, item, claimed = successor
         segment = facts.program.plan.segments[number]
-        outputs = {name: run.nodes[name] for name in segment.needs if name in run.nodes}
+        at_hand = run.nodes if segment.region == run.work.segment.region else {}
+        outputs = {name: at_hand[name] for name in segment.needs if name in at_hand}
         work = Work(
             facts,
             segment,

@@ -86,8 +86,8 @@ def play(place: Place, seed: int, cast: Cast) -> tuple[list[checker.Violation], 
                 found = [checker.Violation("I2", None, "it does not come to rest")]
             return found, checker.report(found, evidence, seed) if found else ""
     finally:
-        for each in place.folder.iterdir():
-            each.unlink()
+        for path in place.folder.iterdir():
+            path.unlink()
 
 
 def number(seed: int, world: int) -> int:
@@ -116,15 +116,15 @@ def smaller(place: Place, seed: int, cast: Cast, invariants: set[str]) -> tuple[
     deadline = time.monotonic() + PATIENCE
 
     def shows(candidate: Cast) -> int | None:
-        for each in (seed, *range(4)):
+        for attempt in (seed, *range(4)):
             if time.monotonic() > deadline:
                 return None
             try:
-                found, _ = play(place, each, candidate)
+                found, _ = play(place, attempt, candidate)
             except Exception:  # noqa: BLE001  a definition from which too much was taken shows nothing
                 return None
             if invariants & {one.invariant for one in found}:
-                return each
+                return int(attempt)
         return None
 
     for name in cast.cases:

@@ -15,7 +15,9 @@ The invariants, by the numbers they are known under:
 - I8 a segment is claimed again only after it was given up
 - I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
+- I14 in one execution an event ends one wait
 - I15 only what somebody asked to stop is cancelled, and nothing of it starts after that
+- I17 a key is never held by more than may hold it
 - I18 nothing is left: no lease, no ready or blocked row, no message
 - I20 the result is the one the reference interpreter finds
 - I21 of a scope that failed, what had succeeded is undone, what came last first; of another nothing
@@ -45,7 +47,7 @@ from tests.chaos.evidence import (
     read,
     record_of,
 )
-from tests.chaos.reference import Result, graphs, judge
+from tests.chaos.reference import Held, Result, graphs, judge, overlaps
 
 __all__ = [
     "Entry",
@@ -81,18 +83,20 @@ class Violation:
 def check(evidence: Evidence) -> list[Violation]:
     """Return everything that is wrong."""
     found = [*_accepted(evidence), *_left_over(evidence)]
+    holders: list[Held] = []
     keys: dict[str, dict[str, tuple[str, str, bool]]] = {}
     for execution in evidence.executions:
         case = evidence.case_of(execution)
         verdict = judge(case.document, execution.payload, case.answers, record_of(execution, evidence))
         keys[execution.id] = _calls(execution, case, verdict)
+        holders += verdict.held
         found += _ended(execution)
         found += _successes(execution)
         found += _fences(execution)
         found += _claims(execution)
         found += _tries(execution, case)
         found += _put_aside(execution)
-        found += _history(execution)
+        found += _history(execution, early=verdict.early)
         found += _stopped(execution, evidence)
         found += _leftovers(execution)
         found += _heard_once(execution)
@@ -100,7 +104,7 @@ def check(evidence: Evidence) -> list[Violation]:
             found += _result(execution, verdict)
             found += _precedence(execution, case)
             found += _undone(execution, case)
-    return [*found, *_effects(evidence, keys)]
+    return [*found, *_effects(evidence, keys), *_limits(holders)]
 
 
 def _accepted(evidence: Evidence) -> Iterator[Violation]:
@@ -218,6 +222,12 @@ def _result(execution: Execution, verdict: Result) -> Iterator[Violation]:
     """I4 and I20: what ran, what each came to and the end are what the reference allows."""
     for (node, item), text in verdict.complaints:
         yield Violation("I4" if node else "I20", execution.id, f"{node} {item}: {text}", node or None)
+
+
+def _limits(holders: Sequence[Held]) -> Iterator[Violation]:
+    """I17: a key is never held by more than may hold it."""
+    for one, text in overlaps(holders):
+        yield Violation("I17", one.execution, f"{one.place[0]} {one.place[1]}: {text}", one.place[0])
 
 
 def _heard_once(execution: Execution) -> Iterator[Violation]:
@@ -352,7 +362,7 @@ def _put_aside(execution: Execution) -> Iterator[Violation]:
                 yield Violation("I9", execution.id, text)
 
 
-def _history(execution: Execution) -> Iterator[Violation]:
+def _history(execution: Execution, *, early: bool) -> Iterator[Violation]:
     """I10."""
     following = 1
     for each in execution.ranges:
@@ -367,7 +377,7 @@ def _history(execution: Execution) -> Iterator[Violation]:
     names = [body[0] for _, _, body in execution.events()]
     if not names or names[0] != "execution.created":
         yield Violation("I10", execution.id, f"its history begins with {names[:1]}")
-    if execution.status == "succeeded" and names[-1] != "execution.succeeded":
+    if execution.status == "succeeded" and not early and names[-1] != "execution.succeeded":
         yield Violation("I10", execution.id, f"it succeeded, and then came {names[-1]}")
 
 
@@ -388,7 +398,8 @@ def _was_asked(execution: Execution, evidence: Evidence) -> bool:
         return execution.id in evidence.cancels
     caller, node, item = execution.caller
     entry = evidence.by_id[caller].states.get((node, item))
-    return entry is None or entry.status != "succeeded"
+    last = evidence.called[caller][node, item][-1]
+    return entry is None or entry.status != "succeeded" or last is not execution
 
 
 def _leftovers(execution: Execution) -> Iterator[Violation]:

@@ -153,7 +153,7 @@ def _call(draft: Draft, name: str, known: set[str]) -> Body:
     """A call of another workflow, which may fail."""
     rng = draft.rng
     called = rng.choice(draft.taste.library)
-    amount = braced(number(draft, known))
+    amount: str | int = braced(number(draft, known))
     if called == RECURSIVE:
         amount = DEEP if rng.random() < 0.1 else rng.randint(0, 3)
     config: Body = {"workflow": called, "input": {**INPUT, "k": amount}}

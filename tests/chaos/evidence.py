@@ -166,14 +166,16 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
     times: dict[int, int] = {}
     listening: dict[Place, int] = {}
     ended: dict[Place, tuple[int, int, int, int]] = {}
+    began: dict[Place, int] = {}
     for commit, each in enumerate(execution.ranges, 1):
         for seq, body in enumerate(each.bodies, each.seq):
             times[seq] = body[2]
             place = (str(body[1]), body[3].get("item", ""))
             if body[0] in ("node.succeeded", "node.failed"):
                 ended[place] = (seq, commit, body[2], body[3].get("ms", 0))
-            elif body[0] == "node.waiting":
+            elif body[0] in ("node.waiting", "node.opened"):
                 listening.setdefault(place, seq)
+                began.setdefault(place, body[2])
     ends = {
         place: Ended(entry.status, entry.output, entry.error, entry.tries, *ended.get(place, ()))
         for place, entry in execution.states.items()
@@ -198,6 +200,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         times=times,
         emitted={output["id"]: seq for output, seq in ids if output.get("id") in execution.published},
         listening=listening,
+        began=began,
         votes=execution.votes,
     )
 
@@ -267,7 +270,10 @@ def _assemble(
     heard: Sequence[Any],
     votes: Sequence[Any],
 ) -> list[Execution]:
-    log = {name: Published(*fields[:2], _value(fields[2]), *fields[3:]) for name, *fields in published}
+    log = {
+        name: Published(type_, correlation, _value(data), at, source)
+        for name, type_, correlation, data, at, source in published
+    }
     found = {each[0]: _execution(*each, published=log) for each in executions}
     for execution, *fields in segments:
         found[execution].segments.append(Segment(*fields))

@@ -105,7 +105,7 @@ def contained(node_: dict[str, Any], payload: Any = None) -> tuple[Any, dict[tup
     """What a definition of one container `m` comes to, and the states of all inside."""
     result = interpret(document([node_]), payload or {"xs": [1, 2, 3]})
     output = result.output["m"] if result.status == "succeeded" else result.nodes["m"].code
-    return output, {place: each.state for place, each in result.runs.items() if place[1]}
+    return output, {place: each.state for place, each in result.runs.items() if each is not None and place[1]}
 
 
 def scope(*nodes: dict[str, Any], ways: str = "", **more: Any) -> dict[str, Any]:

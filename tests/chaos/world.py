@@ -390,7 +390,11 @@ class World:
         actor = self._some("reads")
         if actor is not None:
             query, future = actor.reads.pop(self.rng.randrange(len(actor.reads)))
-            _answer(future, query(actor.connection))
+            try:
+                answer = query(actor.connection)
+            except Exception as error:  # noqa: BLE001  it is for whoever asked
+                answer = error
+            _answer(future, answer)
 
     def _carry_call(self) -> None:
         """Let a call reach the sink, or an answer its caller: a caller that died meanwhile does not hear it."""

@@ -31,21 +31,25 @@ from tests.chaos.reference.instances import (
     value_of,
     walk,
 )
+from tests.chaos.reference.limits import Held, held, overlaps
 from tests.chaos.reference.nodes import QUICK, come_to, permitted
 from tests.chaos.reference.record import Child, Ended, Place, Published, Record, Vote
 
 __all__ = [
-    "ANYTHING", "Child", "Ended", "Outcome", "Place", "Published", "Record", "Result", "Vote", "evaluate", "graphs",
-    "interpret", "judge", "ports_of",
+    "ANYTHING", "Child", "Ended", "Held", "Outcome", "Place", "Published", "Record", "Result", "Vote", "evaluate", "graphs",
+    "interpret", "judge", "overlaps", "ports_of",
 ]  # fmt: skip
+
+
+LIMITED = {"mutex", "concurrency"}
 
 
 @dataclass(slots=True)
 class Result:
     """What an execution comes to. `nodes` are those outside of every container; `fatal` may have ended it.
 
-    `runs` are all places that were reached, and `undecided` those behind what did not end. `complaints`
-    are what of a record is not as it has to be.
+    `runs` are all places that were reached, and `undecided` those behind what did not end. It may have ended
+    `early`, while other branches were at work. `complaints` are what of a record is not as it has to be.
     """
 
     status: str
@@ -54,6 +58,8 @@ class Result:
     runs: dict[Place, Outcome | None]
     output: Any
     undecided: set[Place]
+    early: bool
+    held: list[Held]
     complaints: list[tuple[Place, str]]
 
 
@@ -85,7 +91,7 @@ def interpret(
             fatal = {"@output"}
     if fatal:
         status = "failed"
-    return Result(status, run.nodes, fatal, given.runs, output, given.undecided, [])
+    return Result(status, run.nodes, fatal, given.runs, output, given.undecided, bool(run.ends), [], [])
 
 
 def judge(
@@ -103,7 +109,17 @@ def judge(
         if outcome is not None and outcome.state == "skipped" and place in record.ends:
             given.complain(place, f"it is skipped, and has run: {told(record.ends[place])}")
     runs, undecided = given.runs, given.undecided
-    return Result(record.status, run.nodes, run.fatal, runs, record.output, undecided, given.complaints)
+    return Result(
+        record.status,
+        run.nodes,
+        run.fatal,
+        runs,
+        record.output,
+        undecided,
+        bool(run.ends),
+        given.held,
+        given.complaints,
+    )
 
 
 def _judge_end(run: Run, record: Record) -> None:
@@ -159,8 +175,10 @@ def _perform(run: Run, node: Node, since: int, ready: int) -> Outcome | None:
         outcome = Outcome("unfinished")
     if not following:
         return None if outcome.state == "unfinished" else outcome
-    if found is None:
+    if found is None or run.given.record is None:
         return None
+    if LIMITED & node.keys() and not {"for_each", "loop"} & node.keys():
+        run.given.held += held(run.given.record, node, (name, run.item), found, scope_of(run))
     if not agrees(found, outcome):
         run.complain(name, f"{told(found)} instead of {outcome.state} {outcome.code or value_of(outcome)}")
         outcome = Outcome(found.state, found.output, found.code, fatal=outcome.fatal)

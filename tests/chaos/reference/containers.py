@@ -68,20 +68,22 @@ def _ends_of_map(
     yield from (each.output for each in results if each is not None and each.state == "left")
     ended = [(index, each) for index, each in enumerate(results) if each is not None]
     failed = [str(each.code) for _, each in ended if each.state == "failed"]
-    if len(failed) > _tolerated(rule, len(results)):
+    too_many = len(failed) > _tolerated(rule, len(results))
+    if too_many:
         yield Failure(one_of(frozenset(failed)))
-        return
     if "until" in rule and found is not None and found.state == "succeeded":
         part = _part(ended, found.output)
         if part is not None and _is_over(run, rule, part, len(results)):
             yield found.output
-    if len(ended) == len(results):
+    if len(ended) == len(results) and not too_many:
         yield _collected(rule, ended, whole=True)
 
 
 def _part(ended: Sequence[tuple[int, Outcome]], output: Any) -> list[tuple[int, Outcome]] | None:
     """Return those items that a result is made of: all that failed may be among them."""
-    values = output["succeeded"] if isinstance(output, Mapping) else output
+    values = output.get("succeeded") if isinstance(output, Mapping) else output
+    if not isinstance(values, list):
+        return None
     part: list[tuple[int, Outcome]] = []
     left = list(values)
     for index, each in ended:

@@ -82,7 +82,8 @@ def start_of(node: Node, ways: Sequence[Way | None]) -> tuple[bool | None, int]:
         return True, sorted(counts)[needed - 1]
     if None in ways:
         return None, 0
-    return mode == "all" and bool(counts), max(each.seq for each in ways if each is not None)
+    starts: bool = mode == "all" and bool(counts)
+    return starts, max(each.seq for each in ways if each is not None)
 
 
 def leaves_by(edge: Edge, outcome: Outcome, edges: Sequence[Edge]) -> bool:
@@ -136,9 +137,13 @@ def cancels_rest(node: Node) -> bool:
 
 
 def losers(body: Mapping[str, Any], join: str) -> set[str]:
-    """What could only have led to a join: all whose every way leads there."""
+    """What could only have led to a join: all whose every way leads there. What leads there by way of another join, which
+    may start without it and go on to something else, is not among it.
+    """
     edges = body.get("edges", ())
-    ends = set(leaves(body))
+    hasty = {each["id"] for each in body["nodes"] if _is_hasty(each) and each["id"] != join}
+    ends = set(leaves(body)) | {each["id"] for each in body["nodes"] if _trails(each)}
+    ends |= {each["from"] for each in edges} - {each["from"] for each in edges if each["to"] not in hasty}
     doomed: set[str] = set()
     while True:
         found = {
@@ -150,6 +155,15 @@ def losers(body: Mapping[str, Any], join: str) -> set[str]:
         if not found:
             return doomed
         doomed |= found
+
+
+def _is_hasty(node: Node) -> bool:
+    rule = node.get("join", "all")
+    return (rule if isinstance(rule, str) else rule.get("mode", "all")) != "all"
+
+
+def _trails(node: Node) -> bool:
+    return bool(node.get("for_each", {}).get("rest") == "finish")
 
 
 def bodies(node: Node) -> Iterator[Mapping[str, Any]]:

@@ -27,6 +27,7 @@ from tests.chaos.reference.graphs import (
     losers,
     start_of,
 )
+from tests.chaos.reference.limits import Held
 from tests.chaos.reference.record import Ended, Place, Record
 
 
@@ -44,6 +45,7 @@ class Given:
     depth: int = 0
     runs: dict[Place, Outcome | None] = field(default_factory=dict)
     """Every place that may have been reached, with what it came to; nothing for what did not end."""
+    held: list[Held] = field(default_factory=list)
     undecided: set[Place] = field(default_factory=set)
     """Places behind what did not end. What ran there last may not be known."""
     complaints: list[tuple[Place, str]] = field(default_factory=list)
@@ -243,14 +245,15 @@ def _concluded(run: Run, *, chunked: bool) -> Outcome | None:
         outcome = possible[0] if not failed else Outcome("failed", None, one_of(failed))
         run.given.runs[place] = outcome
         return outcome
-    outcome = next((each for each in possible if agrees(found, each)), None)
-    if outcome is None:
+    agreed = next((each for each in possible if agrees(found, each)), None)
+    outcome = agreed or Outcome(found.state, found.output, found.code)
+    if agreed is None:
         left = sorted(run.unfinished - run.stopped)
         run.given.complain(place, f"{told(found)} instead of {possible or f'an end of {left}'}")
-        outcome = Outcome(found.state, found.output, found.code)
     last = max((each.seq for each in run.nodes.values()), default=0)
-    run.given.runs[place] = Outcome(outcome.state, outcome.output, found.code or outcome.code, last)
-    return run.given.runs[place]
+    outcome = Outcome(outcome.state, outcome.output, found.code or outcome.code, last)
+    run.given.runs[place] = outcome
+    return outcome
 
 
 def _possible(run: Run, *, late_allowed: bool) -> Iterable[Outcome]:

@@ -298,10 +298,8 @@ def _approval(run: Run, name: str, config: Mapping[str, Any], found: Ended) -> A
             decided(config, said[:count]) is not None for count in range(len(said))
         ):
             run.complain(name, f"{said} decided {decision}")
-        asked = {
-            *config.get("approvers", {}).get("users", ()),
-            *config.get("escalate_to", {}).get("users", ()),
-        }
+        first = config.get("approvers", {}).get("users", ())
+        asked = {*first, *config.get("escalate_to", {}).get("users", ())} if first else set()
         people = [each["principal"] for each in votes]
         if len(set(people)) < len(people) or (asked and not set(people) <= asked):
             run.complain(name, f"{people} decided, and {sorted(asked)} were asked")

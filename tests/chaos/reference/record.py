@@ -67,8 +67,8 @@ class Vote:
 class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
-    `times` are the times of the places in its history, `listening` the places where waits began, and `emitted` those at
-    which it published events itself. `heard` are the events that ended its waits.
+    `times` are those of the places in its history, and `began` when waits and containers began. `listening` are the places
+    where waits began, `emitted` those at which it published events itself. `heard` are the events that ended its waits.
     """
 
     execution: str
@@ -85,5 +85,6 @@ class Record:
     heard: Sequence[str] = ()
     times: Mapping[int, int] = field(default_factory=dict)
     emitted: Mapping[str, int] = field(default_factory=dict)
+    began: Mapping[Place, int] = field(default_factory=dict)
     listening: Mapping[Place, int] = field(default_factory=dict)
     votes: Mapping[Place, Sequence[Vote]] = field(default_factory=dict)
