@@ -41,6 +41,8 @@ class Taste:
     """The share of nodes that wait, call, decide, exit and the like, and of limits, time limits and joins that cancel."""
     limited: bool = True
     """Whether such nodes may have limits. What is called may not: it would wait for what its caller holds."""
+    keys: int = 1
+    """How many keys of limits there are for each level."""
     library: tuple[str, ...] = ()
     """Workflows that may be called; each takes the payload of a case and comes to an object with a number `n`."""
 

@@ -82,7 +82,7 @@ def start_of(node: Node, ways: Sequence[Way | None]) -> tuple[bool | None, int]:
         return True, sorted(counts)[needed - 1]
     if None in ways:
         return None, 0
-    starts: bool = mode == "all" and bool(counts)
+    starts: bool = mode == "all" and len(counts) > 0
     return starts, max(each.seq for each in ways if each is not None)
 
 
@@ -137,24 +137,54 @@ def cancels_rest(node: Node) -> bool:
 
 
 def losers(body: Mapping[str, Any], join: str) -> set[str]:
-    """What could only have led to a join: all whose every way leads there. What leads there by way of another join, which
-    may start without it and go on to something else, is not among it.
+    """What could only have led to a join: all whose every way leads there.
+
+    What the end of the graph itself waits for leads there, too: a node that nothing else waits for, since it leads to joins
+    only that may start without it and do not stop it.
     """
-    edges = body.get("edges", ())
-    hasty = {each["id"] for each in body["nodes"] if _is_hasty(each) and each["id"] != join}
-    ends = set(leaves(body)) | {each["id"] for each in body["nodes"] if _trails(each)}
-    ends |= {each["from"] for each in edges} - {each["from"] for each in edges if each["to"] not in hasty}
+    return _doomed(body, join, _ends(body))
+
+
+def _ends(body: Mapping[str, Any]) -> set[str]:
+    nodes = {each["id"]: each for each in body["nodes"]}
+    hasty = {name for name, each in nodes.items() if _is_hasty(each)}
+    stopping = {name for name in hasty if cancels_rest(nodes[name])}
+    found = set(leaves(body)) | {name for name, each in nodes.items() if _trails(each)}
+    while True:
+        stopped = {name: _doomed(body, name, found) for name in stopping}
+        ways = {
+            name: [each["to"] for each in body.get("edges", ()) if each["from"] == name] for name in nodes
+        }
+        more = {
+            name
+            for name in nodes.keys() - found
+            if all(each in hasty and name not in stopped.get(each, ()) for each in ways[name])
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def _doomed(body: Mapping[str, Any], join: str, ends: set[str]) -> set[str]:
     doomed: set[str] = set()
     while True:
         found = {
             each["id"]
             for each in body["nodes"]
             if each["id"] not in ends | doomed | {join}
-            and all(one["to"] in doomed | {join} for one in edges if one["from"] == each["id"])
+            and all(
+                one["to"] in doomed | {join} for one in body.get("edges", ()) if one["from"] == each["id"]
+            )
         }
         if not found:
             return doomed
         doomed |= found
+
+
+def bodies(node: Node) -> Iterator[Mapping[str, Any]]:
+    """Yield the graphs inside a node."""
+    yield from (node[name] for name in ("body", "finally") if name in node)
+    yield from (each["body"] for each in node.get("catch", ()))
 
 
 def _is_hasty(node: Node) -> bool:
@@ -164,12 +194,6 @@ def _is_hasty(node: Node) -> bool:
 
 def _trails(node: Node) -> bool:
     return bool(node.get("for_each", {}).get("rest") == "finish")
-
-
-def bodies(node: Node) -> Iterator[Mapping[str, Any]]:
-    """Yield the graphs inside a node."""
-    yield from (node[name] for name in ("body", "finally") if name in node)
-    yield from (each["body"] for each in node.get("catch", ()))
 
 
 def graphs(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -139,7 +139,7 @@ def walk(run: Run) -> None:
 def _ready(run: Run, entering: Sequence[Way | None], since: int) -> int:
     """The time from which a node counts its own."""
     record = run.given.record
-    at_first = 0 if record is None else record.times.get(run.since, 0)
+    at_first = 0 if record is None else record.times.get(run.since, record.created_at)
     return max((each.ready for each in entering if each is not None and each.seq == since), default=at_first)
 
 

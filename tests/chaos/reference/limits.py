@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.chaos.reference.expressions import render
 from tests.chaos.reference.graphs import Node
-from tests.chaos.reference.record import Ended, Place, Record
+from tests.chaos.reference.record import SLACK, Ended, Place, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ def overlaps(holders: Iterable[Held]) -> Iterator[tuple[Held, str]]:
         of_key[each.key].append(each)
     for some in of_key.values():
         for one in some:
-            beside = [each for each in some if each.begin < one.begin < each.end]
+            beside = [each for each in some if each.begin < one.begin < each.end - SLACK]
             if len(beside) > one.others:
                 yield (
                     one,
                     f"it held {one.key!r} together with {[(each.execution, each.place) for each in beside]}",
                 )
-            together = [each for each in some if each.begin <= one.begin < each.end]
+            together = [each for each in some if each.begin <= one.begin < each.end - SLACK]
             if len(together) - 1 > max(each.others for each in [one, *together]):
                 yield one, f"{len(together)} held {one.key!r} together from {one.begin} on"

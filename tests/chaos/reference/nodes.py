@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.chaos.reference.expressions import ANYTHING, Failure, render
 from tests.chaos.reference.graphs import Alone, Node, Routed
 from tests.chaos.reference.instances import Leave, Run, scope_of
-from tests.chaos.reference.record import Ended, Published, Record
+from tests.chaos.reference.record import SLACK, Ended, Published, Record
 
 QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log")
 """Types that take no time: what rests after them may count from when they could begin."""
@@ -238,7 +238,7 @@ def _branches(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _rest(run: Run, name: str, seconds: float, found: Ended, begun: int) -> Any:
     until = milliseconds((found.output or {}).get("until"))
-    if found.at < until or until - begun < int(seconds * 1000) - 1:
+    if found.at < until - SLACK or until - begun < int(seconds * 1000) - SLACK:
         run.complain(name, f"a rest of {seconds} s from {begun} ended at {found.at}: {found.output}")
     return found.output
 
@@ -255,7 +255,8 @@ def _by_time(
     record = _record(run)
     seconds = min(each["for"] for each in branches if "for" in each)
     until = milliseconds(found.output["at"])
-    if branch["for"] != seconds or found.at < until or until - begun < int(seconds * 1000) - 1:
+    early = found.at < until - SLACK or until - begun < int(seconds * 1000) - SLACK
+    if branch["for"] != seconds or early:
         run.complain(name, f"{branch} of {branches} ended it at {found.at}, begun at {begun}")
     listening = record.listening.get((name, run.item), 0)
     for each in branches:
@@ -272,8 +273,13 @@ def _by_event(run: Run, name: str, topic: Mapping[str, Any], output: Mapping[str
     record = _record(run)
     at = milliseconds(output["at"])
     for event in record.published.values():
-        early = not (topic.get("transient") or "lookback" in topic) and event.at < record.created_at
-        if _is_about(event, topic) and event.data == output["payload"] and event.at <= at and not early:
+        early = not (topic.get("transient") or "lookback" in topic) and event.at < record.created_at - SLACK
+        if (
+            _is_about(event, topic)
+            and event.data == output["payload"]
+            and event.at <= at + SLACK
+            and not early
+        ):
             return
     run.complain(name, f"it heard {output}, which nobody published about {topic}")
 
@@ -290,7 +296,7 @@ def _approval(run: Run, name: str, config: Mapping[str, Any], found: Ended) -> A
     if payload.get("by") == "time":
         rule = config.get("on_timeout", "reject")
         wanted = {"approve": "approved", "branch": "timeout"}.get(rule, "rejected")
-        if "timeout" not in config or decision != wanted or found.at < milliseconds(output["at"]):
+        if "timeout" not in config or decision != wanted or found.at < milliseconds(output["at"]) - SLACK:
             run.complain(name, f"time decided {decision}")
     else:
         said = [each["decision"] for each in votes]

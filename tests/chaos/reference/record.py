@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+SLACK = 20
+"""Milliseconds by which clocks of several processes may differ."""
+
 Place = tuple[str, str]
 """A node and the path of its item."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.plan import OUTPUT, Container, Plan, PlanNode, Region
-from tests.builders import edges
+from tests.builders import edge, edges
 from tests.builders import node as vertex
 from tests.unit.engine.test_plan import cut, only, planned
 
@@ -339,3 +339,22 @@ def test_what_rests_after_an_effect_has_a_segment_of_its_own_so_that_it_counts_f
     assert cut(planned(nodes, edges("a->b->c->d")))[:2] == [["trigger", "a", "b"], ["c"]]
     nodes[0] = vertex("a")
     assert cut(planned(nodes, edges("a->b->c->d")))[0] == ["trigger", "a", "b", "c"]
+
+
+def test_the_end_waits_for_what_leads_to_a_join_that_may_start_without_it_and_does_not_stop_it() -> None:
+    nodes = [
+        *map(vertex, "ab"),
+        vertex("c", join={"mode": "any", "cancel_rest": True}),
+        vertex("d", join="any"),
+    ]
+    ways = edges("a->c", "b->c", "a->d", "b->d", "c->d")
+    plan = planned(nodes, ways)
+    last = next(each.id for each in plan.segments if each.nodes[-1].id == OUTPUT)
+    assert {
+        name: last in [each.target for each in plan.segments[plan.segment_of[name]].exits] for name in "ab"
+    } == {
+        "a": True,
+        "b": True,
+    }
+    stopped = planned([*nodes[:3], vertex("e")], [*ways[:2], edge("c", "e", when="x")])
+    assert [len(stopped.segments[stopped.segment_of[name]].exits) for name in "ab"] == [1, 1]
