@@ -70,6 +70,8 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
             fatal=0.3,
             once=True,
             regions=0.2,
+            rich=0.2,
+            keys=20,
             handled=False,
         ),
         open_limit,

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import checker
-from tests.chaos.constructs import LIBRARY, RECURSIVE
-from tests.chaos.dags import Case, Taste, draw
+from tests.chaos.constructs import RECURSIVE
+from tests.chaos.dags import Case, Taste, draw, library
 from tests.chaos.reference import graphs
 from tests.chaos.society import Society
 from tests.chaos.world import SINK, opened, outlive
@@ -62,11 +62,7 @@ class Cast:
 def drawn(seed: int, world: int, count: int = TOGETHER) -> Cast:
     """Draw the definitions of a world."""
     rng = random.Random(f"agree {seed} {world}")
-    called = {name: Case({"name": name, "definition": body}, {}, {}) for name, body in LIBRARY.items()}
-    for name in ("callee-0", "callee-1"):
-        case = draw(rng, CALLED, name)
-        case.document["definition"]["outputs"] = {"n": "{{ k + 1 }}"}
-        called[name] = case
+    called = library(rng, CALLED, 2)
     taste = replace(TASTE, library=tuple(called))
     return Cast({f"case-{index}": draw(rng, taste, f"case-{index}") for index in range(count)}, called)
 

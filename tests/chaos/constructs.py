@@ -72,20 +72,20 @@ def limits(draft: Draft, name: str, made: Body) -> Body:
     rng = draft.rng
     if not draft.taste.limited or made["type"] == "workflow" or rng.random() >= draft.taste.rich / 2:
         return {}
-    level = f"{draft.depth}" if made["type"] == "scope" else "node"
-    if level != "node" and draft.depth and draft.atoms:
+    whole = made["type"] == "scope"
+    if whole and draft.depth and draft.atoms:
         return {}  # an item that waits for a key may keep others from being opened, whose keys it waits for
+    level = f"{draft.depth}" if whole else "node"
+    if draft.taste.keys > 1:
+        level = f"{level} {rng.randrange(draft.taste.keys)}"
     kind = rng.choice(("mutex", "concurrency", "rate"))
     if kind == "mutex":
         return {"mutex": f"door {level}"}
     if kind == "rate":
-        return (
-            {"rate": {"key": f"road {level}", "limit": rng.randint(1, 3), "period": "1s"}}
-            if level == "node"
-            else {}
-        )
-    rule: Body = {"key": f"hall {level}", "limit": rng.randint(1, 2)}
-    if level == "node" and rng.random() < 0.3:
+        rule: Body = {"key": f"road {level}", "limit": rng.randint(1, 3), "period": "1s"}
+        return {} if whole else {"rate": rule}
+    rule = {"key": f"hall {level}", "limit": rng.randint(1, 2)}
+    if not whole and rng.random() < 0.3:
         rule |= rng.choice(({"strategy": "reject"}, {"max_queued": 1}))
         draft.failing.add(name)
     return {"concurrency": rule}

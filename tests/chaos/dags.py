@@ -19,7 +19,7 @@ from tests.chaos import constructs
 from tests.chaos.drafts import Body, Case, Draft, Taste, braced, number, truth
 from tests.chaos.reference.graphs import cancels_rest, losers
 
-__all__ = ["Case", "Taste", "cases", "draw", "orders"]
+__all__ = ["Case", "Taste", "cases", "draw", "library", "orders"]
 
 
 def draw(rng: random.Random, taste: Taste, name: str = "random") -> Case:
@@ -49,6 +49,18 @@ def _grow(draft: Draft, count: int) -> None:
     shape = draft.rng.choice(("chain", "wide", "mixed", "mixed", "layers"))
     for index in range(count):
         _add(draft, f"{draft.prefix}{index}", _sources(draft, index, shape))
+
+
+def library(rng: random.Random, taste: Taste, count: int) -> dict[str, Case]:
+    """Draw definitions to be called, by their names, besides those that are not drawn."""
+    found = {
+        name: Case({"name": name, "definition": body}, {}, {}) for name, body in constructs.LIBRARY.items()
+    }
+    for name in [f"callee-{index}" for index in range(count)]:
+        case = draw(rng, replace(taste, limited=False, library=tuple(constructs.LIBRARY)), name)
+        case.document["definition"]["outputs"] = {"n": "{{ k + 1 }}"}
+        found[name] = case
+    return found
 
 
 def cases(taste: Taste) -> st.SearchStrategy[Case]:

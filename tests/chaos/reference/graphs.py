@@ -82,8 +82,10 @@ def start_of(node: Node, ways: Sequence[Way | None]) -> tuple[bool | None, int]:
         return True, sorted(counts)[needed - 1]
     if None in ways:
         return None, 0
-    starts: bool = mode == "all" and len(counts) > 0
-    return starts, max(each.seq for each in ways if each is not None)
+    last = max(each.seq for each in ways if each is not None)
+    if mode != "all":
+        return False, last
+    return bool(counts), last
 
 
 def leaves_by(edge: Edge, outcome: Outcome, edges: Sequence[Edge]) -> bool:
@@ -97,7 +99,7 @@ def leaves_by(edge: Edge, outcome: Outcome, edges: Sequence[Edge]) -> bool:
         if on == "timeout":
             return late
         caught = late and any(each.get("on") == "timeout" and each["from"] == edge["from"] for each in edges)
-        return on == "any" or ((on == "error" or port == "error") and not caught)
+        return bool(on == "any" or ((on == "error" or port == "error") and not caught))
     if on not in ("success", "any") or port == "error":
         return False
     ports = ports_of(outcome)
