@@ -95,7 +95,7 @@ def leaves_by(edge: Edge, outcome: Outcome, edges: Sequence[Edge]) -> bool:
     """
     on, port = edge.get("on", "success"), edge.get("port")
     if outcome.state == "failed":
-        late = outcome.code == "node.timeout"
+        late = bool(outcome.code == "node.timeout")
         if on == "timeout":
             return late
         caught = late and any(each.get("on") == "timeout" and each["from"] == edge["from"] for each in edges)
