@@ -160,6 +160,7 @@ BROKEN: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "an event is missing": ("I10", lambda evidence: row(ranges=only(evidence).ranges[::2])(evidence)),
     "its sequence is ahead": ("I10", row(seq=6)),
     "something came after its end": ("I10", events(["node.log", "a", 1, {}])),
+    "an event ended two waits": ("I14", row(heard=["evt_1", "evt_1"])),
     "nobody had asked it to stop": ("I15", row(status="cancelled")),
     "it went on after it was to stop": (
         "I15",
