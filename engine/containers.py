@@ -165,7 +165,9 @@ class _Map:
         if left is not None:
             return Done(left.value)
         failed = [each for each in outcomes if each.error is not None]
-        if fan.failed > fan.tolerate and failed:
+        if (
+            failed and max(fan.failed, len(failed)) > fan.tolerate
+        ):  # one may have failed since the fan was read
             first = failed[0]
             error = first.error or {}
             details: dict[str, Json] = {"item": first.index, "failed": len(failed), "count": fan.count}
