@@ -40,6 +40,9 @@ CALLED = replace(TASTE, nodes=4, regions=0.2, rich=0.3, limited=False, library=(
 PATIENCE = 60.0
 """Seconds for making a failure smaller."""
 
+SAYS = 15.0
+"""Seconds between two words on how far it is."""
+
 Database = Callable[[], AbstractContextManager[str | None]]
 
 
@@ -204,11 +207,14 @@ def main(arguments: Sequence[str]) -> int:
     print(f"agree: {len(worlds) * TOGETHER} definitions on {given.stack}, seed {given.seed}", flush=True)
     counts: Counter[str] = Counter()
     wrong = 0
-    begun = time.monotonic()
+    begun = said = time.monotonic()
     with stack(given.stack) as place:
         for world in worlds:
             cast, seed = drawn(given.seed, world), number(given.seed, world)
             counts += constructs(cast)
+            if time.monotonic() - said > SAYS:
+                said = time.monotonic()
+                print(f"  world {world}, {wrong} wrong", flush=True)
             found, report = play(place, seed, cast)
             if found:
                 wrong += 1
