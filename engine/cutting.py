@@ -425,12 +425,17 @@ def _unawaited(body: Body) -> set[str]:
         more = {
             name
             for name, targets in outgoing.items()
-            if name not in found
-            and all(each in joins and name not in stopped.get(each, ()) for each in targets)
+            if name not in found and not any(_waits(each, name, joins, stopped) for each in targets)
         }
         if not more:
             return found
         found |= more
+
+
+def _waits(name: str, source: str, joins: Mapping[str, Join], stopped: Mapping[str, set[str]]) -> bool:
+    """Whether a node waits for one that leads to it, or is sure to stop it: and nothing stops the node and not the other."""
+    patient = name not in joins or source in stopped.get(name, ())
+    return patient and all(source in doomed for doomed in stopped.values() if name in doomed)
 
 
 def _doomed(outgoing: Mapping[str, list[str]], join: str, ends: set[str]) -> set[str]:

@@ -48,8 +48,8 @@ LIMITED = {"mutex", "concurrency"}
 class Result:
     """What an execution comes to. `nodes` are those outside of every container; `fatal` may have ended it.
 
-    `runs` are all places that were reached, and `undecided` those behind what did not end. It may have ended
-    `early`, while other branches were at work. `complaints` are what of a record is not as it has to be.
+    `runs` are all places that were reached, and `undecided` those behind what did not end. Something of it may
+    have ended `early`, while other branches were at work. `complaints` are what of a record is not as it has to be.
     """
 
     status: str
@@ -91,7 +91,7 @@ def interpret(
             fatal = {"@output"}
     if fatal:
         status = "failed"
-    return Result(status, run.nodes, fatal, given.runs, output, given.undecided, bool(run.ends), [], [])
+    return Result(status, run.nodes, fatal, given.runs, output, given.undecided, given.cut, [], [])
 
 
 def judge(
@@ -116,7 +116,7 @@ def judge(
         runs,
         record.output,
         undecided,
-        bool(run.ends),
+        given.cut,
         given.held,
         given.complaints,
     )

@@ -47,6 +47,7 @@ def _map(run: Run, node: Node, since: int, found: Ended | None) -> Any:
     size = rule.get("batch", 1)
     if size > 1:
         items = [items[index : index + size] for index in range(0, len(items), size)]
+    run.given.cut = run.given.cut or "until" in rule
     results: list[Outcome | None] = []
     away: list[Leave] = []
     for index, item in enumerate(items):

@@ -142,7 +142,7 @@ def losers(body: Mapping[str, Any], join: str) -> set[str]:
     """What could only have led to a join: all whose every way leads there.
 
     What the end of the graph itself waits for leads there, too: a node that nothing else waits for, since it leads to joins
-    only that may start without it and do not stop it.
+    only that may start without it and do not stop it, or to what is stopped when it is not.
     """
     return _doomed(body, join, _ends(body))
 
@@ -160,7 +160,11 @@ def _ends(body: Mapping[str, Any]) -> set[str]:
         more = {
             name
             for name in nodes.keys() - found
-            if all(each in hasty and name not in stopped.get(each, ()) for each in ways[name])
+            if not any(
+                (each not in hasty or name in stopped.get(each, ()))
+                and all(name in some for some in stopped.values() if each in some)
+                for each in ways[name]
+            )
         }
         if not more:
             return found

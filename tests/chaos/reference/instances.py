@@ -46,6 +46,8 @@ class Given:
     runs: dict[Place, Outcome | None] = field(default_factory=dict)
     """Every place that may have been reached, with what it came to; nothing for what did not end."""
     held: list[Held] = field(default_factory=list)
+    cut: bool = False
+    """Whether something was ended early, so that what ran in it may be heard of later."""
     undecided: set[Place] = field(default_factory=set)
     """Places behind what did not end. What ran there last may not be known."""
     complaints: list[tuple[Place, str]] = field(default_factory=list)
@@ -132,6 +134,7 @@ def walk(run: Run) -> None:
         if cancels_rest(node):
             _stop(run, losers(run.body, name), since)
     first = min((each.seq for each in run.ends if each.seq), default=0)
+    run.given.cut = run.given.cut or bool(run.ends)
     if first:
         _nothing_follows(run, run.nodes, first)
 
@@ -181,6 +184,7 @@ def _decide(run: Run, name: str) -> None:
 def _stop(run: Run, names: set[str], since: int) -> None:
     """Let a join stop what could only have led to it."""
     run.stopped |= names
+    run.given.cut = True
     run.ends = [each for each in run.ends if each.node not in names or 0 < each.seq <= since]
     if since:
         _nothing_follows(run, names, since)
