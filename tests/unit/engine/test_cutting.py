@@ -358,3 +358,12 @@ def test_the_end_waits_for_what_leads_to_a_join_that_may_start_without_it_and_do
     }
     stopped = planned([*nodes[:3], vertex("e")], [*ways[:2], edge("c", "e", when="x")])
     assert [len(stopped.segments[stopped.segment_of[name]].exits) for name in "ab"] == [1, 1]
+
+
+def test_the_end_waits_for_what_leads_to_a_node_that_may_be_stopped_without_it() -> None:
+    stops = {"mode": "any", "cancel_rest": True}
+    nodes = [*map(vertex, "abcd"), vertex("j", join=stops), vertex("k", join=stops)]
+    ways = edges("a->b->j", "c->j", "a->d->k", "c->k")
+    plan = planned(nodes, ways)
+    last = next(each.id for each in plan.segments if each.nodes[-1].id == OUTPUT)
+    assert last in [each.target for each in plan.segments[plan.segment_of["a"]].exits]
