@@ -102,13 +102,8 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
                 if is_join(segment)
                 else taken or segment.ends
             )
-<<<<<<< HEAD
-=======
-            if taken and segment.join.mode == "each" and not _has_lost(plan, address, joins, decision):
+            if taken and segment.join.mode == "each":
                 decision.opened.append((address, entry))
-            if runs and _has_lost(plan, address, joins, decision):
-                runs = False
->>>>>>> d02b714557e9b5342aeb0651402059e1ac0feccf
             if runs:
                 decision.ready.append(address)
                 if not taken and not is_join(segment):

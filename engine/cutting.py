@@ -7,7 +7,7 @@ numbered so that a region's segments and those of everything inside it are one r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -500,28 +500,11 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     A node whose every edge leads to a join that may start without it, and does not stop it then, leads to the end too, so
     that the region does not end before it. So does a map that may go on without some of its items, once more for these.
     """
-<<<<<<< HEAD
-    entered = {each.target for each in body.edges}
-    ends = _unawaited(body)
-    implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
-    final = [Edge(node.id, end, None, "any", None) for node in body.nodes if node.id in ends]
-=======
     edges = [replace(each, target=end) if each.target == parts.LEAVE else each for each in body.edges]
     entered = {each.target for each in edges}
-    left = {each.source for each in edges if _is_regular(each)}
+    ends = _unawaited(body, edges)
     implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
-    hasty = {
-        node.id
-        for node in body.nodes
-        if node.join is not None and node.join.mode in ("any", "n") and not node.join.cancel_rest
-    }
-    awaited = {each.source for each in edges if each.target not in hasty}
-    final = [
-        Edge(node.id, end, None, "any", None)
-        for node in body.nodes
-        if node.id not in left or node.id not in awaited
-    ]
->>>>>>> d02b714557e9b5342aeb0651402059e1ac0feccf
+    final = [Edge(node.id, end, None, "any", None) for node in body.nodes if node.id in ends]
     final += [
         Edge(node.id, end, REST, "success", None)
         for node in body.nodes
@@ -532,14 +515,16 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     return [*implied, *edges, *final]
 
 
-def _unawaited(body: Body) -> set[str]:
+def _unawaited(body: Body, edges: Sequence[Edge]) -> set[str]:
     """Return the nodes that the end of a region has to wait for: no other node waits for them, or is sure to stop them."""
-    left = {each.source for each in body.edges if _is_regular(each)}
+    left = {each.source for each in edges if _is_regular(each)}
     outgoing: dict[str, list[str]] = {node.id: [] for node in body.nodes}
-    for edge in body.edges:
+    for edge in edges:
         if edge.source in outgoing:
             outgoing[edge.source].append(edge.target)
-    joins = {node.id: node.join for node in body.nodes if node.join is not None and node.join.mode != "all"}
+    joins = {
+        node.id: node.join for node in body.nodes if node.join is not None and node.join.mode in ("any", "n")
+    }
     stopping = [name for name, join in joins.items() if join.cancel_rest]
     found = {node.id for node in body.nodes if node.id not in left}
     while True:
