@@ -7,7 +7,7 @@ numbered so that a region's segments and those of everything inside it are one r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -527,24 +527,14 @@ def _questions(node: Node) -> dict[str, Json]:
 def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     """Add the edges nobody writes: from the root to every node that starts, and from every leaf to the end.
 
-    A node whose every edge leads to a join that may start without it leads to the end too, so that the region
-    does not end before it. So does a map that may go on without some of its items, once more for these.
+    A node whose every edge leads to a join that may start without it, and does not stop it then, leads to the end too, so
+    that the region does not end before it. So does a map that may go on without some of its items, once more for these.
     """
     edges = [replace(each, target=end) if each.target == parts.LEAVE else each for each in body.edges]
     entered = {each.target for each in edges}
-    left = {each.source for each in edges if _is_regular(each)}
+    ends = _unawaited(body, edges)
     implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
-    hasty = {
-        node.id
-        for node in body.nodes
-        if node.join is not None and node.join.mode in ("any", "n") and not node.join.cancel_rest
-    }
-    awaited = {each.source for each in edges if each.target not in hasty}
-    final = [
-        Edge(node.id, end, None, "any", None)
-        for node in body.nodes
-        if node.id not in left or node.id not in awaited
-    ]
+    final = [Edge(node.id, end, None, "any", None) for node in body.nodes if node.id in ends]
     final += [
         Edge(node.id, end, REST, "success", None)
         for node in body.nodes
@@ -553,6 +543,55 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     if not body.nodes:
         final = [Edge(begin, end, None, "any", None)]
     return [*implied, *edges, *final]
+
+
+def _unawaited(body: Body, edges: Sequence[Edge]) -> set[str]:
+    """Return the nodes that the end of a region has to wait for: no other node waits for them, or is sure to stop them."""
+    left = {each.source for each in edges if _is_regular(each)}
+    outgoing: dict[str, list[str]] = {node.id: [] for node in body.nodes}
+    for edge in edges:
+        if edge.source in outgoing:
+            outgoing[edge.source].append(edge.target)
+    joins = {
+        node.id: node.join for node in body.nodes if node.join is not None and node.join.mode in ("any", "n")
+    }
+    stopping = [name for name, join in joins.items() if join.cancel_rest]
+    found = {node.id for node in body.nodes if node.id not in left}
+    while True:
+        trailing = {node.id for node in body.nodes if node.each is not None and node.each.rest == "finish"}
+        stopped = {name: _doomed(outgoing, name, found | trailing) for name in stopping}
+        more = {
+            name
+            for name, targets in outgoing.items()
+            if name not in found and not any(_waits(each, name, joins, stopped) for each in targets)
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def _waits(name: str, source: str, joins: Mapping[str, Join], stopped: Mapping[str, set[str]]) -> bool:
+    """Whether a node waits for one that leads to it, or is sure to stop it: and nothing stops the node and not the other."""
+    patient = name not in joins or source in stopped.get(name, ())
+    return patient and all(source in doomed for doomed in stopped.values() if name in doomed)
+
+
+def _doomed(outgoing: Mapping[str, list[str]], join: str, ends: set[str]) -> set[str]:
+    """Return the nodes all of whose ways lead to a join."""
+    entering: dict[str, list[str]] = {}
+    for name, targets in outgoing.items():
+        for each in targets:
+            entering.setdefault(each, []).append(name)
+    open_ways = {name: len(targets) + (name in ends) for name, targets in outgoing.items()}
+    found: set[str] = set()
+    heads = [join]
+    while heads:
+        for source in entering.get(heads.pop(), ()):
+            open_ways[source] -= 1
+            if open_ways[source] == 0:
+                found.add(source)
+                heads.append(source)
+    return found
 
 
 def _is_regular(edge: Edge) -> bool:
@@ -610,8 +649,11 @@ def _fuse(
     while heads:
         run = [heads.popleft()]
         queue = vertices[run[0]].queue
+        busy = False
         while (following := _fusible(vertices, outgoing[run[-1]], entering, queue)) is not None:
-            if following == end and run[0] not in certain:
+            busy = busy or _takes_time(vertices[run[-1]].node)
+            late = busy and vertices[following].node.waits and vertices[following].source is None
+            if late or (following == end and run[0] not in certain):
                 break
             run.append(following)
             queue = queue or vertices[following].queue
@@ -621,6 +663,11 @@ def _fuse(
                 met.add(edge.target)
                 heads.append(edge.target)
     return runs
+
+
+def _takes_time(node: PlanNode) -> bool:
+    """Whether time passes in a node, so that what rests after it has to count from its end: from a segment of its own."""
+    return node.effect is not Effect.NONE or node.process
 
 
 def _fusible(

@@ -919,11 +919,13 @@ class Executor:
         at, facts = self._services, run.work.facts
         number, item, claimed = successor
         segment = facts.program.plan.segments[number]
-        own = {node.id for node in run.work.segment.nodes}  # what is carried from round to round may be old
+        # What is carried from round to round may be old, and what an item came to is not what its map did.
+        own = {node.id for node in run.work.segment.nodes}
+        at_hand = run.nodes if segment.region == run.work.segment.region else {}
         outputs = {
-            name: run.nodes[name]
+            name: at_hand[name]
             for name in segment.needs
-            if name in run.nodes and (name in own or name in run.work.outputs)
+            if name in at_hand and (name in own or name in run.work.outputs)
         }
         work = Work(
             facts,

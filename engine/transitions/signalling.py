@@ -286,9 +286,9 @@ def _look_back(batch: Batch, rests: Mapping[Key, op.Rest]) -> dict[Key, list[op.
             key, branch = branches[number]
             if key not in given and (key[0], event) not in had:
                 had.add((key[0], event))
-                data, blob, principal, _ = events[event]
-                payload = op.Payload(data, blob)
-                given[key] = Given(branch.name, "event", rests[key].now, payload, principal, event)
+                data, blob, principal, at = events[event]
+                payload, heard = op.Payload(data, blob), max(rests[key].now, at)
+                given[key] = Given(branch.name, "event", heard, payload, principal, event)
         sent |= deliver(batch, given)
         branches = [branches[number] for number in found if branches[number][0] not in given]
     return sent

@@ -185,6 +185,15 @@ def test_until_ends_a_map_with_what_there_is() -> None:
     assert seen[0] == {"results": ["a", "b"], "done": 2, "failed": 1, "count": 9}
 
 
+def test_until_is_not_asked_of_a_map_of_which_too_many_have_failed() -> None:
+    found = {BODY: [bad(0), good(1, "a")]}
+    with pytest.raises(Fail, match="Item 0 failed"):
+        decided(map_(until="done >= 1"), going(2, 1, failed=1), found, until=True)
+    assert decided(map_(until="done >= 1"), going(2, 1, failed=1, tolerate=1), found, until=True) == Done(
+        [None, "a"]
+    )
+
+
 def test_until_is_not_asked_before_something_has_ended() -> None:
     assert decided(map_(until="x"), going(2, 0)) == Stay(0)
 
