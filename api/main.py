@@ -9,23 +9,32 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from api import problems, token
+from api import openapi, permission, problems, token
 from api.guard import Guard
+from api.limiter import Limiter
 from api.replies import Replies
 from api.routes import (
     approvals,
     attention,
+    audit,
+    auth,
     callbacks,
     connections,
     events,
     executions,
     forks,
     health,
+    keys,
+    members,
+    projects,
     schemas,
+    users,
+    variables,
     withdrawals,
     workflows,
 )
 from api.state import State
+from engine.access.directory import Directory
 from engine.registry import Registry
 from engine.runtime import assemble
 from engine.settings import Settings
@@ -42,13 +51,25 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     Without `serves` it only asks and goes: it looks after nothing, and hears no replies.
     """
     registry = Registry.load(settings.node_modules)
+    own_token = token.load(settings).encode()
+    limits = settings.limits
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runtime = assemble(settings, poll=serves, registry=registry)
         watcher = Watcher(runtime.reader, _FIRST_LOOK)
         replies = Replies(runtime.app, watcher.tell) if serves else None
-        state = app.state.celeriac = State(settings, runtime, watcher, replies)
+        state = app.state.celeriac = State(
+            settings,
+            runtime,
+            watcher,
+            replies,
+            own_token,
+            Directory(runtime.reader, runtime.ledger, runtime.clock),
+            Limiter(limits.requests),
+            Limiter(limits.anonymous_requests),
+            Limiter(limits.logins),
+        )
         if serves:
             gc.collect()
             gc.freeze()
@@ -60,6 +81,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
             await watcher.close()
             if replies is not None:
                 replies.close()
+            state.passwords.close()
             runtime.close()
 
     app = FastAPI(
@@ -68,7 +90,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,
     )
     problems.install(app)
     for each in (
@@ -81,12 +103,20 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         connections,
         events,
         callbacks,
+        auth,
+        users,
+        projects,
+        members,
+        keys,
+        variables,
+        audit,
     ):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(schemas.router)
+    permission.check(app)
+    openapi.install(app)
     public = urlsplit(settings.public_base).hostname or settings.api_host
     hosts = {*settings.api_hosts, settings.api_host, public} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
-    limits = settings.limits
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
-    return Guard(app, token=token.load(settings), hosts=hosts, largest=largest)
+    return Guard(app, hosts=hosts, largest=largest)

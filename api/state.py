@@ -1,4 +1,4 @@
-"""What the routes share: the engine's parts in this process, and the means to wait for an execution."""
+"""What the routes share: the engine's parts in this process, who may, and the means to wait for an execution."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
+from api.limiter import Limiter
 from api.replies import Replies
+from engine.access.directory import Directory
+from engine.access.passwords import Passwords
 from engine.catalog import Versions
 from engine.runtime import Runtime
 from engine.settings import Settings
@@ -21,14 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class State:
-    """One API process. `replies` is None in a process that asks and goes."""
+    """One API process. `replies` is None in a process that asks and goes. `token` is the operator's."""
 
     settings: Settings
     runtime: Runtime
     watcher: Watcher
     replies: Replies | None
+    token: bytes = field(repr=False)
+    directory: Directory
+    principals: Limiter
+    strangers: Limiter
+    logins: Limiter
+    passwords: Passwords = field(default_factory=Passwords)
     versions: Versions = field(default_factory=Versions)
     stopping: bool = False
+    _keys: dict[str, bytes] = field(default_factory=dict, repr=False)
     _sealing: SealingKey | None = field(default=None, repr=False)
     _callbacks: Callbacks | None = field(default=None, repr=False)
 
@@ -55,6 +65,20 @@ class State:
             self._callbacks = Callbacks.of(self._secret(), self.settings)
         return self._callbacks
 
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach the API over TLS."""
+        return self.settings.public_base.startswith("https://")
+
+    def key(self, purpose: str) -> bytes:
+        """Return the key of one purpose, which follows from the secret key. Raises `Misconfigured` as `sealing` does."""
+        found = self._keys.get(purpose)
+        if found is None:
+            from engine.outside.secret_key import derive
+
+            found = self._keys[purpose] = derive(self._secret(), purpose)
+        return found
+
     def _secret(self) -> bytes:
         from engine.outside import secret_key
 
@@ -64,7 +88,7 @@ class State:
         )
 
 
-def of(request: Request) -> State:
+def of(request: HTTPConnection) -> State:
     """Return the state of the application that serves a request."""
     state: State = request.app.state.celeriac
     return state

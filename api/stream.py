@@ -19,7 +19,7 @@ _SHORTEST, _LONGEST = 0.05, 0.5
 _AT_ONCE = 500
 
 
-async def events(state: State, execution: str, after: int) -> AsyncIterator[bytes]:
+async def events(state: State, execution: str, after: int, project: str) -> AsyncIterator[bytes]:
     """Yield events behind a sequence number until the execution has ended and all of them are out."""
     yield b"retry: 1000\n\n"
     pause, said = _SHORTEST, time.monotonic()
@@ -28,7 +28,7 @@ async def events(state: State, execution: str, after: int) -> AsyncIterator[byte
         try:
             found, final = await state.runtime.reader.read(
                 lambda connection, position=position: queries.events(
-                    connection, execution, position, _AT_ONCE
+                    connection, execution, position, _AT_ONCE, project
                 )  # type: ignore[misc]
             )
         except Unavailable:

@@ -138,9 +138,9 @@ class Ledger:
         for index, each in enumerate(bare):
             if callable(each):
                 answers[index] = each(connection)
-        for each, answer in zip(work, answers, strict=True):
-            if isinstance(each, Noted):
-                each.note(connection, answer)
+        for asked, answer in zip(work, answers, strict=True):
+            if isinstance(asked, Noted):
+                asked.note(connection, answer)
         return answers
 
     def _is_committed(self, connection: Connection) -> bool:

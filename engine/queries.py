@@ -287,11 +287,12 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     return active, _payload(connection, payload, blob)
 
 
-def wait_of(connection: Connection, address: Address, project: str = DEFAULT_PROJECT) -> int | None:
-    """Return the segment that rests at the wait an address names, or None when there is no such execution or node."""
-    rows = connection.run(
-        "SELECT version_id FROM execution WHERE id = ? AND project_id = ?", (address.execution, project)
-    )
+def wait_of(connection: Connection, address: Address) -> int | None:
+    """Return the segment that rests at the wait an address names, or None when there is no such execution or node.
+
+    In any project: the address is signed.
+    """
+    rows = connection.run("SELECT version_id FROM execution WHERE id = ?", (address.execution,))
     return _plan(connection, rows[0][0]).segment_of.get(address.node) if rows else None
 
 

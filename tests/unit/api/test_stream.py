@@ -38,7 +38,7 @@ def event(seq: int) -> dict[str, Any]:
 async def streamed(told: Told, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> str:
     monkeypatch.setattr(queries, "events", told.events)
     monkeypatch.setattr(stream, "_SHORTEST", 0.001)
-    parts = [each async for each in stream.events(cast("Any", told), "exec_x", after)]
+    parts = [each async for each in stream.events(cast("Any", told), "exec_x", after, "proj_x")]
     return b"".join(parts).decode()
 
 
