@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.access.roles import Permission, permitted
-from engine.approvals import NOBODY
+from engine.approvals import NOBODY, person_of
 from engine.errors import Forbidden, Invalid, NotFound
 from engine.settings import DEFAULT_PROJECT
 
@@ -90,11 +90,6 @@ class Principal:
     def may(self, permission: Permission, place: Place | None = None) -> bool:
         """Whether it may do something, in a project or, without one, to the installation."""
         return self.owns or (place is not None and permission in place.permissions)
-
-
-def person_of(name: str) -> str:
-    """Return whose voice a name stands for: `ada/deploy` is a program of ada's."""
-    return name.partition("/")[0]
 
 
 def unknown(reference: str) -> ProjectUnknown:

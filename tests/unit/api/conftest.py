@@ -12,6 +12,7 @@ import httpx2
 import pytest_asyncio
 
 from api import token
+from api.guard import Guard
 from api.main import create_app
 from engine import operations as op
 from engine.settings import Settings
@@ -26,6 +27,8 @@ class Api:
     http: httpx2.AsyncClient
     bench: Workbench
     settings: Settings
+    token: str
+    guard: Guard
 
     async def get(self, path: str, **more: Any) -> httpx2.Response:
         return await self.http.get(f"/api/v1{path}", **more)
@@ -62,7 +65,8 @@ class Api:
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
     bench = Workbench(tmp_path)
     guard = create_app(bench.settings, serves=False)
-    headers = {"Authorization": f"Bearer {token.load(bench.settings)}"}
+    shown = token.load(bench.settings)
+    headers = {"Authorization": f"Bearer {shown}"}
     async with (
         guard.app.router.lifespan_context(guard.app),
         httpx2.AsyncClient(
@@ -71,6 +75,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             headers=headers,
         ) as http,
     ):
-        yield Api(http, bench, bench.settings)
+        yield Api(http, bench, bench.settings, shown, guard)
     bench.close()
     await asyncio.sleep(0)

@@ -26,7 +26,8 @@ class Told:
             raise answer
         return answer
 
-    def events(self, _: Any, __: str, after: int, ___: int) -> Any:
+    def events(self, _: Any, __: str, after: int, ___: int, project: str) -> Any:
+        assert project == "proj_x"
         self.after.append(after)
         return self.answers.pop(0)
 
