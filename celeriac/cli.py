@@ -5,19 +5,25 @@ from __future__ import annotations
 import typer
 
 from celeriac.commands import (
+    admin,
     approvals,
     attention,
+    audit,
     connections,
     definitions,
     demo,
     doctor,
     events,
     executions,
+    keys,
     processes,
+    projects,
     running,
     storage,
     tests,
     up,
+    users,
+    variables,
     workflows,
 )
 
@@ -42,6 +48,12 @@ app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(events.app, name="events")
 app.add_typer(connections.app, name="connections")
+app.add_typer(variables.app, name="variables")
+app.add_typer(projects.app, name="projects")
+app.add_typer(users.app, name="users")
+app.add_typer(admin.app, name="admin")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.command()(up.up)
 app.command()(processes.worker)
 app.command()(processes.poller)

@@ -71,6 +71,7 @@ class Settings:
     api_token: str = field(default="", repr=False)
     public_url: str = ""
     proxies: int = 0
+    project: str = ""
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
 
@@ -115,6 +116,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         api_hosts=_words(environment.get("CELERIAC_API_HOSTS", "")),
         api_token=environment.get("CELERIAC_API_TOKEN", ""),
         public_url=_public_url(environment.get("CELERIAC_PUBLIC_URL", "")),
+        project=environment.get("CELERIAC_PROJECT", ""),
         proxies=_number(environment, "CELERIAC_PROXIES", 0),
         limits=_overridden(Limits(), "CELERIAC_LIMIT_", environment),
         timing=_overridden(Timing(), "CELERIAC_TIMING_", environment),

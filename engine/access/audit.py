@@ -127,6 +127,14 @@ def verify(connection: Connection, key: bytes) -> Verdict:
             return Verdict(count, None, before)
 
 
+def has(connection: Connection, seq: int, digest: str) -> bool:
+    """Whether a row that was the last one at some time is there with the hash it had. Row 0 stands for an empty chain."""
+    if not seq:
+        return digest == FIRST
+    rows = connection.run("SELECT hash FROM audit WHERE seq = ?", (seq,))
+    return bool(rows) and hmac.compare_digest(rows[0][0], digest)
+
+
 def _hash(key: bytes, before: str, fields: Sequence[Any]) -> str:
     text = json.dumps([before, *fields], separators=(",", ":"), ensure_ascii=False)
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()

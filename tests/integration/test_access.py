@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from celeriac import Json
 from engine.access import (
     audit,
     invitations,
@@ -233,7 +234,7 @@ def test_a_project_is_made_changed_and_deleted(client: Client) -> None:
     assert made["settings"] == {"default_model": None, "budget_limit": 5}
     with pytest.raises(projects.ProjectExists):
         do(client, projects.create("proj_2", "Shop", "", {}, NOW))
-    given = {"default_model": "gpt-4", "budget_limit": None}
+    given: dict[str, Json] = {"default_model": "gpt-4", "budget_limit": None}
     changed = do(client, projects.alter("proj_1", NOW + 1, name="Store", given=given))
     assert (changed["name"], changed["updated_at"]) == ("Store", NOW + 1)
     assert changed["settings"] == {"default_model": "gpt-4", "budget_limit": None}

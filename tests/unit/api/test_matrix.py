@@ -1,4 +1,4 @@
-"""Every route, asked by every kind of principal, about what is theirs and what is not: the table of permissions, held against it."""
+"""Every route, asked by every kind of principal about what is theirs and what is not, and held against the table."""
 
 from __future__ import annotations
 
