@@ -16,12 +16,12 @@ from starlette.requests import HTTPConnection
 from api import address
 from api.state import State, of
 from engine.access import tokens
-from engine.access.principals import Principal, operator
+from engine.access.principals import Principal, keeper
 from engine.errors import Forbidden, Invalid, RateLimited, Unauthenticated
 
 ACTING: Final = "X-Celeriac-Principal"
 GROUPS: Final = "X-Celeriac-Roles"
-"""For whom the operator acts, and in which groups that one is."""
+"""For whom the keeper acts, and in which groups that one is."""
 
 CSRF: Final = "X-CSRF-TOKEN"
 ACCESS_COOKIE: Final = "celeriac_access"
@@ -43,7 +43,7 @@ class CsrfMissing(Forbidden):
 
 
 class NotForOthers(Forbidden):
-    """Only the operator acts for others."""
+    """Only the keeper acts for others."""
 
     code = "auth.acting"
 
@@ -56,7 +56,7 @@ async def authenticate(connection: HTTPConnection) -> Principal:
     if token is None:
         raise _nobody()
     if header is not None and hmac.compare_digest(token.encode(), state.token):
-        return _operator(connection)
+        return _keeper(connection)
     person = state.directory.remembered(token)
     if person is None:
         person = await _looked_up(connection, state, token)
@@ -111,7 +111,7 @@ def too_many(wait: float) -> RateLimited:
     return RateLimited(hint=f"Try again in {seconds} s.", retry_after=seconds)
 
 
-def _operator(connection: HTTPConnection) -> Principal:
+def _keeper(connection: HTTPConnection) -> Principal:
     acting = connection.headers.get(ACTING)
     groups = [each.strip() for each in connection.headers.get(GROUPS, "").split(",") if each.strip()]
     for each in (*(() if acting is None else (acting,)), *groups):
@@ -119,7 +119,7 @@ def _operator(connection: HTTPConnection) -> Principal:
             message = f"{each[:64]!r} in {ACTING} or {GROUPS} is no name."
             raise Invalid(message, hint="A name has letters, digits and _ . @ + -, 200 at most.")
     connection.scope["state"]["acting"] = acting
-    return operator(groups=frozenset(groups)) if acting is None else operator(acting, frozenset(groups))
+    return keeper(groups=frozenset(groups)) if acting is None else keeper(acting, frozenset(groups))
 
 
 def _bearer(header: str) -> str | None:

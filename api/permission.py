@@ -134,7 +134,7 @@ async def _enter(connection: HTTPConnection) -> tuple[State, Principal]:
     state = of(connection)
     person = await authenticate(connection)
     connection.scope["state"]["principal"] = person
-    if person.kind != "operator":
+    if person.kind != "keeper":
         _count(connection, state.principals.take(person.id))
     return state, person
 

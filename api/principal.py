@@ -25,9 +25,9 @@ def project(connection: HTTPConnection) -> str:
 
 
 def named(connection: HTTPConnection) -> str:
-    """Return the name that rows shall remember; "" for an operator who acts for nobody."""
+    """Return the name that rows shall remember; "" for a keeper who acts for nobody."""
     person = of(connection)
-    unnamed = person.kind == "operator" and not connection.scope["state"].get("acting")
+    unnamed = person.kind == "keeper" and not connection.scope["state"].get("acting")
     return "" if unnamed else person.name
 
 

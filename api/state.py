@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class State:
-    """One API process. `replies` is None in a process that asks and goes. `token` is the operator's."""
+    """One API process. `replies` is None in a process that asks and goes. `token` is the keeper's."""
 
     settings: Settings
     runtime: Runtime

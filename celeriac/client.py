@@ -58,7 +58,7 @@ class Unreachable(Refused):
 
 
 class Client(Accounts):
-    """One API. `token` is an API key, a session's access token, or the operator's. `project` is the one that is meant, by id or
+    """One API. `token` is an API key, a session's access token, or the keeper's. `project` is the one that is meant, by id or
     name, instead of the default one or the only one. `transport` serves requests in this process instead of sending them; then
     it is not `live`: nothing goes on by itself, and nothing can be followed.
     """

@@ -235,7 +235,7 @@ async def change_password(request: Request) -> Response:
 def _session(request: Request) -> tuple[Principal, str]:
     person = principal.of(request)
     if person.session is None:
-        raise NoSession(hint="Keys and the operator's token are good until they are revoked or replaced.")
+        raise NoSession(hint="Keys and the keeper's token are good until they are revoked or replaced.")
     return person, person.session
 
 

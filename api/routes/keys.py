@@ -81,9 +81,9 @@ async def revoke(request: Request, key: str) -> Response:
 
 
 def _maker(person: Principal) -> str | None:
-    """Return whose key it will be; None for the operator's, which is bound to nobody."""
+    """Return whose key it will be; None for the keeper's, which is bound to nobody."""
     if person.kind == "key":
-        raise KeyOfKey(hint="Make it as a user, or as the operator.")
+        raise KeyOfKey(hint="Make it as a user, or as the keeper.")
     return person.id if person.kind == "user" else None
 
 

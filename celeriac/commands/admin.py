@@ -39,4 +39,4 @@ def list_(url: Url = None, as_json: AsJson = False) -> None:
     with answering(as_json):
         page = drive(reach.ask(url, lambda client: client.users(limit=200)))
         found = [each for each in page["data"] if each["owns"]]
-        show(found, as_json, lambda: "\n".join(each["name"] for each in found) or "nobody but the operator")
+        show(found, as_json, lambda: "\n".join(each["name"] for each in found) or "nobody but the keeper")

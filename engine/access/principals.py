@@ -11,8 +11,8 @@ from engine.approvals import NOBODY, person_of
 from engine.errors import Forbidden, Invalid, NotFound
 from engine.settings import DEFAULT_PROJECT
 
-OPERATOR = "operator"
-"""The id of whoever shows the token of the installation."""
+KEEPER = "keeper"
+"""The id of the keeper: whoever shows the installation's own token."""
 
 
 class ProjectUnknown(NotFound):
@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user, a program with a key, or the operator.
+    """A user, a program with a key, or the keeper.
 
     `name` is what rows remember. `owns` is true for whoever owns the installation: it may do everything everywhere.
     `session` is the session that a user's token belongs to.
@@ -54,12 +54,12 @@ class Principal:
 
     id: str
     name: str
-    kind: Literal["operator", "user", "key"]
+    kind: Literal["keeper", "user", "key"]
     owns: bool = False
     places: Mapping[str, Place] = field(default_factory=dict)
     session: str | None = None
     groups: frozenset[str] = frozenset()
-    """Groups that the operator says it acts for."""
+    """Groups that the keeper says it acts for."""
 
     @property
     def person(self) -> str:
@@ -99,9 +99,9 @@ def unknown(reference: str) -> ProjectUnknown:
     )
 
 
-def operator(name: str = NOBODY, groups: frozenset[str] = frozenset()) -> Principal:
+def keeper(name: str = NOBODY, groups: frozenset[str] = frozenset()) -> Principal:
     """Return whoever shows the installation's token, acting for `name`."""
-    return Principal(OPERATOR, name, "operator", owns=True, groups=groups)
+    return Principal(KEEPER, name, "keeper", owns=True, groups=groups)
 
 
 def placed(project: str, name: str, roles: frozenset[str], groups: frozenset[str]) -> Place:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from celeriac import Json
-from engine.access.principals import OPERATOR, Place, placed
+from engine.access.principals import KEEPER, Place, placed
 from engine.approvals import NOBODY
 from engine.errors import Conflict, Invalid, NotFound
 from engine.queries import Body, Page
 from engine.store.database import Connection
 
 _NAME = re.compile(r"[a-z0-9_.@+-]{1,200}")
-_RESERVED: Final = frozenset({NOBODY, OPERATOR})
+_RESERVED: Final = frozenset({NOBODY, KEEPER})
 _COLUMNS: Final = "SELECT id, name, owns, active, created_at, updated_at, signed_in_at, password FROM account"
 
 

@@ -476,7 +476,7 @@ api_key = Table(
     Index("api_key_project", "project_id", "id"),
     sqlite_with_rowid=False,
 )
-"""Keys of programs. Without a user the operator made it; with one it never may more than that user."""
+"""Keys of programs. Without a user the keeper made it; with one it never may more than that user."""
 
 audit = Table(
     "audit",

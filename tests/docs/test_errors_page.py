@@ -32,6 +32,7 @@ NAMES = {
     "celeriac.perform",
     "celeriac.segment",
     "r.status",
+    "websocket.close",
     "worker.child",
 }
 """Modules, tasks, and what else has a name with a dot."""

@@ -203,7 +203,7 @@ def test_a_key_never_may_more_than_its_maker(client: Client) -> None:
         do(client, keys.revoke("key_1", "proj_other", NOW))
 
 
-def test_a_key_of_the_operator_may_what_its_scopes_say(client: Client) -> None:
+def test_a_key_of_the_keeper_may_what_its_scopes_say(client: Client) -> None:
     token = tokens.make(tokens.KEY, b"x" * 32)
     do(client, keys.create("key_1", token, DEFAULT_PROJECT, "ci", ["operator"], None, NOW, None))
     found = known(client, token)

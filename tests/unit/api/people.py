@@ -26,7 +26,7 @@ class Person:
         self, method: str, path: str, body: object = None, project: str | None = None, **more: str
     ) -> httpx2.Response:
         headers = {name.replace("_", "-"): value for name, value in more.items()}
-        # "" takes the place of the operator's own, which the client of the test shows by default
+        # "" takes the place of the keeper's own, which the client of the test shows by default
         headers["Authorization"] = f"Bearer {self.token}" if self.token else ""
         if project is not None:
             headers["X-Celeriac-Project"] = project
@@ -73,11 +73,11 @@ async def member(api: Api, project: str, name: str, *roles: str, groups: tuple[s
 async def furnished(api: Api, name: str) -> House:
     """A project with one of everything."""
     house = House(await project(api, name), name)
-    operator = Person(api, api.token)
+    keeper = Person(api, api.token)
     there = {"project": house.id}
 
     async def made(path: str, body: object, method: str = "POST") -> Any:
-        answer = await operator.ask(method, path, body, house.id)
+        answer = await keeper.ask(method, path, body, house.id)
         assert answer.status_code in (200, 201, 202), answer.text
         return answer.json()
 

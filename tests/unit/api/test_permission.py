@@ -27,7 +27,7 @@ async def test_what_proves_nothing_is_refused_with_the_way_to_prove_it(api: Api,
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_the_operator_acts_for_others_and_nobody_else_does(api: Api) -> None:
+async def test_the_keeper_acts_for_others_and_nobody_else_does(api: Api) -> None:
     await api.push({"id": "a", "type": "noop"})
     answer = await api.post("/workflows/w/execute", {}, X_Celeriac_Principal="ann@example.com")
     shown = (await api.get(f"/executions/{answer.json()['id']}")).json()
@@ -74,18 +74,18 @@ async def test_a_request_means_the_project_it_names_or_the_only_one(api: Api) ->
     assert (await ann.get("/workflows")).json()["data"] == []
 
 
-async def test_the_operator_means_the_default_project_and_may_name_any(api: Api) -> None:
+async def test_the_keeper_means_the_default_project_and_may_name_any(api: Api) -> None:
     shop = await furnished(api, "shop")
-    operator = Person(api, api.token)
-    assert (await operator.get("/workflows")).json()["data"] == []
-    assert len((await operator.get("/workflows", "shop")).json()["data"]) == 1
+    keeper = Person(api, api.token)
+    assert (await keeper.get("/workflows")).json()["data"] == []
+    assert len((await keeper.get("/workflows", "shop")).json()["data"]) == 1
     for named in ("nope", "x" * 300, "a%00"):
-        answer = await operator.get("/workflows", named)
+        answer = await keeper.get("/workflows", named)
         assert (answer.status_code, answer.json()["code"]) == (404, "project.unknown")
-    nul = await operator.get("/workflows?project_id=a%00b")
+    nul = await keeper.get("/workflows?project_id=a%00b")
     assert nul.status_code == 404
-    assert (await operator.get(f"/executions/{shop.things['execution']}")).status_code == 404
-    assert (await operator.get(f"/executions/{shop.things['execution']}", shop.id)).status_code == 200
+    assert (await keeper.get(f"/executions/{shop.things['execution']}")).status_code == 404
+    assert (await keeper.get(f"/executions/{shop.things['execution']}", shop.id)).status_code == 200
 
 
 async def test_a_change_of_roles_holds_from_the_next_request_on(api: Api) -> None:
@@ -130,7 +130,7 @@ async def test_a_known_token_costs_no_look_at_the_database(api: Api) -> None:
 
 @pytest.fixture
 async def limited(tmp_path: Path) -> Any:
-    """An installation that permits few requests, and its operator."""
+    """An installation that permits few requests, and its keeper."""
     bench = Workbench(tmp_path)
     limits = dataclasses.replace(bench.settings.limits, requests=4, anonymous_requests=3, logins=1)
     settings = dataclasses.replace(bench.settings, limits=limits, proxies=1)

@@ -169,12 +169,12 @@ async def test_a_new_password_ends_all_other_sessions(api: Api) -> None:
     assert (await ann.get("/auth/me")).status_code == 200
 
 
-async def test_keys_and_the_operator_have_no_session(api: Api) -> None:
+async def test_keys_and_the_keeper_have_no_session(api: Api) -> None:
     for method, path in (("POST", "logout"), ("GET", "sessions"), ("GET", "csrf-token")):
         answer = await api.http.request(method, f"/api/v1/auth/{path}")
         assert (answer.status_code, answer.json()["code"]) == (409, "auth.no_session")
     me = (await api.get("/auth/me")).json()
-    assert (me["id"], me["name"], me["owns"]) == ("operator", "api", True)
+    assert (me["id"], me["name"], me["owns"]) == ("keeper", "api", True)
 
 
 async def test_the_first_user_is_invited_and_no_second(api: Api) -> None:
@@ -207,7 +207,7 @@ async def test_an_invited_user_sets_a_password_and_is_in(api: Api) -> None:
 
 @pytest_asyncio.fixture
 async def browser(tmp_path: Path) -> Any:
-    """A browser, as far as cookies go, at an installation behind TLS; and the operator's client beside it."""
+    """A browser, as far as cookies go, at an installation behind TLS; and the keeper's client beside it."""
     import dataclasses
 
     from api import token
