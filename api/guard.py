@@ -92,6 +92,9 @@ class Guard:
         if not _same_site(headers, host):
             hint = "Call the API from a program, not from a page of another site."
             return 403, "request.cross_origin", "The request was sent for a page of another site.", hint
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            hint = "No name here has it, and no database keeps it."
+            return 422, "request.invalid", "The address has the character NUL.", hint
         return self._body_refusal(scope["method"], headers)
 
     def _body_refusal(self, method: str, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:

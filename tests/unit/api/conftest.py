@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import pytest_asyncio
 
 from api import token
 from api.guard import Guard
 from api.main import create_app
 from engine import operations as op
+from engine.access import passwords
 from engine.settings import Settings
 from tests.builders import document
 from tests.workbench import Workbench
@@ -62,7 +64,9 @@ class Api:
 
 
 @pytest_asyncio.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    monkeypatch.setattr(passwords, "_MEMORY_KIB", 8)  # what hashing costs is the business of other tests
+    monkeypatch.setattr(passwords, "_ROUNDS", 1)
     bench = Workbench(tmp_path)
     guard = create_app(bench.settings, serves=False)
     shown = token.load(bench.settings)

@@ -117,6 +117,12 @@ async def test_and_only_for_reading() -> None:
     assert (await asked("/healthz", method="POST", Host="10.0.0.7"))[:2] == (421, 0)
 
 
+@pytest.mark.parametrize("path", ["/x/%00", "/x?a=%00", "/x?a=b%00c&d"])
+async def test_an_address_that_no_database_could_look_for_is_refused(path: str) -> None:
+    status, reached, answer = await asked(path)
+    assert (status, reached, answer.json()["code"]) == (422, 0, "request.invalid")
+
+
 async def test_web_sockets_are_not_served() -> None:
     inside = Inside()
     guard = Guard(cast("Any", inside), hosts=[], largest=100)

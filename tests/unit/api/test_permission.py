@@ -79,11 +79,9 @@ async def test_the_keeper_means_the_default_project_and_may_name_any(api: Api) -
     keeper = Person(api, api.token)
     assert (await keeper.get("/workflows")).json()["data"] == []
     assert len((await keeper.get("/workflows", "shop")).json()["data"]) == 1
-    for named in ("nope", "x" * 300, "a%00"):
+    for named in ("nope", "x" * 300, "a\0b"):
         answer = await keeper.get("/workflows", named)
         assert (answer.status_code, answer.json()["code"]) == (404, "project.unknown")
-    nul = await keeper.get("/workflows?project_id=a%00b")
-    assert nul.status_code == 404
     assert (await keeper.get(f"/executions/{shop.things['execution']}")).status_code == 404
     assert (await keeper.get(f"/executions/{shop.things['execution']}", shop.id)).status_code == 200
 
