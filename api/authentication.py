@@ -27,6 +27,9 @@ CSRF: Final = "X-CSRF-TOKEN"
 ACCESS_COOKIE: Final = "celeriac_access"
 REFRESH_COOKIE: Final = "celeriac_refresh"
 
+TOLD: Final = "token"
+"""Where a WebSocket keeps the token that its client has told in a frame."""
+
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,200}")
@@ -51,16 +54,19 @@ class NotForOthers(Forbidden):
 async def authenticate(connection: HTTPConnection) -> Principal:
     """Return who asks. Raises `Unauthenticated`, `CsrfMissing`, `NotForOthers`, `RateLimited` or `Invalid`."""
     state = of(connection)
-    header = connection.headers.get("authorization")
-    token = _bearer(header) if header is not None else cookie(connection, ACCESS_COOKIE)
+    header, told = connection.headers.get("authorization"), connection.scope["state"].get(TOLD)
+    in_cookie = header is None and told is None
+    token = told if told is not None else _bearer(header or "")
+    if in_cookie:
+        token = cookie(connection, ACCESS_COOKIE)
     if token is None:
         raise _nobody()
-    if header is not None and hmac.compare_digest(token.encode(), state.token):
+    if not in_cookie and hmac.compare_digest(token.encode(), state.token):
         return _keeper(connection)
     person = state.directory.remembered(token)
     if person is None:
         person = await _looked_up(connection, state, token)
-    if header is None and connection.scope.get("method") not in READING:
+    if in_cookie and connection.scope.get("method", "GET") not in READING:
         check_csrf(connection, state, person.session or "")
     if ACTING in connection.headers or GROUPS in connection.headers:
         raise NotForOthers(hint=f"Leave {ACTING} and {GROUPS} out.")

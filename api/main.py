@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from api import openapi, permission, problems, token
 from api.guard import Guard
+from api.hub import Hub
 from api.limiter import Limiter
 from api.replies import Replies
 from api.routes import (
@@ -22,12 +23,15 @@ from api.routes import (
     connections,
     events,
     executions,
+    feed,
     forks,
     health,
     keys,
     members,
     projects,
     schemas,
+    socket,
+    subscriptions,
     users,
     variables,
     withdrawals,
@@ -35,6 +39,9 @@ from api.routes import (
 )
 from api.state import State
 from engine.access.directory import Directory
+from engine.hooks.courier import Courier
+from engine.outside.addresses import Policy
+from engine.outside.egress import Egress
 from engine.registry import Registry
 from engine.runtime import assemble
 from engine.settings import Settings
@@ -59,17 +66,20 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         runtime = assemble(settings, poll=serves, registry=registry)
         watcher = Watcher(runtime.reader, _FIRST_LOOK)
         replies = Replies(runtime.app, watcher.tell) if serves else None
+        hub = Hub(runtime.reader, settings.limits.events_kept)
         state = app.state.celeriac = State(
             settings,
             runtime,
             watcher,
             replies,
+            hub,
             own_token,
             Directory(runtime.reader, runtime.ledger, runtime.clock),
             Limiter(limits.requests),
             Limiter(limits.anonymous_requests),
             Limiter(limits.logins),
         )
+        courier = _courier(state) if serves else None
         if serves:
             gc.collect()
             gc.freeze()
@@ -78,6 +88,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
             yield
         finally:
             state.stopping = True
+            if courier is not None:
+                await courier.end()
+            await hub.close()
             await watcher.close()
             if replies is not None:
                 replies.close()
@@ -110,6 +123,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         keys,
         variables,
         audit,
+        socket,
+        feed,
+        subscriptions,
     ):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
@@ -120,3 +136,12 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     hosts = {*settings.api_hosts, settings.api_host, public} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
     return Guard(app, hosts=hosts, largest=largest)
+
+
+def _courier(state: State) -> Courier:
+    """Start what tells subscriptions of events."""
+    settings = state.settings
+    egress = Egress(Policy.parse(settings.egress_allow))
+    made = Courier(state.runtime, egress, lambda: state.sealing, settings.public_base)
+    made.begin()
+    return made

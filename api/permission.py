@@ -23,11 +23,17 @@ from api.state import State, of
 from engine.access import audit
 from engine.access.principals import Place, Principal, unknown
 from engine.access.roles import Permission
-from engine.errors import Forbidden, Misconfigured
+from engine.errors import CeleriacError, Forbidden, Misconfigured, Unavailable
+
+AGAIN: Final = 15.0
+"""Seconds after which what stays open asks again whether it may: a stream, a WebSocket."""
 
 PROJECT_HEADER: Final = "X-Celeriac-Project"
 PROJECT_QUERY: Final = "project_id"
 """Where a request names its project, by id or name. Without either, the default one or the only one is meant."""
+
+PROJECT_TOLD: Final = "project"
+"""Where a WebSocket keeps the project that its client has told in a frame."""
 
 LONGEST_REFERENCE: Final = 200
 
@@ -77,15 +83,29 @@ class Needs:
     async def __call__(self, connection: HTTPConnection) -> None:
         """Let in who may. Raises what `authenticate` does, `ProjectUnknown`, `ProjectUnnamed` or `NotPermitted`."""
         state, person = await _enter(connection)
-        place = None
-        if not self.permission.startswith("installation:"):
-            place = await _place(connection, state, person, self.at)
+        place = await self._found(connection, state, person)
         if not person.may(self.permission, place):
             await _remember(connection, state, person, place, self.permission)
             where = "to the installation" if place is None else f"in the project {place.name}"
             message = f"You may not do this {where}: it needs {self.permission}."
             raise NotPermitted(message, hint="Ask whoever manages it for a role that may.")
-        connection.scope["state"]["place"] = place
+        connection.scope["state"] |= {"place": place, "needs": self}
+
+    async def hold(self, connection: HTTPConnection) -> bool:
+        """Whether who was let in may still do this: what stays open asks now and then."""
+        try:
+            person = await authenticate(connection)
+            place = await self._found(connection, of(connection), person)
+        except Unavailable:
+            return True
+        except CeleriacError:
+            return False
+        return person.may(self.permission, place)
+
+    async def _found(self, connection: HTTPConnection, state: State, person: Principal) -> Place | None:
+        if self.permission.startswith("installation:"):
+            return None
+        return await _place(connection, state, person, self.at)
 
 
 Declaration = Anyone | SignedIn | Needs
@@ -109,12 +129,16 @@ def anyone(why: str, *, limited: bool = True) -> Any:
 def declarations(app: FastAPI) -> Iterator[tuple[Any, Declaration | None]]:
     """Yield every route of an application with what it declares; None when it does not, or twice."""
     for route in iter_route_contexts(app.routes):
-        found = [
-            each.dependency
-            for each in getattr(route, "dependencies", None) or ()
-            if isinstance(each.dependency, Declaration)
-        ]
+        socket = getattr(route, "starlette_route", None)
+        listed = getattr(route, "dependencies", None) or getattr(socket, "dependencies", None) or ()
+        found = [each.dependency for each in listed if isinstance(each.dependency, Declaration)]
         yield route, found[0] if len(found) == 1 else None
+
+
+async def still_permitted(connection: HTTPConnection) -> bool:
+    """Whether who was let in to what stays open may still be there."""
+    needs: Needs = connection.scope["state"]["needs"]
+    return await needs.hold(connection)
 
 
 def check(app: FastAPI) -> None:
@@ -143,7 +167,9 @@ async def _place(connection: HTTPConnection, state: State, person: Principal, at
     reference = (
         connection.path_params[at]
         if at is not None
-        else connection.headers.get(PROJECT_HEADER) or connection.query_params.get(PROJECT_QUERY)
+        else connection.scope["state"].get(PROJECT_TOLD)
+        or connection.headers.get(PROJECT_HEADER)
+        or connection.query_params.get(PROJECT_QUERY)
     )
     if not reference:
         return person.home()

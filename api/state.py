@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
+from api.hub import Hub
 from api.limiter import Limiter
 from api.replies import Replies
 from engine.access.directory import Directory
@@ -30,6 +31,7 @@ class State:
     runtime: Runtime
     watcher: Watcher
     replies: Replies | None
+    hub: Hub
     token: bytes = field(repr=False)
     directory: Directory
     principals: Limiter
@@ -37,6 +39,8 @@ class State:
     logins: Limiter
     passwords: Passwords = field(default_factory=Passwords)
     versions: Versions = field(default_factory=Versions)
+    sockets: int = 0
+    """WebSocket connections that are open."""
     stopping: bool = False
     _keys: dict[str, bytes] = field(default_factory=dict, repr=False)
     _sealing: SealingKey | None = field(default=None, repr=False)

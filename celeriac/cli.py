@@ -20,6 +20,7 @@ from celeriac.commands import (
     projects,
     running,
     storage,
+    subscriptions,
     tests,
     up,
     users,
@@ -47,6 +48,7 @@ app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(events.app, name="events")
+app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.add_typer(variables.app, name="variables")
 app.add_typer(projects.app, name="projects")

@@ -37,6 +37,10 @@ class Limits:
     requests: int = 6_000
     anonymous_requests: int = 600
     logins: int = 5
+    sockets: int = 5_000
+    socket_topics: int = 100
+    events_kept: int = 2_000
+    subscriptions: int = 100
 
 
 @dataclass(frozen=True, slots=True)

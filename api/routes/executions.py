@@ -82,7 +82,8 @@ async def events(
         return Response(status_code=204)  # tells a browser not to come back
     # A proxy that gathers what it passes on would keep events back.
     headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(stream.events(state, execution, after, project), headers=headers, media_type=SSE)
+    found_later = stream.while_permitted(request, stream.events(state, execution, after, project))
+    return StreamingResponse(found_later, headers=headers, media_type=SSE)
 
 
 @router.get("/{execution}/nodes", dependencies=[needs("execution:read")])

@@ -22,6 +22,8 @@ Permission = Literal[
     "approval:decide",
     "trigger:read",
     "trigger:manage",
+    "subscription:read",
+    "subscription:manage",
     "connection:read",
     "connection:manage",
     "variable:read",
@@ -52,6 +54,8 @@ MEANINGS: Final[dict[Permission, str]] = {
     "approval:decide": "approve and reject",
     "trigger:read": "see webhooks and schedules",
     "trigger:manage": "make, change and remove webhooks and schedules",
+    "subscription:read": "see which addresses outside are told of events, and what they were told",
+    "subscription:manage": "have addresses outside told of events",
     "connection:read": "see connections, never their secrets",
     "connection:manage": "store and remove connections",
     "variable:read": "see the project's variables",
@@ -74,6 +78,7 @@ _VIEWER: Final[frozenset[Permission]] = frozenset(
         "execution:read",
         "approval:read",
         "trigger:read",
+        "subscription:read",
         "connection:read",
         "variable:read",
         "project:read",
@@ -81,7 +86,9 @@ _VIEWER: Final[frozenset[Permission]] = frozenset(
     }
 )
 _OPERATOR: Final = _VIEWER | frozenset[Permission]({"execution:start", "execution:control", "event:publish"})
-_EDITOR: Final = _OPERATOR | frozenset[Permission]({"workflow:write", "trigger:manage", "variable:write"})
+_EDITOR: Final = _OPERATOR | frozenset[Permission](
+    {"workflow:write", "trigger:manage", "subscription:manage", "variable:write"}
+)
 _ADMIN: Final = _EDITOR | frozenset[Permission](
     {"connection:manage", "project:update", "member:manage", "key:manage", "audit:read"}
 )

@@ -33,6 +33,7 @@ NAMES = {
     "celeriac.segment",
     "r.status",
     "websocket.close",
+    "websocket.disconnect",
     "worker.child",
 }
 """Modules, tasks, and what else has a name with a dot."""
@@ -64,6 +65,8 @@ EVENTS = {
     "segment.resolved",
     "segment.signalled",
     "step.succeeded",
+    "webhook.test",
+    "workflow.executed",
 }
 NO_CODES = FILES | NAMES | EVENTS
 
