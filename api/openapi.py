@@ -58,11 +58,10 @@ def _made(app: FastAPI) -> Document:
     parts = found.setdefault("components", {})
     parts["securitySchemes"] = _SCHEMES
     parts.setdefault("schemas", {})["Problem"] = _PROBLEM
-    for route, declared in declarations(app):
-        for method in route.methods or ():
-            operation = found["paths"].get(route.path, {}).get(method.lower())
-            if operation is not None and declared is not None:
-                _complete(operation, declared)
+    for route in declarations(app):
+        operation = found["paths"].get(route.path, {}).get(route.method.lower())
+        if operation is not None and route.declared is not None:
+            _complete(operation, route.declared)
     app.openapi_schema = found
     return found
 

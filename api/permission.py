@@ -126,13 +126,26 @@ def anyone(why: str, *, limited: bool = True) -> Any:
     return Depends(Anyone(why, limited))
 
 
-def declarations(app: FastAPI) -> Iterator[tuple[Any, Declaration | None]]:
-    """Yield every route of an application with what it declares; None when it does not, or twice."""
-    for route in iter_route_contexts(app.routes):
-        socket = getattr(route, "starlette_route", None)
-        listed = getattr(route, "dependencies", None) or getattr(socket, "dependencies", None) or ()
-        found = [each.dependency for each in listed if isinstance(each.dependency, Declaration)]
-        yield route, found[0] if len(found) == 1 else None
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route, by one of its methods (`WS` for a WebSocket), and what it declares: nothing when it does not, or twice."""
+
+    method: str
+    path: str
+    operation: str | None
+    declared: Declaration | None
+
+
+def declarations(app: FastAPI) -> Iterator[Route]:
+    """Yield every route of an application."""
+    for each in iter_route_contexts(app.routes):
+        inner = getattr(each, "starlette_route", None)
+        listed = getattr(each, "dependencies", None) or getattr(inner, "dependencies", None) or ()
+        found = [one.dependency for one in listed if isinstance(one.dependency, Declaration)]
+        declared = found[0] if len(found) == 1 else None
+        path = str(getattr(inner, "path", None) or getattr(each, "path", each))
+        for method in sorted(getattr(each, "methods", None) or ("WS",)):
+            yield Route(method, path, getattr(each, "operation_id", None), declared)
 
 
 async def still_permitted(connection: HTTPConnection) -> bool:
@@ -143,12 +156,9 @@ async def still_permitted(connection: HTTPConnection) -> bool:
 
 def check(app: FastAPI) -> None:
     """Refuse to start with a route that anybody could call because somebody forgot to say who may. Raises `Undeclared`."""
-    for route, declared in declarations(app):
-        if declared is None:
-            methods = " ".join(sorted(getattr(route, "methods", None) or ()))
-            message = (
-                f"The route {methods} {getattr(route, 'path', route)} declares no permission, or several."
-            )
+    for route in declarations(app):
+        if route.declared is None:
+            message = f"The route {route.method} {route.path} declares no permission, or several."
             raise Undeclared(
                 message, hint="Give it one: dependencies=[needs(...)], signed_in() or anyone(...)."
             )

@@ -45,7 +45,12 @@ _AT_ONCE = 500
 _READING = Needs("execution:read")
 
 
-@router.websocket("/ws", dependencies=[anyone("the first frame shows a token", limited=False)])
+@router.websocket(
+    "/ws",
+    dependencies=[
+        anyone("its handshake or its first frame shows a token that may read executions", limited=False)
+    ],
+)
 async def connect(socket: WebSocket) -> None:
     """Follow events: `{"type": "auth", "token", "project"?}` first, then `{"type": "subscribe", "topic": ...}`."""
     state: State = socket.app.state.celeriac

@@ -41,11 +41,8 @@ def by_route(folder: Path) -> Iterator[str]:
     app = create_app(Settings("sqlite:///nowhere", "memory://", folder, api_token="t" * 40), serves=False).app
     yield "| route | asks for |"
     yield "|---|---|"
-    for route, declared in sorted(
-        declarations(app), key=lambda each: (each[0].path, sorted(each[0].methods))
-    ):
-        for method in sorted(route.methods):
-            yield f"| `{method} {route.path}` | {asked(declared)} |"
+    for route in sorted(declarations(app), key=lambda each: (each.path, each.method)):
+        yield f"| `{route.method} {route.path}` | {asked(route.declared)} |"
 
 
 def asked(declared: Any) -> str:

@@ -99,6 +99,8 @@ async def furnished(api: Api, name: str) -> House:
     }
     await made("/connections", values)
     await made("/variables/colour", {"value": "red"}, "PUT")
+    told = await made("/subscriptions", {"url": "https://example.com/hooks"})
+    there["subscription"] = told["id"]
     there["name"] = "crm"
     house.things = there
     return house

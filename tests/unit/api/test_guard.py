@@ -123,18 +123,6 @@ async def test_an_address_that_no_database_could_look_for_is_refused(path: str) 
     assert (status, reached, answer.json()["code"]) == (422, 0, "request.invalid")
 
 
-async def test_web_sockets_are_not_served() -> None:
-    inside = Inside()
-    guard = Guard(cast("Any", inside), hosts=[], largest=100)
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await guard({"type": "websocket", "path": "/x", "headers": []}, cast("Any", None), send)
-    assert (sent, inside.reached) == ([{"type": "websocket.close", "code": 1008}], 0)
-
-
 async def test_every_answer_bears_the_headers_that_protect_it_and_an_id() -> None:
     given: list[dict[str, str]] = [{}, {"Host": "evil.example"}]
     for headers in given:

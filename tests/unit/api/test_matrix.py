@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.main import create_app
-from api.permission import Anyone, Needs, SignedIn, Undeclared, check, declarations, needs
+from api.permission import Anyone, Needs, Route, SignedIn, Undeclared, check, declarations, needs
 from engine.access.roles import PERMISSIONS, ROLES
 from tests.unit.api.conftest import Api
 from tests.unit.api.people import EVERY_ROLE, House, Person, furnished, member, user
@@ -28,21 +28,14 @@ BODIES: dict[str, Any] = {
     "create_key": {"name": "more", "scopes": ["workflow:read"]},
     "put_variable": {"value": 1},
 }
-FIXED = {"session": "sess_x", "user": "nobody@example.com", "token": "x"}
-
-
-Route = tuple[str, str, Any, str]
+FIXED = {"delivery": "msg_x", "session": "sess_x", "user": "nobody@example.com", "token": "x"}
 
 
 def routes(app: FastAPI) -> list[Route]:
-    """(method, path below /api/v1, declaration, operation) of every route; those that end something last."""
-    found = [
-        (method, route.path, declared, route.operation_id or route.name)
-        for route, declared in declarations(app)
-        for method in sorted(route.methods)
-    ]
+    """Every route that is asked by a request; those that end something for whoever asks come last."""
     ends = {each: place for place, each in enumerate(LAST, 1)}
-    return sorted(found, key=lambda each: ends.get(f"{each[0]} {each[1]}", 0))
+    found = [each for each in declarations(app) if each.method != "WS"]
+    return sorted(found, key=lambda each: ends.get(f"{each.method} {each.path}", 0))
 
 
 def filled(path: str, things: dict[str, str]) -> str:
@@ -50,9 +43,13 @@ def filled(path: str, things: dict[str, str]) -> str:
 
 
 async def ask(person: Person, route: Route, things: dict[str, str], project: str | None) -> Any:
-    method, path, _, operation = route
-    body = BODIES.get(operation, {}) if method in ("POST", "PUT", "PATCH") else None
-    where = filled(path, things)
+    method = route.method
+    body = (
+        BODIES.get(route.operation or f"{method} {route.path}", {})
+        if method in ("POST", "PUT", "PATCH")
+        else None
+    )
+    where = filled(route.path, things)
     if not where.startswith("/api/v1"):
         headers = {"Authorization": f"Bearer {person.token}" if person.token else ""}
         return await person.api.http.request(method, where, headers=headers)
@@ -88,9 +85,9 @@ async def test_every_route_lets_in_whom_the_table_says(api: Api, capsys: pytest.
     counted: Counter[str] = Counter()
     permitted: Counter[str] = Counter()
     for route in routes(app):
-        declared = route[2]
+        declared = route.declared
         for role, person in people.items():
-            place = f"{role}: {route[0]} {route[1]}"
+            place = f"{role}: {route.method} {route.path}"
             if isinstance(declared, Needs) and declared.permission[:13] != "installation:":
                 in_path = declared.at is not None
                 named = None if in_path else theirs.id
@@ -108,7 +105,7 @@ async def test_every_route_lets_in_whom_the_table_says(api: Api, capsys: pytest.
             may = allowed(role, declared)
             if may:
                 assert code(own) not in REFUSALS, (place, own.text)
-                permitted[route[3]] += own.status_code < 400
+                permitted[f"{route.method} {route.path}"] += own.status_code < 400
             else:
                 refused = "request.unauthorized" if role == "anonymous" else "request.forbidden"
                 assert (own.status_code, code(own)) == (
@@ -144,24 +141,24 @@ async def test_a_foreign_id_in_ones_own_project_is_answered_like_one_that_does_n
         "execution": "exec_00000000000000000000000000",
         "approval": "appr_00000000000000000000000000",
         "key": "key_00000000000000000000000000",
+        "subscription": "sub_00000000000000000000000000",
     }
     shown = api.bench.query("SELECT shown_hash FROM approval WHERE id = ?", theirs.things["approval"])[0][0]
     bodies = {
-        "resolve": {"decision": "fail"},
-        "decide": {"decision": "approve", "shown_hash": shown},
+        "POST /api/v1/executions/{execution}/segments/{number}/resolve": {"decision": "fail"},
+        "POST /api/v1/approvals/{approval}/decide": {"decision": "approve", "shown_hash": shown},
     }
     BODIES.update(bodies)
     count = 0
     for route in routes(api.guard.app):
-        _, path, declared, _ = route
-        ids = [each for each in nowhere if f"{{{each}}}" in path]
-        if not ids or not isinstance(declared, Needs):
+        ids = [each for each in nowhere if f"{{{each}}}" in route.path]
+        if not ids or not isinstance(route.declared, Needs):
             continue
-        (name,) = ids
+        name = ids[0]
         foreign = await ask(person, route, theirs.things, ours.id)
         unknown = await ask(person, route, {**theirs.things, **nowhere}, ours.id)
-        assert foreign.status_code == 404, (route[:2], foreign.text)
-        assert said(foreign, theirs.things[name]) == said(unknown, nowhere[name]), route[:2]
+        assert foreign.status_code == 404, (route, foreign.text)
+        assert said(foreign, theirs.things[name]) == said(unknown, nowhere[name]), route
         count += 1
     for name in bodies:
         del BODIES[name]
@@ -195,7 +192,6 @@ def test_what_frameworks_add_by_themselves_is_no_exception() -> None:
 
 
 def test_every_permission_is_asked_for_somewhere(api: Api) -> None:
-    asked = {
-        declared.permission for _, declared in declarations(api.guard.app) if isinstance(declared, Needs)
-    }
+    declared = [each.declared for each in declarations(api.guard.app)]
+    asked = {each.permission for each in declared if isinstance(each, Needs)}
     assert set(PERMISSIONS) - asked <= {"trigger:read", "trigger:manage"}
