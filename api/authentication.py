@@ -32,6 +32,8 @@ TOLD: Final = "token"
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
+_KEEPER: Final = keeper()
+
 _NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,200}")
 _HINT: Final = (
     "Send the header Authorization: Bearer TOKEN: an API key, what a login gave you, or on this machine what is in the file "
@@ -54,7 +56,7 @@ class NotForOthers(Forbidden):
 async def authenticate(connection: HTTPConnection) -> Principal:
     """Return who asks. Raises `Unauthenticated`, `CsrfMissing`, `NotForOthers`, `RateLimited` or `Invalid`."""
     state = of(connection)
-    header, told = connection.headers.get("authorization"), connection.scope["state"].get(TOLD)
+    header, told = shown(connection, "authorization"), connection.scope["state"].get(TOLD)
     in_cookie = header is None and told is None
     token = told if told is not None else _bearer(header or "")
     if in_cookie:
@@ -68,7 +70,7 @@ async def authenticate(connection: HTTPConnection) -> Principal:
         person = await _looked_up(connection, state, token)
     if in_cookie and connection.scope.get("method", "GET") not in READING:
         check_csrf(connection, state, person.session or "")
-    if ACTING in connection.headers or GROUPS in connection.headers:
+    if shown(connection, ACTING) is not None or shown(connection, GROUPS) is not None:
         raise NotForOthers(hint=f"Leave {ACTING} and {GROUPS} out.")
     return person
 
@@ -81,9 +83,19 @@ def csrf_token(state: State, session: str) -> str:
 
 def check_csrf(connection: HTTPConnection, state: State, session: str) -> None:
     """Hold what a request shows against its session. Raises `CsrfMissing`."""
-    shown = connection.headers.get(CSRF, "")
-    if not hmac.compare_digest(shown.encode(), csrf_token(state, session).encode()):
+    given = shown(connection, CSRF) or ""
+    if not hmac.compare_digest(given.encode(), csrf_token(state, session).encode()):
         raise CsrfMissing(hint=f"Send the header {CSRF} with what GET /api/v1/auth/csrf-token answers.")
+
+
+def shown(connection: HTTPConnection, name: str) -> str | None:
+    """Return a header. All of them are looked through once a request, and not once a question."""
+    known = connection.scope["state"]
+    headers: dict[bytes, bytes] | None = known.get("shown")
+    if headers is None:
+        headers = known["shown"] = dict(connection.scope["headers"])
+    found = headers.get(name.lower().encode())
+    return None if found is None else found.decode("latin-1")
 
 
 def cookie(connection: HTTPConnection, name: str) -> str | None:
@@ -118,13 +130,15 @@ def too_many(wait: float) -> RateLimited:
 
 
 def _keeper(connection: HTTPConnection) -> Principal:
-    acting = connection.headers.get(ACTING)
-    groups = [each.strip() for each in connection.headers.get(GROUPS, "").split(",") if each.strip()]
+    acting, listed = shown(connection, ACTING), shown(connection, GROUPS)
+    connection.scope["state"]["acting"] = acting
+    if acting is None and listed is None:
+        return _KEEPER
+    groups = [each.strip() for each in (listed or "").split(",") if each.strip()]
     for each in (*(() if acting is None else (acting,)), *groups):
         if not _NAME.fullmatch(each):
             message = f"{each[:64]!r} in {ACTING} or {GROUPS} is no name."
             raise Invalid(message, hint="A name has letters, digits and _ . @ + -, 200 at most.")
-    connection.scope["state"]["acting"] = acting
     return keeper(groups=frozenset(groups)) if acting is None else keeper(acting, frozenset(groups))
 
 

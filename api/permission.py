@@ -17,7 +17,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.requests import HTTPConnection
 
 from api import address
-from api.authentication import READING, authenticate, too_many
+from api.authentication import READING, authenticate, shown, too_many
 from api.limiter import Standing
 from api.state import State, of
 from engine.access import audit
@@ -31,6 +31,8 @@ AGAIN: Final = 15.0
 PROJECT_HEADER: Final = "X-Celeriac-Project"
 PROJECT_QUERY: Final = "project_id"
 """Where a request names its project, by id or name. Without either, the default one or the only one is meant."""
+
+_NAMES_PROJECT: Final = PROJECT_QUERY.encode()
 
 PROJECT_TOLD: Final = "project"
 """Where a WebSocket keeps the project that its client has told in a frame."""
@@ -178,8 +180,8 @@ async def _place(connection: HTTPConnection, state: State, person: Principal, at
         connection.path_params[at]
         if at is not None
         else connection.scope["state"].get(PROJECT_TOLD)
-        or connection.headers.get(PROJECT_HEADER)
-        or connection.query_params.get(PROJECT_QUERY)
+        or shown(connection, PROJECT_HEADER)
+        or (_NAMES_PROJECT in connection.scope["query_string"] and connection.query_params.get(PROJECT_QUERY))
     )
     if not reference:
         return person.home()

@@ -44,6 +44,9 @@ class Place:
     groups: frozenset[str] = frozenset()
 
 
+_DEFAULT = Place(DEFAULT_PROJECT, "default")
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A user, a program with a key, or the keeper.
@@ -69,7 +72,7 @@ class Principal:
     def home(self) -> Place:
         """Return the project that is meant when none is named. Raises `ProjectUnnamed` or `NoProject`."""
         if self.owns:
-            return Place(DEFAULT_PROJECT, "default")
+            return _DEFAULT
         found = self.places.get(DEFAULT_PROJECT)
         if found is None and len(self.places) == 1:
             (found,) = self.places.values()
