@@ -13,7 +13,7 @@ from typing import Any
 
 from celeriac import Json
 from engine.callbacks import Address
-from engine.catalog import Active, start_of
+from engine.catalog import Active, Versions
 from engine.definition import TRIGGER
 from engine.errors import Conflict, NotFound
 from engine.plan import Plan
@@ -285,11 +285,8 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     if row[5] not in EXECUTION_FINAL:
         message = f"The execution {name} is {row[5]}; only one that has ended is repeated."
         raise Conflict(message, hint=f"Stop it first: celeriac executions cancel {name}")
-    start = start_of(connection, row[3])
-    enabled = connection.run("SELECT enabled FROM workflow WHERE id = ?", (row[1],))[0][0]
     payload, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
-    active = Active(row[1], row[3], project, row[2], bool(enabled), *start)
-    return active, _payload(connection, payload, blob)
+    return Versions().pinned(connection, row[3]), _payload(connection, payload, blob)
 
 
 def wait_of(connection: Connection, address: Address) -> int | None:

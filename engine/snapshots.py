@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac import Json
@@ -50,6 +50,8 @@ class Facts:
     depth: int = 0
     caller: tuple[str, int, str] | None = None
     based: bool = False
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    """Variables of the project, as they were when the execution began."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,8 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
         facts = Facts(
             row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller, based
         )
+        if program.plan.shared:
+            facts = replace(facts, variables={**program.plan.shared, **json.loads(row[29] or "{}")})
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         work = Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)

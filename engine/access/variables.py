@@ -17,6 +17,9 @@ MOST: Final = 500
 LARGEST: Final = 32 * 1024
 """Variables of one project, and bytes of the JSON of one."""
 
+TOGETHER: Final = 256 * 1024
+"""Characters of the JSON of all of them: an execution keeps those that it reads."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -54,13 +57,19 @@ def put(project: str, name: str, value: Json, now: int) -> Callable[[Connection]
         raise Invalid(error.message.replace("output", "value")) from None
 
     def change(connection: Connection) -> bool:
+        count, size = connection.run(
+            "SELECT count(*), coalesce(sum(length(value)), 0) FROM variable WHERE project_id = ? AND name <> ?",
+            (project, name),
+        )[0]
+        if size + len(text) > TOGETHER:
+            message = f"The variables of the project would have more than {TOGETHER:,} characters together."
+            raise Conflict(message, hint="Keep data elsewhere: what a workflow reads, each execution keeps.")
         there = connection.run(
             "UPDATE variable SET value = ?, updated_at = ? WHERE project_id = ? AND name = ? RETURNING name",
             (text, now, project, name),
         )
         if there:
             return False
-        ((count,),) = connection.run("SELECT count(*) FROM variable WHERE project_id = ?", (project,))
         if count >= MOST:
             message = f"The project has {MOST} variables already."
             raise Conflict(message, hint="Remove those that nobody reads.")

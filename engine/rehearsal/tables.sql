@@ -63,7 +63,7 @@ CREATE TABLE execution (
 	cancel_reason TEXT,
 	pause_at BIGINT,
 	deadline BIGINT,
-	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL,
+	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL, variables TEXT,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;

@@ -92,6 +92,7 @@ execution = Table(
     Column("depth", Integer, nullable=False, server_default="0"),
     Column("told", Integer, nullable=False, server_default="1"),
     Column("limited", Integer, nullable=False, server_default="0"),
+    Column("variables", Text),
     Index("execution_key", "project_id", "idempotency_key", unique=True),
     Index("execution_workflow", "workflow_id", "created_at"),
     Index("execution_project", "project_id", "id"),

@@ -397,6 +397,19 @@ def test_variables_are_set_listed_and_removed(client: Client, monkeypatch: pytes
     do(client, variables.remove(DEFAULT_PROJECT, "a"))
     with pytest.raises(variables.VariableUnknown):
         do(client, variables.remove(DEFAULT_PROJECT, "a"))
+    monkeypatch.setattr(variables, "TOGETHER", 10)
+    do(client, variables.put(DEFAULT_PROJECT, "b", "1234567", NOW))
+    with pytest.raises(Conflict):
+        do(client, variables.put(DEFAULT_PROJECT, "a", 12, NOW))
+    do(client, variables.put(DEFAULT_PROJECT, "a", 1, NOW))
     variables.put(DEFAULT_PROJECT, "a", "x" * (variables.LARGEST - 2), NOW)
     with pytest.raises(Invalid):
         variables.put(DEFAULT_PROJECT, "a", "x" * (variables.LARGEST - 1), NOW)
+
+
+def test_an_execution_begins_with_the_variables_of_its_project(client: Client) -> None:
+    made = document([node("a", "transform", {"expression": "vars.limit"})])
+    made["definition"]["project_variables"] = {"limit": 1, "other": None}
+    do(client, variables.put(DEFAULT_PROJECT, "limit", {"ü": [2]}, NOW))
+    client.start(client.push(made))
+    assert client.query("SELECT variables FROM execution") == [('{"limit":{"ü":[2]}}',)]

@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("project", sa.Column("settings", sa.Text(), server_default="{}", nullable=False))
     op.add_column("project", sa.Column("updated_at", sa.BigInteger(), nullable=True))
     op.add_column("project", sa.Column("deleted_at", sa.BigInteger(), nullable=True))
+    op.add_column("execution", sa.Column("variables", sa.Text(), nullable=True))
     op.create_index("execution_project", "execution", ["project_id", "id"])
     _users()
     _sessions()
