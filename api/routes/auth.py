@@ -62,9 +62,7 @@ async def login(request: Request) -> Response:
     standing = state.logins.take((address.of(request, state.settings.proxies), name))
     if standing is not None and standing.wait:
         raise authentication.too_many(standing.wait)
-    user = None
-    if "\0" not in name:
-        user = await state.runtime.reader.read(lambda connection: users.by_name(connection, name))
+    user = await state.runtime.reader.read(lambda connection: users.by_name(connection, name))
     usable = user if user is not None and user.active else None
     right, renewed = await state.passwords.verify(password, None if usable is None else usable.password)
     if usable is None or not right:
@@ -126,8 +124,9 @@ async def refresh(request: Request) -> Response:
         return answer
 
     answer: sessions.Opened | sessions.Lost = await state.runtime.ledger.submit(noted)
-    state.directory.forget()
+    state.directory.drop(sessions.access_of(key, token))
     if isinstance(answer, sessions.Lost):
+        state.directory.forget()
         raise SessionOver(hint="Sign in again.")
     return _tokens(state, answer, now, cookie=in_cookie)
 

@@ -102,6 +102,10 @@ class Directory:
             self._places.put(reference, found, era)
         return found
 
+    def drop(self, token: str) -> None:
+        """Look again for one token."""
+        self._known.drop(tokens.digest(token))
+
     def forget(self) -> None:
         """Look again for everybody: something was changed."""
         self._known.clear()
@@ -168,6 +172,11 @@ class _Fresh(Generic[T]):
         self._found.move_to_end(key)
         while len(self._found) > KEPT:
             self._found.popitem(last=False)
+
+    def drop(self, key: Hashable) -> None:
+        """Forget one, also if it is just being looked for."""
+        self.era += 1
+        self._found.pop(key, None)
 
     def clear(self) -> None:
         self.era += 1

@@ -114,6 +114,11 @@ def renew(key: bytes, token: str, now: int) -> Callable[[Connection], Opened | L
     return change
 
 
+def access_of(key: bytes, refresh: str) -> str:
+    """Return the access token that was given together with a refresh token."""
+    return tokens.make(tokens.ACCESS, tokens.derived(key, "access", refresh))
+
+
 def end(session: str, user: str, now: int) -> Callable[[Connection], bool]:
     """Return the change that ends a session of a user; it answers whether there was one."""
 
@@ -157,5 +162,4 @@ def _advance(connection: Connection, opened: Opened, before: str, now: int) -> b
 
 
 def _opened(key: bytes, session: str, user: str, refresh: str, now: int, until: int) -> Opened:
-    access = tokens.make(tokens.ACCESS, tokens.derived(key, "access", refresh))
-    return Opened(session, user, access, refresh, min(now + ACCESS_MS, until), until)
+    return Opened(session, user, access_of(key, refresh), refresh, min(now + ACCESS_MS, until), until)
