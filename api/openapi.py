@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.authentication import ACCESS_COOKIE
+from api.examples import EXAMPLES, Example
 from api.permission import PROJECT_HEADER, Anyone, Needs, declarations
 from api.problems import MEDIA_TYPE
 
@@ -62,8 +63,23 @@ def _made(app: FastAPI) -> Document:
         operation = found["paths"].get(route.path, {}).get(route.method.lower())
         if operation is not None and route.declared is not None:
             _complete(operation, route.declared)
+            if route.operation in EXAMPLES:
+                _show(operation, EXAMPLES[route.operation])
     app.openapi_schema = found
     return found
+
+
+def _show(operation: Document, example: Example) -> None:
+    """Show what an operation is asked with, and what it answers when it does what it is asked."""
+    if example.request is not None:
+        content = {"schema": {"type": "object"}, "example": example.request}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    done: Document = {"description": HTTPStatus(example.status).phrase}
+    if example.answer is not None:
+        done["content"] = {"application/json": {"schema": {"type": "object"}, "example": example.answer}}
+    for status in [each for each in operation["responses"] if each.startswith("2")]:
+        del operation["responses"][status]
+    operation["responses"][str(example.status)] = done
 
 
 def _complete(operation: Document, declared: object) -> None:
