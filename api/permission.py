@@ -3,14 +3,15 @@
     @router.get("", dependencies=[needs("workflow:read")])
 
 The declaration is a dependency of the route itself, and runs before anything of the route does: nothing depends on how a
-path is written.
+path is written. After it, `principal.of(request)` is who acts, and `principal.project(request)` the project that everything the
+route reads or writes is in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
@@ -112,6 +113,8 @@ class Needs:
 
 Declaration = Anyone | SignedIn | Needs
 
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
 
 def needs(permission: Permission, *, at: str | None = None) -> Any:
     """Declare that a route needs a permission."""
@@ -126,6 +129,16 @@ def signed_in() -> Any:
 def anyone(why: str, *, limited: bool = True) -> Any:
     """Declare that a route is for everybody, and why it may be."""
     return Depends(Anyone(why, limited))
+
+
+def open_to_anyone(why: str) -> Callable[[Endpoint], Endpoint]:
+    """Declare that the endpoint of a plain Starlette route is for everybody: it looks for a proof itself."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.declares = Anyone(why, limited=False)  # type: ignore[attr-defined]  # a function takes any
+        return endpoint
+
+    return mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,8 @@ def declarations(app: FastAPI) -> Iterator[Route]:
         inner = getattr(each, "starlette_route", None)
         listed = getattr(each, "dependencies", None) or getattr(inner, "dependencies", None) or ()
         found = [one.dependency for one in listed if isinstance(one.dependency, Declaration)]
+        marked = getattr(getattr(inner or each, "endpoint", None), "declares", None)
+        found = [*found, *([marked] if isinstance(marked, Anyone) else [])]
         declared = found[0] if len(found) == 1 else None
         path = str(getattr(inner, "path", None) or getattr(each, "path", each))
         for method in sorted(getattr(each, "methods", None) or ("WS",)):

@@ -7,10 +7,21 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.routing import Route as PlainRoute
 
 from api.main import create_app
-from api.permission import Anyone, Needs, Route, SignedIn, Undeclared, check, declarations, needs
+from api.permission import (
+    Anyone,
+    Needs,
+    Route,
+    SignedIn,
+    Undeclared,
+    check,
+    declarations,
+    needs,
+    open_to_anyone,
+)
 from engine.access.roles import PERMISSIONS, ROLES
 from tests.unit.api.conftest import Api
 from tests.unit.api.people import EVERY_ROLE, House, Person, furnished, member, user
@@ -184,6 +195,30 @@ def test_a_route_that_says_nothing_keeps_the_api_from_starting(api: Api) -> None
     with pytest.raises(Undeclared):
         check(twice)
     check(create_app(api.settings, serves=False).app)
+
+
+def test_a_plain_route_says_so_at_its_endpoint() -> None:
+    @open_to_anyone("the address is the proof")
+    async def arrive(request: Request) -> Response:
+        return Response()
+
+    async def forgotten(request: Request) -> Response:
+        return Response()
+
+    for prefix in ("", "/inner"):
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        router = APIRouter()
+        router.add_route("/hooks/{path:path}", arrive, methods=["GET", "POST"])
+        app.include_router(router, prefix=prefix)
+        check(app)
+        assert {(each.method, each.path) for each in declarations(app)} >= {
+            ("POST", f"{prefix}/hooks/{{path:path}}")
+        }
+        app.router.routes.append(PlainRoute("/other", arrive))
+        check(app)
+        app.router.routes.append(PlainRoute("/forgotten", forgotten))
+        with pytest.raises(Undeclared, match="/forgotten"):
+            check(app)
 
 
 def test_what_frameworks_add_by_themselves_is_no_exception() -> None:
