@@ -15,7 +15,6 @@ from starlette.requests import HTTPConnection
 
 from api import address
 from api.state import State, of
-from engine.access import tokens
 from engine.access.principals import Principal, keeper
 from engine.errors import Forbidden, Invalid, RateLimited, Unauthenticated
 
@@ -144,7 +143,7 @@ def _keeper(connection: HTTPConnection) -> Principal:
 
 def _bearer(header: str) -> str | None:
     scheme, _, token = header.partition(" ")
-    return token.strip()[: tokens.LONGEST + 1] if scheme.lower() == "bearer" else None
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _nobody() -> Unauthenticated:

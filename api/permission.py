@@ -225,7 +225,7 @@ async def _remember(
     connection: HTTPConnection, state: State, person: Principal, place: Place | None, permission: str
 ) -> None:
     """Keep in the audit that somebody tried to change what is not theirs to change."""
-    if connection.scope.get("method") in READING:
+    if connection.scope.get("method") in READING or not state.may_note(person.id):
         return
     entry = audit.Entry(
         person.id,

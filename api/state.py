@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from engine.outside.sealing import SealingKey
 
 
+REFUSALS = 60
+"""Refusals a minute of one principal, or from one address, that the audit tells of."""
+
+
 @dataclass(slots=True)
 class State:
     """One API process. `replies` is None in a process that asks and goes. `token` is the keeper's."""
@@ -37,6 +41,7 @@ class State:
     principals: Limiter
     strangers: Limiter
     logins: Limiter
+    refusals: Limiter = field(default_factory=lambda: Limiter(REFUSALS))
     passwords: Passwords = field(default_factory=Passwords)
     versions: Versions = field(default_factory=Versions)
     sockets: int = 0
@@ -68,6 +73,11 @@ class State:
 
             self._callbacks = Callbacks.of(self._secret(), self.settings)
         return self._callbacks
+
+    def may_note(self, whose: str) -> bool:
+        """Whether one more refusal of a principal, or from an address, goes into the audit: nobody fills the disk with them."""
+        standing = self.refusals.take(whose)
+        return standing is None or not standing.wait
 
     @property
     def secure(self) -> bool:

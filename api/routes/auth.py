@@ -293,6 +293,8 @@ def _tokens(
 async def _failed(request: Request, action: str, subject: str) -> None:
     """Keep that somebody did not know a password. Of a name that is none, only its hash: it may be a password."""
     state = of(request)
+    if not state.may_note(address.of(request, state.settings.proxies)):
+        return
     try:
         subject = users.named(subject)
     except Invalid:

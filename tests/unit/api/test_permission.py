@@ -104,6 +104,10 @@ async def test_a_refused_change_is_in_the_audit_and_a_refused_look_is_not(api: A
     (row,) = (await api.get("/audit?action=access:refuse")).json()["data"]
     assert (row["name"], row["outcome"], row["subject"]) == ("ann", "refused", "/api/v1/events")
     assert row["details"] == {"permission": "event:publish"}
+    api.guard.app.state.celeriac.refusals.limit = 3
+    for _ in range(5):
+        assert (await ann.post("/events", {"type": "a"})).status_code == 403
+    assert len((await api.get("/audit?action=access:refuse")).json()["data"]) == 3
 
 
 async def test_a_known_token_costs_no_look_at_the_database(api: Api) -> None:
