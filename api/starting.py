@@ -20,13 +20,15 @@ async def start(state: State, wish: admission.Request, wait: int) -> Response:
     headers = {"Location": f"/api/v1/executions/{accepted.execution}"}
     if not wait and accepted.new:
         return JSONResponse({"id": accepted.execution, "status": "created"}, 202, headers)
-    body = await ended(state, accepted.execution, wait, answers=True)
+    body = await ended(state, accepted.execution, wait, wish.active.project, answers=True)
     if wait:
         headers["Preference-Applied"] = f"wait={wait}"
     return JSONResponse(body, 200 if _is_there(body, answers=True) else 202, headers)
 
 
-async def ended(state: State, execution: str, wait: float, *, answers: bool = False) -> queries.Body:
+async def ended(
+    state: State, execution: str, wait: float, project: str, *, answers: bool = False
+) -> queries.Body:
     """Return an execution when it has ended, or with `answers` has answered, or as it is after `wait` seconds."""
     now = asyncio.get_running_loop().time
     deadline = now() + wait
@@ -34,7 +36,7 @@ async def ended(state: State, execution: str, wait: float, *, answers: bool = Fa
         left = deadline - now()
         told = left > 0 and await state.watcher.told(execution, left, answers=answers)
         body: queries.Body = await state.runtime.reader.read(
-            lambda connection: queries.execution(connection, execution)
+            lambda connection: queries.execution(connection, execution, project=project)
         )
         if not told or _is_there(body, answers=answers):
             return body

@@ -176,6 +176,7 @@ def operation(runtime: Accepting, request: Request) -> op.Start:
         concurrency=own.concurrency,
         rate=own.rate,
         fork=request.fork,
+        variables=active.variables,
     )
 
 

@@ -53,21 +53,21 @@ class Process(Protocol):
 async def cancel(at: Process, execution: str, reason: str = "", *, force: bool = False) -> str:
     """Ask an execution to stop, and all that it waits for. Returns its status afterwards. Raises `Unavailable`."""
     status: str = await at.ledger.submit(op.Cancel(execution, at.clock.now(), reason, force=force))
-    try:
-        await _cascade(at, execution)
-    except Unavailable as error:
-        log.warning("What %s has called is left for a poller to stop: %s", execution, str(error))
+    await cascade(at, execution)
     return status
 
 
-async def _cascade(at: Process, execution: str) -> None:
+async def cascade(at: Process, execution: str) -> None:
     """Stop what is called by what was stopped, and so on down. A poller does the same for whoever dies over it."""
     names = [execution]
-    while names:
-        asked = [(each,) for each in names]
-        rows = await at.reader.read(lambda connection, asked=asked: connection.batch(_FORSAKEN_BY, asked))  # type: ignore[misc]
-        await asyncio.gather(*(at.ledger.submit(each) for each in forsakes(rows, at.clock.now())))
-        names = [child for _, _, _, child in rows]
+    try:
+        while names:
+            asked = [(each,) for each in names]
+            rows = await at.reader.read(lambda connection, asked=asked: connection.batch(_FORSAKEN_BY, asked))  # type: ignore[misc]
+            await asyncio.gather(*(at.ledger.submit(each) for each in forsakes(rows, at.clock.now())))
+            names = [child for _, _, _, child in rows]
+    except Unavailable as error:
+        log.warning("What %s has called is left for a poller to stop: %s", execution, str(error))
 
 
 def forsakes(rows: Iterable[Row], now: int) -> list[op.Forsake]:

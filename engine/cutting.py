@@ -58,6 +58,7 @@ def build(workflow: Workflow, registry: Registry) -> Plan:
         outputs=workflow.outputs,
         timeout=workflow.timeout,
         regions=tuple(cut.regions),
+        shared=workflow.shared,
     )
 
 

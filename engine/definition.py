@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from celeriac import Effect, Json
@@ -291,7 +291,10 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A whole definition. `inputs` is the JSON Schema of the trigger's payload; `outputs` a template of the result."""
+    """A whole definition. `inputs` is the JSON Schema of the trigger's payload; `outputs` a template of the result.
+
+    `shared` are the variables of the project that it reads, with what holds where the project has none.
+    """
 
     name: str
     description: str
@@ -308,6 +311,7 @@ class Workflow:
     queue: str | None
     limits: Limits | None = None
     priority: int = 0
+    shared: Mapping[str, Json] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Workflow:
@@ -326,6 +330,7 @@ class Workflow:
             inputs=body.get("inputs"),
             outputs=body.get("outputs"),
             variables=body.get("variables", {}),
+            shared=body.get("project_variables", {}),
             retry=RetryPolicy.parse(body["retry"]) if "retry" in body else None,
             timeout=seconds(body["timeout"]) if "timeout" in body else None,
             on_error=OnError.parse(body["on_error"]) if "on_error" in body else None,

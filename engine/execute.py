@@ -287,11 +287,12 @@ class Executor:
         run = Run(work, pure, work.epoch, hold, values, nodes)
         if work.segment.region and work.hi is None:
             name_items(values, work)
-        values["vars"] = {}
+        shared = values["vars"] = dict(facts.variables)
         if facts.program.plan.variables:
             try:
                 draws = Draws(self._services.secret, f"{facts.execution}\x1f@vars", facts.created_at)
-                values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
+                own: Any = facts.program.variables.render(Scope(dict(values), draws))
+                values["vars"] = {**shared, **own}
             except ExpressionError as error:
                 run.unready = error
         if work.refused is not None:

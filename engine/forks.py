@@ -444,7 +444,7 @@ def signature(plan: Plan, name: str) -> Any:
             "performs": _performs(plan, node.container),
         }
     if "vars" in _mentions(plan, node):
-        found["vars"] = plan.variables
+        found["vars"] = plan.variables, plan.shared
     return found
 
 

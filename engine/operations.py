@@ -121,6 +121,7 @@ class Start:
     concurrency: Concurrency | None = None
     rate: Rate | None = None
     fork: Fork | None = None
+    variables: str | None = None
 
 
 @value

@@ -13,7 +13,7 @@ their instances run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
@@ -227,6 +227,7 @@ class Plan:
     outputs: Json
     timeout: float | None
     regions: tuple[Region, ...]
+    shared: Mapping[str, Json] = field(default_factory=dict)
 
     @cached_property
     def segment_of(self) -> dict[str, int]:
@@ -355,6 +356,7 @@ class Plan:
             "outputs": self.outputs,
             "timeout": self.timeout,
             "regions": [asdict(each) for each in self.regions],
+            **({"shared": dict(self.shared)} if self.shared else {}),
         }
 
     @classmethod
@@ -368,6 +370,7 @@ class Plan:
             tuple(Region(**each) for each in body["regions"])
             if "regions" in body
             else (whole(len(body["segments"])),),
+            body.get("shared", {}),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from celeriac import Json
 from engine.callbacks import Address
-from engine.catalog import Active, start_of
+from engine.catalog import Active, Versions
 from engine.definition import TRIGGER
 from engine.errors import Conflict, NotFound
 from engine.plan import Plan
@@ -288,18 +288,16 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     if row[5] not in EXECUTION_FINAL:
         message = f"The execution {name} is {row[5]}; only one that has ended is repeated."
         raise Conflict(message, hint=f"Stop it first: celeriac executions cancel {name}")
-    start = start_of(connection, row[3])
-    enabled = connection.run("SELECT enabled FROM workflow WHERE id = ?", (row[1],))[0][0]
     payload, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
-    active = Active(row[1], row[3], project, row[2], bool(enabled), *start)
-    return active, _payload(connection, payload, blob)
+    return Versions().pinned(connection, row[3]), _payload(connection, payload, blob)
 
 
-def wait_of(connection: Connection, address: Address, project: str = DEFAULT_PROJECT) -> int | None:
-    """Return the segment that rests at the wait an address names, or None when there is no such execution or node."""
-    rows = connection.run(
-        "SELECT version_id FROM execution WHERE id = ? AND project_id = ?", (address.execution, project)
-    )
+def wait_of(connection: Connection, address: Address) -> int | None:
+    """Return the segment that rests at the wait an address names, or None when there is no such execution or node.
+
+    In any project: the address is signed.
+    """
+    rows = connection.run("SELECT version_id FROM execution WHERE id = ?", (address.execution,))
     return _plan(connection, rows[0][0]).segment_of.get(address.node) if rows else None
 
 

@@ -84,6 +84,7 @@ class Purged:
     events: int = 0
     blobs: int = 0
     marks: int = 0
+    sessions: int = 0
 
 
 def purge(
@@ -108,6 +109,11 @@ def purge(
             old = connection.run("DELETE FROM ledger_mark WHERE at < ? RETURNING writer", (now - MARKS_KEPT,))
             connection.commit()
             gone.marks = len(old)
+            connection.begin()
+            over = connection.run("DELETE FROM session WHERE until < ? RETURNING id", (now,))
+            connection.run("DELETE FROM invitation WHERE expires_at < ?", (now,))
+            connection.commit()
+            gone.sessions = len(over)
         finally:
             connection.close()
     except Exception as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac import Json
@@ -65,6 +65,8 @@ class Facts:
     based: bool = False
     principal: str = ""
     priority: int = 0
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    """Variables of the project, as they were when the execution began."""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,8 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
             row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller, based
         )
         facts.principal, facts.priority = row[29], row[30]
+        if program.plan.shared:
+            facts = replace(facts, variables={**program.plan.shared, **json.loads(row[31] or "{}")})
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         work = Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)

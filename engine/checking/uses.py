@@ -20,15 +20,16 @@ def unused(outline: Outline, expressions: Iterable[Expression]) -> Iterator[Find
             if reference.path[0] in ("nodes", "vars"):
                 read.add((str(reference.path[0]), reference.path[1] if len(reference.path) > 1 else None))
             items = items or reference.path[0] == "item"
-    variables = outline.body.get("variables")
-    if isinstance(variables, dict) and ("vars", None) not in read:
-        for name in variables:
-            if ("vars", name) not in read:
-                message = f"The variable {name} is never read."
-                path = (*BODY, "variables", name)
-                yield Finding(
-                    path, "flow.unused_variable", message, "Remove it.", key=True, severity="warning"
-                )
+    for key in ("variables", "project_variables"):
+        variables = outline.body.get(key)
+        if isinstance(variables, dict) and ("vars", None) not in read:
+            for name in variables:
+                if ("vars", name) not in read:
+                    message = f"The variable {name} is never read."
+                    path = (*BODY, key, name)
+                    yield Finding(
+                        path, "flow.unused_variable", message, "Remove it.", key=True, severity="warning"
+                    )
     if ("nodes", None) in read:
         return
     for region in outline.regions:

@@ -10,7 +10,7 @@ ALIVE = "('blocked', 'ready', 'running', 'waiting', 'backing_off', 'uncertain', 
 
 EXECUTION = columns(
     "id project_id workflow_id version_id status input input_blob trigger_event idempotency_key request_hash principal "
-    "priority parent_execution parent_segment parent_item base open seq created_at deadline reply_to depth told",
+    "priority parent_execution parent_segment parent_item base open seq created_at deadline reply_to depth told variables",
     priority="bigint",
     parent_segment="bigint",
     open="bigint",
@@ -444,7 +444,7 @@ LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
     "s.first_try_at, e.version_id, e.status, s.stop, e.pause_at, e.input, e.input_blob, e.trigger_event, "
     "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.depth, e.told, e.parent_execution, e.parent_segment, "
-    "e.parent_item, e.base, s.taken, e.principal, e.priority "
+    "e.parent_item, e.base, s.taken, e.principal, e.priority, e.variables "
     "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
     "JOIN execution e ON e.id = s.execution_id",
     columns("execution_id segment item", segment="bigint"),
