@@ -24,7 +24,7 @@ async def test_what_a_person_does_is_in_the_audit_with_who_and_whence(api: Api) 
         ("execution:resume", name, "done"),
         ("execution:pause", name, "done"),
     ]
-    assert rows[0]["details"] == {"reason": "Enough."}
+    assert rows[0]["details"] == {"reason": "Enough.", "force": False}
     assert (rows[2]["request_id"], rows[2]["address"]) == (answer.headers["x-request-id"], "127.0.0.1")
     pushed = (await api.get("/audit?action=workflow:push")).json()["data"][0]
     assert (pushed["name"], pushed["details"]["version"]) == ("api", 1)
