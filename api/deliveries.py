@@ -21,6 +21,7 @@ from api.state import State
 from celeriac import Json
 from engine import admission, catalog
 from engine import operations as op
+from engine.cancels import cancel
 from engine.errors import CeleriacError, Conflict, Invalid, TooLarge
 from engine.failpoints import failpoint
 from engine.holds import QUEUE_FULL, REJECTED
@@ -31,7 +32,6 @@ from engine.triggers.forms import Form
 from engine.triggers.forms import payload as values_of
 from engine.triggers.scheduler import sendable
 from engine.triggers.verification import NotVerified
-from engine.triggers.webhooks import Webhook
 
 LARGEST: Final = 5 * 1024 * 1024
 """Bytes of a request from outside."""
@@ -48,6 +48,9 @@ _LEFT_OUT: Final = frozenset(
         "upgrade",
     }
 )
+_WITHOUT_BODY: Final = frozenset({204, 205, 304})
+"""Statuses whose answer has no body (RFC 9110)."""
+
 _MOST_HEADERS: Final = 8_192
 """Characters of headers that an execution remembers."""
 
@@ -99,7 +102,7 @@ async def receive(state: State, about: Endpoint, incoming: Incoming, *, test: bo
     waits = webhook.respond != "immediately" and not several
     reply_to = state.reply_to if waits else None
     arrived = await _accept(state, about, key, found, event, reply_to, several=several)
-    return await _answer(state, incoming, webhook, arrived, several=several)
+    return await _answer(state, incoming, about, arrived, several=several)
 
 
 async def fill(state: State, about: Endpoint, form: Form, body: bytes) -> Response:
@@ -175,9 +178,7 @@ async def _accept(
     failpoint("arrive.after")
     ready, outdone = sendable([asked.arrivals], [answer])
     runtime.dispatcher.send_all(ready)
-    await asyncio.gather(
-        *(runtime.ledger.submit(op.Cancel(each, now, admission.OUTDONE)) for each in sorted(set(outdone)))
-    )
+    await asyncio.gather(*(cancel(runtime, each, admission.OUTDONE) for each in sorted(set(outdone))))
     (arrived,) = answer
     if arrived.execution is None and refusal is not None:
         raise refusal
@@ -195,8 +196,9 @@ def _operation(state: State, wish: admission.Request, line: int | None) -> op.St
 
 
 async def _answer(
-    state: State, incoming: Incoming, webhook: Webhook, arrived: op.Arrived, *, several: bool
+    state: State, incoming: Incoming, about: Endpoint, arrived: op.Arrived, *, several: bool
 ) -> Response:
+    webhook = about.webhook
     if arrived.execution is None:
         refused = json.loads(arrived.detail or "{}").get("code")
         raise (admission.QueueFull if refused == QUEUE_FULL else admission.Rejected)(
@@ -210,7 +212,13 @@ async def _answer(
     headers = {"Location": url}
     if webhook.respond == "immediately" or several:
         return JSONResponse(body, 202, headers)
-    shown = await ended(state, arrived.execution, webhook.deadline)
+    answers = webhook.respond == "respond_node"
+    shown = await ended(state, arrived.execution, webhook.deadline, about.active.project, answers=answers)
+    if answers and "answer" in shown:
+        said: Any = shown["answer"]
+        if said["status"] in _WITHOUT_BODY:
+            return Response(None, said["status"], said["headers"])
+        return JSONResponse(said["body"], said["status"], said["headers"])
     if shown["status"] not in EXECUTION_FINAL:
         return JSONResponse(body, 202, headers)
     if shown["status"] != "succeeded":

@@ -5,21 +5,27 @@ from __future__ import annotations
 import typer
 
 from celeriac.commands import (
+    admin,
     approvals,
     attention,
+    audit,
     connections,
     definitions,
     demo,
     doctor,
     events,
     executions,
+    keys,
     processes,
+    projects,
     running,
     schedules,
     storage,
     subscriptions,
     tests,
     up,
+    users,
+    variables,
     webhooks,
     workflows,
 )
@@ -48,6 +54,12 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
+app.add_typer(variables.app, name="variables")
+app.add_typer(projects.app, name="projects")
+app.add_typer(users.app, name="users")
+app.add_typer(admin.app, name="admin")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.command()(up.up)
 app.command()(processes.worker)
 app.command()(processes.poller)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import jsonschema_rs
 
 from celeriac import Fail, Json
-from engine import expressions, schema
+from engine import cancels, expressions, schema
 from engine import operations as op
 from engine.catalog import Active, trigger_event
 from engine.clock import Clock
@@ -123,9 +123,8 @@ async def accept_starts(runtime: Runtime, starts: Sequence[op.Start]) -> list[Ac
         for answer in answers
         for segment, item, queue in answer.ready
     )
-    now = runtime.clock.now()
     outdone = sorted({name for answer in answers for name in answer.outdone})
-    await asyncio.gather(*(runtime.ledger.submit(op.Cancel(name, now, OUTDONE)) for name in outdone))
+    await asyncio.gather(*(cancels.cancel(runtime, name, OUTDONE) for name in outdone))
     for start, answer in zip(starts, answers, strict=True):
         if answer.refused is not None and start.concurrency is not None:
             refused = Rejected if answer.refused == REJECTED else QueueFull
@@ -187,6 +186,7 @@ def operation(runtime: Accepting, request: Request) -> op.Start:
         concurrency=own.concurrency,
         rate=own.rate,
         fork=request.fork,
+        variables=active.variables,
     )
 
 

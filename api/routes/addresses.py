@@ -7,6 +7,7 @@ routes and no part of the API's description: their methods, bodies and answers a
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from api import forms
 from api.deliveries import LARGEST, Incoming, fill, receive
+from api.permission import open_to_anyone
 from api.problems import problem
 from api.state import of
 from engine.errors import TooLarge
@@ -25,6 +27,7 @@ from engine.triggers.webhooks import METHODS
 NO_SUCH = "There is nothing at this address."
 
 
+@open_to_anyone("The address or the signature is the proof, which is looked at here.")
 async def arrive(request: Request) -> Response:
     """Take a request in."""
     state = of(request)
@@ -53,6 +56,7 @@ async def arrive(request: Request) -> Response:
     return await receive(state, about, incoming)
 
 
+@open_to_anyone("The address is the proof.")
 async def show_form(request: Request) -> Response:
     """Show a form."""
     state = of(request)
@@ -62,6 +66,7 @@ async def show_form(request: Request) -> Response:
     return forms.page(_form(about), state.runtime.clock.mint("form"))
 
 
+@open_to_anyone("The address is the proof.")
 async def fill_in(request: Request) -> Response:
     """Take a filled-in form in. Sent twice, it counts once."""
     about = await _form_at(request)
@@ -99,9 +104,14 @@ async def _body(request: Request) -> bytes:
     return bytes(found)
 
 
+def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]], *methods: str) -> Route:
+    made = Route(path, endpoint, methods=methods, include_in_schema=False)
+    made.methods = {*methods}  # Starlette adds HEAD to GET, which no author of a webhook has asked for.
+    return made
+
+
 routes = [
-    # Permission: none; the address or its signature is the proof.
-    Route(f"{paths.ROOT}/{{rest:path}}", arrive, methods=[*METHODS], include_in_schema=False),
-    Route("/forms/{workflow}/{secret}", show_form, methods=["GET"], include_in_schema=False),
-    Route("/forms/{workflow}/{secret}", fill_in, methods=["POST"], include_in_schema=False),
+    _route(f"{paths.ROOT}/{{rest:path}}", arrive, *METHODS),
+    _route("/forms/{workflow}/{secret}", show_form, "GET"),
+    _route("/forms/{workflow}/{secret}", fill_in, "POST"),
 ]

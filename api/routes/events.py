@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api import bodies, pages, principal
+from api.permission import needs
 from api.state import State, of
 from celeriac import Fail, Json
 from engine.encoding import encode, place
@@ -22,7 +23,7 @@ _TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}")
 _LONGEST = {"correlation": 400, "id": 400, "source": 400}
 
 
-@router.post("")
+@router.post("", dependencies=[needs("event:publish")])
 async def publish(request: Request) -> Response:
     """Publish `{type, correlation?, data?, id?}`, or a CloudEvent in its structured form; tell how many waits it ended, and
     which executions it started.
@@ -43,9 +44,9 @@ async def publish(request: Request) -> Response:
         _text(body, "source") or "",
         _text(body, "correlation") or "",
     )
-    person = principal.of(request).name
+    person, project = principal.of(request).name, principal.project(request)
     published, ready = await publishing(
-        state.runtime, state.versions, event, data, key=_text(body, "id"), principal=person
+        state.runtime, state.versions, event, data, key=_text(body, "id"), principal=person, project=project
     )
     failpoint("publish.accepted")
     state.runtime.dispatcher.send_all(ready)
@@ -58,19 +59,27 @@ async def publish(request: Request) -> Response:
     return JSONResponse(answer)
 
 
-@router.get("/triggers")
+@router.get("/triggers", dependencies=[needs("trigger:read")])
 async def listing(request: Request) -> Response:
     """List the triggers of workflows that wait for events."""
-    return JSONResponse({"data": await of(request).runtime.reader.read(triggers.listing)})
-
-
-@router.get("/triggers/{trigger}/arrivals")
-async def arrivals(request: Request, trigger: str, limit: pages.Limit = 50) -> Response:
-    """Return what became of the latest events at a trigger, those included that could start nothing."""
+    project = principal.project(request)
     return JSONResponse(
         {
             "data": await of(request).runtime.reader.read(
-                lambda connection: triggers.arrived(connection, trigger, limit)
+                lambda connection: triggers.listing(connection, project=project)
+            )
+        }
+    )
+
+
+@router.get("/triggers/{trigger}/arrivals", dependencies=[needs("trigger:read")])
+async def arrivals(request: Request, trigger: str, limit: pages.Limit = 50) -> Response:
+    """Return what became of the latest events at a trigger, those included that could start nothing."""
+    project = principal.project(request)
+    return JSONResponse(
+        {
+            "data": await of(request).runtime.reader.read(
+                lambda connection: triggers.arrived(connection, trigger, limit, project=project)
             )
         }
     )

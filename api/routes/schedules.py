@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages, preferences, principal
+from api import bodies, noting, pages, preferences, principal
+from api.permission import needs
 from api.state import of
 from celeriac import Json
 from engine import admission, catalog
@@ -32,7 +32,7 @@ Count = Annotated[int, Query(ge=1, le=schedules.MOST_SHOWN, description="How man
 After = Annotated[str | None, Query(max_length=40, description="An instant; the slots behind it are shown.")]
 
 
-@router.get("")
+@router.get("", dependencies=[needs("trigger:read")])
 async def listing(
     request: Request,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
@@ -40,15 +40,17 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List schedules, with their next slots."""
-    after = pages.by_name(cursor)
+    after, project = pages.by_name(cursor), principal.project(request)
     return pages.answer(
         await of(request).runtime.reader.read(
-            lambda connection: schedules.listing(connection, limit, workflow=workflow, after=after)
+            lambda connection: schedules.listing(
+                connection, limit, workflow=workflow, after=after, project=project
+            )
         )
     )
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[needs("trigger:manage")])
 async def add(request: Request) -> Response:
     """Make a schedule for a workflow: `{workflow, name, config}`; the config is that of a schedule trigger."""
     state = of(request)
@@ -61,12 +63,13 @@ async def add(request: Request) -> Response:
         raise Invalid("`name` is no name of a schedule.", hint=hint)
     config = schedules.check(body.get("config"))
     name = state.runtime.clock.mint("sched")
-    change = schedules.add(name, workflow, title, config, state.runtime.clock.now())
-    made = await state.runtime.ledger.submit(change)
+    project = principal.project(request)
+    change = schedules.add(name, workflow, title, config, state.runtime.clock.now(), project=project)
+    made = await noting.change(request, change, "schedule:add", name, workflow=workflow)
     return JSONResponse(made, 201, {"Location": f"/api/v1/schedules/{name}"})
 
 
-@router.post("/preview")
+@router.post("/preview", dependencies=[needs("trigger:read")])
 async def preview_config(request: Request, count: Count = 10, after: After = None) -> Response:
     """Show when a config would be due, and save nothing: `{config}`."""
     body = await bodies.read_object(request, "config")
@@ -75,30 +78,36 @@ async def preview_config(request: Request, count: Count = 10, after: After = Non
     return JSONResponse({"data": schedules.preview(spec, "", since, count)})
 
 
-@router.get("/{schedule}")
+@router.get("/{schedule}", dependencies=[needs("trigger:read")])
 async def show(request: Request, schedule: str) -> Response:
     """Show a schedule."""
+    project = principal.project(request)
     return JSONResponse(
-        await of(request).runtime.reader.read(lambda connection: schedules.show(connection, schedule))
+        await of(request).runtime.reader.read(
+            lambda connection: schedules.show(connection, schedule, project=project)
+        )
     )
 
 
-@router.put("/{schedule}")
+@router.put("/{schedule}", dependencies=[needs("trigger:manage")])
 async def replace(request: Request, schedule: str) -> Response:
     """Give a schedule another config: `{config}`. What is past is not made up for."""
     body = await bodies.read_object(request, "config")
     config = schedules.check(body.get("config"))
-    return await _change(request, schedules.replace(schedule, config, of(request).runtime.clock.now()))
+    now, project = of(request).runtime.clock.now(), principal.project(request)
+    change = schedules.replace(schedule, config, now, project=project)
+    return JSONResponse(await noting.change(request, change, "schedule:replace", schedule))
 
 
-@router.delete("/{schedule}", status_code=204)
+@router.delete("/{schedule}", status_code=204, dependencies=[needs("trigger:manage")])
 async def remove(request: Request, schedule: str) -> Response:
     """Remove a schedule; what it has started goes on."""
-    await of(request).runtime.ledger.submit(schedules.remove(schedule))
+    change = schedules.remove(schedule, project=principal.project(request))
+    await noting.change(request, change, "schedule:remove", schedule)
     return Response(status_code=204)
 
 
-@router.post("/{schedule}/pause")
+@router.post("/{schedule}/pause", dependencies=[needs("trigger:manage")])
 async def pause(request: Request, schedule: str) -> Response:
     """Let a schedule start nothing until it is resumed: `{reason?}`."""
     body = await bodies.read_object(request, "reason")
@@ -106,22 +115,26 @@ async def pause(request: Request, schedule: str) -> Response:
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON or "\0" in reason:
         message = f"`reason` is a text of at most {LONGEST_REASON:,} characters."
         raise Invalid(message)
-    return await _change(request, schedules.pause(schedule, reason, of(request).runtime.clock.now()))
+    now, project = of(request).runtime.clock.now(), principal.project(request)
+    change = schedules.pause(schedule, reason, now, project=project)
+    return JSONResponse(await noting.change(request, change, "schedule:pause", schedule))
 
 
-@router.post("/{schedule}/resume")
+@router.post("/{schedule}/resume", dependencies=[needs("trigger:manage")])
 async def resume(request: Request, schedule: str) -> Response:
     """Let a schedule go on with its next slot. What was due in the pause is not made up for: a backfill does that."""
-    return await _change(request, schedules.resume(schedule, of(request).runtime.clock.now()))
+    now, project = of(request).runtime.clock.now(), principal.project(request)
+    change = schedules.resume(schedule, now, project=project)
+    return JSONResponse(await noting.change(request, change, "schedule:resume", schedule))
 
 
-@router.post("/{schedule}/run", status_code=202)
+@router.post("/{schedule}/run", status_code=202, dependencies=[needs("execution:start")])
 async def run(request: Request, schedule: str) -> Response:
     """Start now what the schedule starts, besides its slots: `{payload?}`. Its `overlap` holds."""
-    state = of(request)
+    state, project = of(request), principal.project(request)
     body = await bodies.read_object(request, "payload", largest=state.settings.limits.input_bytes + 1024)
     found = await state.runtime.reader.read(
-        lambda connection: schedules.find(connection, state.versions, schedule)
+        lambda connection: schedules.find(connection, state.versions, schedule, project=project)
     )
     catalog.startable(found.due.active)
     wish = wish_of(
@@ -140,13 +153,13 @@ async def run(request: Request, schedule: str) -> Response:
     return JSONResponse({"execution": accepted.execution, "new": accepted.new}, 202, headers)
 
 
-@router.post("/{schedule}/backfill")
+@router.post("/{schedule}/backfill", dependencies=[needs("execution:start")])
 async def fill(request: Request, schedule: str) -> Response:
     """Start what past slots stand for that have started nothing yet: `{from, to, overlap?, dry?}`.
 
     Slots lie at or after `from` and before `to`. Asked for again, it goes on with what is left.
     """
-    state = of(request)
+    state, project = of(request), principal.project(request)
     body = await bodies.read_object(request, "from", "to", "overlap", "dry")
     overlap, dry = body.get("overlap", "buffer_all"), body.get("dry", False)
     if overlap not in OVERLAPS:
@@ -155,7 +168,7 @@ async def fill(request: Request, schedule: str) -> Response:
     if not isinstance(dry, bool):
         raise BackfillInvalid("`dry` is true or false.")
     found = await state.runtime.reader.read(
-        lambda connection: schedules.find(connection, state.versions, schedule)
+        lambda connection: schedules.find(connection, state.versions, schedule, project=project)
     )
     catalog.startable(found.due.active)
     ends = [_instant(body.get(name), name) for name in ("from", "to")]
@@ -166,30 +179,27 @@ async def fill(request: Request, schedule: str) -> Response:
     return JSONResponse({"count": len(slots), **done.counts, "executions": done.executions})
 
 
-@router.get("/{schedule}/preview")
+@router.get("/{schedule}/preview", dependencies=[needs("trigger:read")])
 async def preview(request: Request, schedule: str, count: Count = 10, after: After = None) -> Response:
     """Show the next slots, each as the clock on the wall shows it there, with its offset."""
-    state = of(request)
+    state, project = of(request), principal.project(request)
     since = state.runtime.clock.now() if after is None else _instant(after, "after")
     found = await state.runtime.reader.read(
-        lambda connection: schedules.find(connection, state.versions, schedule)
+        lambda connection: schedules.find(connection, state.versions, schedule, project=project)
     )
     return JSONResponse({"data": schedules.preview(found.spec, schedule, since, count)})
 
 
-@router.get("/{schedule}/slots")
+@router.get("/{schedule}/slots", dependencies=[needs("trigger:read")])
 async def slots(request: Request, schedule: str, limit: pages.Limit = 50) -> Response:
     """Return what became of the latest slots."""
+    project = principal.project(request)
 
     def read(connection: Connection) -> list[dict[str, Json]]:
-        schedules.show(connection, schedule)
+        schedules.show(connection, schedule, project=project)
         return schedules.arrivals(connection, schedule, limit)
 
     return JSONResponse({"data": await of(request).runtime.reader.read(read)})
-
-
-async def _change(request: Request, change: Callable[[Connection], Any]) -> Response:
-    return JSONResponse(await of(request).runtime.ledger.submit(change))
 
 
 def _instant(value: Json, name: str) -> int:

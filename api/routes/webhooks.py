@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages
+from api import bodies, noting, pages, principal
 from api.deliveries import Incoming, receive, secrets_of
+from api.permission import needs
 from api.state import of
 from celeriac import Json
 from celeriac.duration import seconds
@@ -31,7 +32,7 @@ class NoSecret(Conflict):
     code = "webhook.no_secret"
 
 
-@router.get("")
+@router.get("", dependencies=[needs("trigger:read")])
 async def listing(
     request: Request,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
@@ -40,17 +41,17 @@ async def listing(
 ) -> Response:
     """List webhooks and forms. Secrets are never shown again."""
     state, after = of(request), pages.by_name(cursor)
-    base = state.settings.public_base
+    base, project = state.settings.public_base, principal.project(request)
     return pages.answer(
         await state.runtime.reader.read(
             lambda connection: endpoints.listing(
-                connection, state.versions, base, limit, workflow=workflow, after=after
+                connection, state.versions, base, limit, workflow=workflow, after=after, project=project
             )
         )
     )
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[needs("trigger:manage")])
 async def add(request: Request) -> Response:
     """Make a webhook for a workflow: `{workflow, name, config}`. The answer shows its secrets, once."""
     state = of(request)
@@ -64,35 +65,37 @@ async def add(request: Request) -> Response:
     config = endpoints.check(body.get("config", {}))
     clock = state.runtime.clock
     name, now = clock.mint("hook"), clock.now()
-    made = endpoints.add(name, workflow, title, config, now)
+    project = principal.project(request)
+    made = endpoints.add(name, workflow, title, config, now, project=project)
 
     def change(connection: Connection) -> Issued:
         found = endpoints.issue(made(connection), lambda: state.sealing, clock.entropy, now)(connection)
         return next(each for each in found if each.endpoint.id == name)
 
-    issued: Issued = await state.runtime.ledger.submit(change)
+    issued: Issued = await noting.change(request, change, "webhook:add", name, workflow=workflow)
     location = {"Location": f"/api/v1/webhooks/{name}"}
     return JSONResponse(issued.to_json(state.settings.public_base), 201, location)
 
 
-@router.get("/{webhook}")
+@router.get("/{webhook}", dependencies=[needs("trigger:read")])
 async def show(request: Request, webhook: str) -> Response:
     """Show a webhook, without its secrets."""
-    state = of(request)
+    state, project = of(request), principal.project(request)
     found = await state.runtime.reader.read(
-        lambda connection: endpoints.find(connection, state.versions, webhook)
+        lambda connection: endpoints.find(connection, state.versions, webhook, project=project)
     )
     return JSONResponse(found.to_json(state.settings.public_base))
 
 
-@router.delete("/{webhook}", status_code=204)
+@router.delete("/{webhook}", status_code=204, dependencies=[needs("trigger:manage")])
 async def remove(request: Request, webhook: str) -> Response:
     """Remove a webhook; what it has started goes on."""
-    await of(request).runtime.ledger.submit(endpoints.remove(webhook))
+    change = endpoints.remove(webhook, project=principal.project(request))
+    await noting.change(request, change, "webhook:remove", webhook)
     return Response(status_code=204)
 
 
-@router.post("/{webhook}/rotate")
+@router.post("/{webhook}/rotate", dependencies=[needs("trigger:manage")])
 async def rotate(request: Request, webhook: str) -> Response:
     """Give a webhook a new secret, which the answer shows once: `{secret?, keep?}`.
 
@@ -107,43 +110,46 @@ async def rotate(request: Request, webhook: str) -> Response:
     if "keep" in body:
         keep = _duration(body["keep"])
     clock = state.runtime.clock
-    change = endpoints.rotate(webhook, state.sealing, clock.entropy, clock.now(), secret=secret, keep=keep)
-    issued: Issued = await state.runtime.ledger.submit(change)
+    project = principal.project(request)
+    change = endpoints.rotate(
+        webhook, state.sealing, clock.entropy, clock.now(), secret=secret, keep=keep, project=project
+    )
+    issued: Issued = await noting.change(request, change, "webhook:rotate", webhook)
     return JSONResponse(issued.to_json(state.settings.public_base))
 
 
-@router.post("/{webhook}/enable")
+@router.post("/{webhook}/enable", dependencies=[needs("trigger:manage")])
 async def enable(request: Request, webhook: str) -> Response:
     """Let requests arrive."""
     return await _set_enabled(request, webhook, enabled=True)
 
 
-@router.post("/{webhook}/disable")
+@router.post("/{webhook}/disable", dependencies=[needs("trigger:manage")])
 async def disable(request: Request, webhook: str) -> Response:
     """Let no request arrive: its address is as if it were not there."""
     return await _set_enabled(request, webhook, enabled=False)
 
 
-@router.get("/{webhook}/deliveries")
+@router.get("/{webhook}/deliveries", dependencies=[needs("trigger:read")])
 async def deliveries(request: Request, webhook: str, limit: pages.Limit = 50) -> Response:
     """Return the latest deliveries, with what became of them. What was not verified is not kept."""
-    state = of(request)
+    state, project = of(request), principal.project(request)
 
     def read(connection: Connection) -> list[dict[str, Json]]:
-        endpoints.find(connection, state.versions, webhook)
+        endpoints.find(connection, state.versions, webhook, project=project)
         return endpoints.arrivals(connection, webhook, limit)
 
     return JSONResponse({"data": await state.runtime.reader.read(read)})
 
 
-@router.post("/{webhook}/test", status_code=202)
+@router.post("/{webhook}/test", status_code=202, dependencies=[needs("execution:start")])
 async def test(request: Request, webhook: str) -> Response:
     """Deliver a payload as a sender would, signed with the webhook's own secret: `{payload?, parameters?}`."""
-    state = of(request)
+    state, project = of(request), principal.project(request)
     largest = state.settings.limits.input_bytes + 1024
     body = await bodies.read_object(request, "payload", "parameters", largest=largest)
     about = await state.runtime.reader.read(
-        lambda connection: endpoints.find(connection, state.versions, webhook)
+        lambda connection: endpoints.find(connection, state.versions, webhook, project=project)
     )
     if about.kind == "form":
         raise Invalid("A form is tried on its page.")
@@ -182,7 +188,8 @@ def _duration(value: Json) -> int:
 
 
 async def _set_enabled(request: Request, webhook: str, *, enabled: bool) -> Response:
-    state = of(request)
-    change = endpoints.set_enabled(webhook, enabled=enabled, now=state.runtime.clock.now())
-    found = await state.runtime.ledger.submit(change)
+    state, project = of(request), principal.project(request)
+    change = endpoints.set_enabled(webhook, enabled=enabled, now=state.runtime.clock.now(), project=project)
+    deed = "webhook:enable" if enabled else "webhook:disable"
+    found = await noting.change(request, change, deed, webhook)
     return JSONResponse(found.to_json(state.settings.public_base))

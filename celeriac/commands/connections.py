@@ -4,15 +4,14 @@ which every user of the machine can read.
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from celeriac.commands import payloads, reach
+from celeriac.commands import reach, secret
 from celeriac.commands.loop import drive
-from celeriac.commands.terminal import AsJson, Url, answering, refuse, say, show, table, when
+from celeriac.commands.terminal import AsJson, Url, answering, refuse, show, table, when
 
 app = typer.Typer(help="Credentials for nodes: add, list, remove.", no_args_is_help=True)
 
@@ -52,8 +51,8 @@ def add(
     """
     with answering(as_json):
         values = _values(kind, username, header, query)
-        values[{"basic": "password", "bearer": "token", "api_key": "value"}[kind]] = _secret(
-            name, secret_file
+        values[{"basic": "password", "bearer": "token", "api_key": "value"}[kind]] = secret.read(
+            f"secret of {name}", secret_file, "--secret-file"
         )
         body: dict[str, Any] = {
             "name": name,
@@ -101,15 +100,3 @@ def _values(kind: Kind, username: str | None, header: str | None, query: str | N
         options = " or ".join(f"--{each}" for each in takes)
         refuse("usage.option", f"A connection of kind {kind} needs {options}.", f"Add {options}.")
     return found
-
-
-def _secret(name: str, file: str | None) -> str:
-    if file is not None:
-        return payloads.secret(file)
-    if not sys.stdin.isatty():
-        hint = "Read it from a file: --secret-file FILE, or from stdin: --secret-file -"
-        refuse("usage.secret", "There is nobody to ask for the secret.", hint)
-    import getpass
-
-    say("It is not shown while you type, and never again afterwards.")
-    return getpass.getpass(f"secret of {name}: ", stream=sys.stderr)

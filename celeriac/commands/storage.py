@@ -111,6 +111,7 @@ def purge(
             "arrivals": gone.arrivals,
             "blobs": gone.blobs,
             "writer_marks": gone.marks,
+            "sessions": gone.sessions,
         }
         show(body, as_json, lambda: f"deleted {gone.executions:,} executions and {gone.blobs:,} large values")
 

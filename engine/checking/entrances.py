@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import jsonschema_rs
-
-from engine import schema
 from engine.checking.finding import Finding, Guesses, did_you_mean
 from engine.checking.outline import BODY, TRIGGERS, Outline
+from engine.checking.schemas import flaws
 from engine.checking.source import Path
 from engine.definition import TRIGGER
 from engine.triggers import events, forms, webhooks
@@ -38,7 +35,9 @@ def entrances(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
             for fault in _FAULTS[kind](config):
                 yield Finding((*path, "config", *fault.path), _BAD_CONFIG, fault.message, fault.hint)
     if isinstance(outline.body.get("inputs"), dict):
-        yield from _inputs((*BODY, "inputs"), outline.body["inputs"])
+        hint = "`inputs` is a JSON Schema (2020-12) of the payload."
+        place: Path = (*BODY, "inputs")
+        yield from flaws(place, outline.body["inputs"], "inputs", "definition.bad_inputs", hint)
 
 
 def _duplicate_id(path: Path, trigger: Mapping[str, Any], seen: dict[str, int]) -> Iterator[Finding]:
@@ -58,22 +57,3 @@ def _schedule(path: Path, config: Mapping[str, Any], guesses: Guesses) -> Iterat
                 guesses.nearest(config["timezone"], names), "Write a name like Europe/Berlin, or UTC."
             )
         yield Finding((*path, *fault.path), _BAD_CONFIG, fault.message, hint)
-
-
-def _inputs(path: Path, inputs: dict[str, Any]) -> Iterator[Finding]:
-    """Compare `inputs` with the schema of schemas; when it is one, see whether it can be used."""
-    code = "definition.bad_inputs"
-    wrong = {tuple(each.instance_path): each for each in schema.of_schemas().iter_errors(inputs)}
-    for inner, error in wrong.items():
-        value = json.dumps(error.instance, ensure_ascii=False)
-        place = ".".join(map(str, ("inputs", *inner)))
-        message = f"`{place}` cannot be {value if len(value) <= 40 else value[:40] + '...'}."
-        yield Finding((*path, *inner), code, message, "`inputs` is a JSON Schema (2020-12) of the payload.")
-    if wrong:
-        return
-    try:
-        schema.compiled(inputs)
-    except jsonschema_rs.ValidationError as error:
-        reason = error.message.rstrip(".")
-        hint = "References stay inside `inputs`; patterns have neither look-around nor back-references."
-        yield Finding((*path, *error.instance_path), code, f"`inputs` cannot be used: {reason}.", hint)

@@ -11,8 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from engine import admission
 from engine import operations as op
+from engine.admission import OUTDONE
+from engine.cancels import cancel
 from engine.errors import Invalid
 from engine.failpoints import failpoint
 from engine.triggers.scheduler import arrival, sendable
@@ -68,9 +69,7 @@ async def backfill(runtime: Runtime, found: Found, slots: list[int], overlap: Ov
         failpoint("backfill.after")
         ready, outdone = sendable([asked.arrivals], [answer])
         runtime.dispatcher.send_all(ready)
-        await asyncio.gather(
-            *(runtime.ledger.submit(op.Cancel(each, now, admission.OUTDONE)) for each in sorted(set(outdone)))
-        )
+        await asyncio.gather(*(cancel(runtime, each, OUTDONE) for each in sorted(set(outdone))))
         for each in answer:
             done.counts[each.status if each.new else "known"] += 1
             if each.new and each.execution is not None and each.status == "started":

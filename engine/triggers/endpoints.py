@@ -259,7 +259,13 @@ def arrivals(connection: Connection, name: str, limit: int) -> list[Body]:
 
 
 def add(
-    name: str, workflow: str, title: str, config: Mapping[str, Any], now: int, project: str = DEFAULT_PROJECT
+    name: str,
+    workflow: str,
+    title: str,
+    config: Mapping[str, Any],
+    now: int,
+    *,
+    project: str = DEFAULT_PROJECT,
 ) -> Callable[[Connection], str]:
     """Return the change that makes a webhook for a workflow, by its id or name; it answers the workflow's id."""
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from engine import operations as op
 from engine.admission import OUTDONE, Accepting
+from engine.cancels import cancel
 from engine.catalog import Versions
 from engine.settings import DEFAULT_PROJECT
 from engine.triggers.events import Event, follows, listeners
@@ -61,6 +62,6 @@ async def publish(
         )
     )
     started, outdone = sendable([arrivals], [published.arrived or None])
-    await asyncio.gather(*(at.ledger.submit(op.Cancel(each, now, OUTDONE)) for each in sorted(set(outdone))))
+    await asyncio.gather(*(cancel(at, each, OUTDONE) for each in sorted(set(outdone))))
     woken = [(queue, (name, segment, item)) for name, (segment, item, queue) in published.ready]
     return published, [*woken, *started]

@@ -144,7 +144,13 @@ def find(connection: Connection, versions: Versions, name: str, project: str = D
 
 
 def add(
-    name: str, workflow: str, title: str, config: Mapping[str, Any], now: int, project: str = DEFAULT_PROJECT
+    name: str,
+    workflow: str,
+    title: str,
+    config: Mapping[str, Any],
+    now: int,
+    *,
+    project: str = DEFAULT_PROJECT,
 ) -> Callable[[Connection], Body]:
     """Return the change that makes a schedule for a workflow, by its id or name."""
     begun = first(Spec.parse(config), name, now)
@@ -182,7 +188,7 @@ def add(
 
 
 def replace(
-    name: str, config: Mapping[str, Any], now: int, project: str = DEFAULT_PROJECT
+    name: str, config: Mapping[str, Any], now: int, *, project: str = DEFAULT_PROJECT
 ) -> Callable[[Connection], Body]:
     """Return the change that gives a schedule another config; what is past by its new slots is not made up for."""
     begun = first(Spec.parse(config), name, now)

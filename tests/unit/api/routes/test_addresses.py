@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from engine.triggers.verification import SCHEMES, Verify, sample
-from tests.builders import node
+from tests.builders import edge, node
 from tests.unit.api.conftest import Api
 
 ECHO = node("a", "transform", {"expression": "[trigger.type, trigger.id, trigger.payload]"})
@@ -144,7 +144,7 @@ async def test_an_address_is_found_by_the_whole_of_it_only(api: Api) -> None:
         f"/webhooks/{address}",
         "/webhooks/",
         "/webhooks/nowhere",
-        "/webhooks/%00/%ff",
+        "/webhooks/%01/%ff",
         "/webhooks//",
         "/webhooks/" + "/".join("abcdefghijkl"),
     ):
@@ -347,6 +347,47 @@ async def test_whoever_waits_too_long_learns_where_the_execution_is(api: Api) ->
     made = await hook(api, verify="none", respond="last_node", deadline="50ms")
     answer = await made.send({})
     assert (answer.status_code, answer.json()["url"]) == (202, answer.headers["location"])
+
+
+async def test_what_a_node_responds_is_the_answer_while_the_rest_goes_on(api: Api) -> None:
+    said = {"status": 409, "headers": {"Retry-After": "60"}, "body": {"sold": "{{ n }}"}}
+    nodes = (node("say", "respond", said), node("later", "wait", {"for": "1d"}))
+    made = await hook(api, *nodes, ways=[edge("say", "later")], verify="none", respond="respond_node")
+
+    work = asyncio.create_task(made.send({"n": 1}))
+    while not executions(api):
+        await asyncio.sleep(0.01)
+    ((name,),) = api.bench.query("SELECT id FROM execution")
+    await api.carry(name)
+    for answer in (await work, await made.send({"n": 1})):
+        assert (answer.status_code, answer.json()) == (409, {"sold": 1})
+        assert answer.headers["retry-after"] == "60"
+    assert executions(api) == 1
+    assert (await api.get(f"/executions/{name}")).json()["status"] == "waiting"
+
+
+async def test_an_answer_without_content_has_none(api: Api) -> None:
+    made = await hook(
+        api, node("say", "respond", {"status": 204, "body": {"a": 1}}), verify="none", respond="respond_node"
+    )
+    work = asyncio.create_task(made.send({}))
+    while not executions(api):
+        await asyncio.sleep(0.01)
+    ((name,),) = api.bench.query("SELECT id FROM execution")
+    await api.carry(name)
+    answer = await work
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "content-length" not in answer.headers
+
+
+async def test_where_no_node_responds_the_end_is_the_answer(api: Api) -> None:
+    made = await hook(api, verify="none", respond="respond_node")
+    work = asyncio.create_task(made.send({"n": 1}))
+    while not executions(api):
+        await asyncio.sleep(0.01)
+    ((name,),) = api.bench.query("SELECT id FROM execution")
+    await api.carry(name)
+    assert ((await work).status_code, (await work).json()) == (200, {"a": ["webhook", "came", {"n": 1}]})
 
 
 async def test_an_execution_that_fails_is_no_error_of_ours(api: Api) -> None:
