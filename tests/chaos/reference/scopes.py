@@ -24,7 +24,7 @@ def perform_scope(run: Run, node: Node, since: int, found: Ended | None) -> Any:
     since = max(outcome.seq, body.last if stopped else body.late)
     if outcome.state == "failed":
         around[name.removesuffix("@item")] = {"error": {"code": outcome.code}}
-        over = _undo(run, node, body, around, since, winds=winds)
+        over, since = _undo(run, node, body, around, since, winds=winds)
         if not over and not winds:
             return UNFINISHED
         if not stopped:
@@ -59,17 +59,19 @@ def _caught(run: Run, node: Node, outcome: Outcome, around: Mapping[str, Any], s
     return outcome
 
 
-def _undo(run: Run, node: Node, body: Run, around: Mapping[str, Any], since: int, *, winds: bool) -> bool:
-    """Undo what has succeeded in a body that failed. In which order is judged elsewhere. Returns whether it is over."""
-    over = True
+def _undo(
+    run: Run, node: Node, body: Run, around: Mapping[str, Any], since: int, *, winds: bool
+) -> tuple[bool, int]:
+    """Undo what has succeeded in a body that failed. In which order is judged elsewhere. Returns whether it is over, and when."""
+    over, last = True, since
     for each in node["body"]["nodes"]:
         done = body.nodes.get(each["id"])
         if "compensate" in each and done is not None and done.state in ("succeeded", "open"):
             undo = {**each["compensate"], "id": f"{each['id']}@undo"}
             end, undone = instance(run, node, undo["id"], {"nodes": [undo]}, 0, since, around=around)
             _in_the_end(run, end, undone, winds=winds)
-            over = over and undone is not None
-    return over
+            over, last = over and undone is not None, max(last, end.last)
+    return over, last
 
 
 def _in_the_end(run: Run, end: Run, outcome: Outcome | None, *, winds: bool) -> None:
