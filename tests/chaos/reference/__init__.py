@@ -7,7 +7,7 @@ when time ran out, what people and other executions decided), and complains of e
 - `expressions`: the small part of the expression language that the tests' definitions use
 - `graphs`: when a node starts, and which ways it leaves by
 - `instances`: one graph, walked through from its roots to its end
-- `containers`: maps, loops and scopes; `nodes`: everything else
+- `containers`: maps and loops; `scopes`; `nodes`: everything else
 - `limits`: what mutexes, limits and rates say of the order across executions
 - `record`: what is known of an execution that was carried out
 """
@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.chaos.reference.containers import UNFINISHED, contain
+from tests.chaos.reference.containers import contain
 from tests.chaos.reference.expressions import ANYTHING, Failure, evaluate, render
 from tests.chaos.reference.graphs import Node, Outcome, graphs, handles_failure, leaves, ports_of
 from tests.chaos.reference.instances import (
+    UNFINISHED,
     Given,
     Run,
     agrees,
@@ -126,6 +127,8 @@ def _judge_end(run: Run, record: Record) -> None:
     """Hold the end of an execution against what may have ended it."""
     end: Place = ("", "")
     missing = sorted(run.unfinished - run.stopped)
+    if 0 < record.over <= run.late:
+        run.given.complain(end, f"it ended at {record.over}, and scopes in it at {run.late}")
     match record.status:
         case "succeeded":
             outputs = [each.leave.value for each in run.ends if each.leave is not None]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from tests.chaos.reference.expressions import ANYTHING, Failure, render
-from tests.chaos.reference.graphs import Alone, Node, Routed
+from tests.chaos.reference.graphs import Alone, Node, Routed, owes
 from tests.chaos.reference.instances import Leave, Run, scope_of
 from tests.chaos.reference.record import SLACK, Ended, Published, Record
 
@@ -109,8 +109,7 @@ def _exit(run: Run, config: Mapping[str, Any], found: Ended | None) -> Any:
             raise Leave(here, closes=True, value=value, seq=seq)
         if scope in ("iteration", "loop") and repeats:
             raise Leave(here, closes=scope == "loop", value=value, seq=seq)
-        inner = here.owner.get("body", {}).get("nodes", ())
-        if not repeats and ("finally" in here.owner or any("compensate" in each for each in inner)):
+        if owes(here.owner):
             raise Failure("exit.past_finally")
         here = here.parent
     if scope != "workflow":
