@@ -173,6 +173,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
     ended: dict[Place, tuple[int, int, int, int]] = {}
     began: dict[Place, int] = {}
     opened: set[Place] = set()
+    repeated: dict[Place, int] = {}
     said: dict[str, int] = {}
     for commit, each in enumerate(execution.ranges, 1):
         for seq, body in enumerate(each.bodies, each.seq):
@@ -181,6 +182,8 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
             said.setdefault(body[0], seq)
             if body[0] == "node.opened":
                 opened.add(place)
+            elif body[0] == "node.retrying":
+                repeated[place] = body[2] + round(body[3]["delay"] * 1000)
             if body[0] in ("node.succeeded", "node.failed"):
                 ended[place] = (seq, commit, body[2], body[3].get("ms", 0))
             elif body[0] in ("node.waiting", "node.opened"):
@@ -215,6 +218,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         listening=listening,
         began=began,
         opened=frozenset(opened),
+        repeated=repeated,
         votes=execution.votes,
     )
 

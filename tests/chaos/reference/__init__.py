@@ -186,7 +186,8 @@ def _perform(run: Run, node: Node, since: int, ready: int) -> Outcome | None:
         run.complain(name, f"{told(found)} instead of {outcome.state} {outcome.code or value_of(outcome)}")
         outcome = Outcome(found.state, found.output, found.code, fatal=outcome.fatal)
     code = outcome.code if outcome.code is None else found.code
-    now = ready if node["type"] in QUICK and not container else found.at
+    again = run.given.record.repeated.get((name, run.item), 0)
+    now = max(ready, again) if node["type"] in QUICK and not container else found.at
     return replace(outcome, code=code, seq=found.seq, commit=found.commit, ready=now)
 
 

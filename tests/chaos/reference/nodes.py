@@ -12,8 +12,8 @@ from tests.chaos.reference.graphs import Alone, Node, Routed, owes
 from tests.chaos.reference.instances import Leave, Run, scope_of
 from tests.chaos.reference.record import SLACK, Ended, Published, Record
 
-QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log")
-"""Types that take no time: what rests after them may count from when they could begin."""
+QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log", "fail")
+"""Types that take no time: what rests after them may count from when they, or their last attempt, could begin."""
 
 CALLS: Final = 8
 """Calls that may stand inside each other."""

@@ -71,9 +71,9 @@ class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
     `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`, without what scopes do in
-    their end. `opened` are the containers that began. `times` are those of the places in its history, and `began` when
-    waits and containers began. `listening` are the places where waits began, `emitted` those at which it published events
-    itself. `heard` are the events that ended its waits.
+    their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin. `times`
+    are those of the places in its history, and `began` when waits and containers began. `listening` are the places where
+    waits began, `emitted` those at which it published events itself. `heard` are the events that ended its waits.
     """
 
     execution: str
@@ -95,5 +95,6 @@ class Record:
     emitted: Mapping[str, int] = field(default_factory=dict)
     began: Mapping[Place, int] = field(default_factory=dict)
     opened: frozenset[Place] = frozenset()
+    repeated: Mapping[Place, int] = field(default_factory=dict)
     listening: Mapping[Place, int] = field(default_factory=dict)
     votes: Mapping[Place, Sequence[Vote]] = field(default_factory=dict)
