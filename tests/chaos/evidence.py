@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -174,6 +174,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
     began: dict[Place, int] = {}
     opened: set[Place] = set()
     repeated: dict[Place, int] = {}
+    refused: Counter[Place] = Counter()
     said: dict[str, int] = {}
     for commit, each in enumerate(execution.ranges, 1):
         for seq, body in enumerate(each.bodies, each.seq):
@@ -184,6 +185,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
                 opened.add(place)
             elif body[0] == "node.retrying":
                 repeated[place] = body[2] + round(body[3]["delay"] * 1000)
+                refused[place] += body[3]["error"]["code"] in ("limit.rejected", "limit.queue_full")
             if body[0] in ("node.succeeded", "node.failed"):
                 ended[place] = (seq, commit, body[2], body[3].get("ms", 0))
             elif body[0] in ("node.waiting", "node.opened"):
@@ -219,6 +221,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         began=began,
         opened=frozenset(opened),
         repeated=repeated,
+        refused=refused,
         votes=execution.votes,
     )
 

@@ -124,6 +124,8 @@ def _http(run: Run, node: Node, config: Mapping[str, Any], found: Ended | None) 
     answers = run.given.answers.get(node["id"].removesuffix("@item"), ("ok",))
     policy = node.get("retry", run.given.definition.get("retry"))
     tries = 3 if policy is None else policy.get("max_attempts", 1)
+    if not run.predicting and run.given.record is not None:
+        tries -= run.given.record.refused.get((node["id"], run.item), 0)
     code = "http.unreachable"
     applied = False
     for index in range(tries):

@@ -71,8 +71,8 @@ class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
     `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`, without what scopes do in
-    their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin. `times`
-    are those of the places in its history, and `began` when waits and containers began. `listening` are the places where
+    their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin,
+    `refused` how many attempts came to nothing because a limit let them not in. `times` are those of the places in its history, and `began` when waits and containers began. `listening` are the places where
     waits began, `emitted` those at which it published events itself. `heard` are the events that ended its waits.
     """
 
@@ -96,5 +96,6 @@ class Record:
     began: Mapping[Place, int] = field(default_factory=dict)
     opened: frozenset[Place] = frozenset()
     repeated: Mapping[Place, int] = field(default_factory=dict)
+    refused: Mapping[Place, int] = field(default_factory=dict)
     listening: Mapping[Place, int] = field(default_factory=dict)
     votes: Mapping[Place, Sequence[Vote]] = field(default_factory=dict)
