@@ -71,9 +71,10 @@ class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
     `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`, without what scopes do in
-    their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin,
-    `refused` how many attempts came to nothing because a limit let them not in. `times` are those of the places in its history, and `began` when waits and containers began. `listening` are the places where
-    waits began, `emitted` those at which it published events itself. `heard` are the events that ended its waits.
+    their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin, `refused`
+    how many attempts came to nothing because a limit let them not in. `times` are those of the places in its history, and
+    `began` when waits and containers began. `listening` are the places where waits began, `emitted` those at which it
+    published events itself. `heard` are the events that ended its waits.
     """
 
     execution: str
