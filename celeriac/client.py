@@ -238,8 +238,17 @@ class Client(Accounts):
         return await self._ask("POST", path, body=dict(decision))
 
     async def publish(self, event: Mapping[str, Json]) -> Body:
-        """Publish `{type, correlation?, data?, id?}`; return `{id, duplicate, woken}`."""
+        """Publish `{type, correlation?, data?, id?}` or a CloudEvent; return `{id, duplicate, woken, started}`."""
         return await self._ask("POST", "/events", body=dict(event))
+
+    async def event_triggers(self, *, limit: int = 50, cursor: str | None = None) -> Body:
+        """Return a page of the triggers of workflows that wait for events."""
+        return await self._ask("GET", "/events/triggers", query={"limit": limit, "cursor": cursor})
+
+    async def event_arrivals(self, trigger: str, limit: int = 50) -> list[Body]:
+        """Return what became of the latest events at a trigger."""
+        path = f"/events/triggers/{_part(trigger)}/arrivals"
+        return cast("list[Body]", (await self._ask("GET", path, query={"limit": limit}))["data"])
 
     async def schedules(
         self, *, workflow: str | None = None, limit: int = 50, cursor: str | None = None

@@ -60,15 +60,13 @@ async def publish(request: Request) -> Response:
 
 
 @router.get("/triggers", dependencies=[needs("trigger:read")])
-async def listing(request: Request) -> Response:
+async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
     """List the triggers of workflows that wait for events."""
-    project = principal.project(request)
-    return JSONResponse(
-        {
-            "data": await of(request).runtime.reader.read(
-                lambda connection: triggers.listing(connection, project=project)
-            )
-        }
+    after, project = pages.by_name(cursor), principal.project(request)
+    return pages.answer(
+        await of(request).runtime.reader.read(
+            lambda connection: triggers.listing(connection, limit, after, project)
+        )
     )
 
 

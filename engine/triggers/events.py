@@ -19,7 +19,7 @@ from engine import operations as op
 from engine.catalog import Active, Versions
 from engine.errors import CeleriacError, NotFound
 from engine.expressions import ExpressionError, Scope
-from engine.queries import Body
+from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 from engine.triggers.spec import Fault
@@ -38,7 +38,7 @@ _LISTENERS: Final = (
 )
 _LISTING: Final = (
     "SELECT t.id, t.name, t.config, w.id, w.name, w.enabled FROM event_trigger t JOIN workflow w ON w.id = t.workflow_id "
-    "WHERE t.project_id = ? ORDER BY t.id"
+    "WHERE t.project_id = ? AND t.id > ? ORDER BY t.id LIMIT ?"
 )
 
 
@@ -182,9 +182,10 @@ def hops_of(trigger: Mapping[str, Json]) -> int:
     return found if isinstance(found, int) else 0
 
 
-def listing(connection: Connection, project: str = DEFAULT_PROJECT) -> list[Body]:
-    """Return the triggers that wait for events."""
-    return [
+def listing(connection: Connection, limit: int, after: str = "", project: str = DEFAULT_PROJECT) -> Page:
+    """Return the triggers that wait for events in the order of their ids, those behind `after`."""
+    rows = connection.run(_LISTING, (project, after, limit + 1))
+    found: list[Body] = [
         {
             "id": id_,
             "name": name,
@@ -192,8 +193,9 @@ def listing(connection: Connection, project: str = DEFAULT_PROJECT) -> list[Body
             "enabled": bool(enabled),
             "config": json.loads(config),
         }
-        for id_, name, config, workflow, title, enabled in connection.run(_LISTING, (project,))
+        for id_, name, config, workflow, title, enabled in rows[:limit]
     ]
+    return Page(found, str(rows[limit - 1][0]) if len(rows) > limit else None)
 
 
 def arrived(connection: Connection, name: str, limit: int, project: str = DEFAULT_PROJECT) -> list[Body]:
