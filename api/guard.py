@@ -8,8 +8,8 @@ as JSON (which a form cannot do).
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ class Guard:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else _new_id()
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def marked(message: Message) -> None:
@@ -93,7 +93,7 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": 4403, "reason": "Refused."})
             return
-        scope.setdefault("state", {})["request_id"] = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = _new_id()
         await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:
@@ -143,6 +143,11 @@ class Guard:
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._largest:,} bytes."
+
+
+def _new_id() -> str:
+    """Return an id for a request: it has to be another every time, and may be guessed."""
+    return f"{random.getrandbits(64):016x}"
 
 
 def _name_of(host: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ class Reader:
         self._asked: SimpleQueue[tuple[Callable[[Connection], Any], asyncio.Future[Any]] | None] = (
             SimpleQueue()
         )
+        self._shared: dict[Hashable, asyncio.Future[Any]] = {}
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name=f"reader_{number}", daemon=True)
@@ -44,6 +45,24 @@ class Reader:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._asked.put((query, future))
         return await future
+
+    async def share(self, key: Hashable, query: Callable[[Connection], T]) -> T:
+        """The same, once for all who ask under a key before the query begins: nobody gets what is older than their question.
+
+        For what many ask at once, since the way to a thread and back costs more than a query by key does. All ask in one
+        event loop.
+        """
+        future: asyncio.Future[T] | None = self._shared.get(key)
+        if future is None:
+
+            def first(connection: Connection) -> T:
+                self._forget_shared(key, future)
+                return query(connection)
+
+            future = asyncio.ensure_future(self.read(first))
+            future.add_done_callback(lambda done: self._forget_shared(key, done))
+            self._shared[key] = future
+        return await asyncio.shield(future)
 
     def ask(self, query: Callable[[Connection], T]) -> T:
         """The same from a thread, in that thread."""
@@ -88,6 +107,10 @@ class Reader:
                 failure = error
             with suppress(RuntimeError):  # the event loop has ended before its answer came
                 future.get_loop().call_soon_threadsafe(_resolve, future, answer, failure)
+
+    def _forget_shared(self, key: Hashable, future: asyncio.Future[Any] | None) -> None:
+        if self._shared.get(key) is future:
+            self._shared.pop(key, None)
 
     def _connection(self) -> Connection:
         found: Connection | None = getattr(self._local, "connection", None)

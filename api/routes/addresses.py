@@ -19,6 +19,7 @@ from api.permission import open_to_anyone
 from api.problems import problem
 from api.state import of
 from engine.errors import TooLarge
+from engine.store.database import Connection
 from engine.triggers import endpoints, paths
 from engine.triggers.endpoints import Endpoint
 from engine.triggers.forms import Form, form
@@ -33,15 +34,15 @@ async def arrive(request: Request) -> Response:
     state = of(request)
     request_id = str(request.scope.get("state", {}).get("request_id", ""))
     asked = request.scope["path"].removeprefix(f"{paths.ROOT}/").split("/")
-    read = state.runtime.reader.read
-    if asked[0].startswith(paths.RESERVED):
-        about = (
-            await read(lambda connection: endpoints.at_address(connection, state.versions, "webhook", *asked))
-            if len(asked) == 2
-            else None
+
+    def find(connection: Connection) -> Endpoint | None:
+        if not asked[0].startswith(paths.RESERVED):
+            return endpoints.at_path(connection, state.versions, asked)
+        return (
+            endpoints.at_address(connection, state.versions, "webhook", *asked) if len(asked) == 2 else None
         )
-    else:
-        about = await read(lambda connection: endpoints.at_path(connection, state.versions, asked))
+
+    about = await state.runtime.reader.share(("webhook", *asked), find)
     if about is None:
         return problem(404, "webhook.no_such_address", NO_SUCH, request_id=request_id)
     path = about.webhook.path

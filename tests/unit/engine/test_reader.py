@@ -113,3 +113,55 @@ async def test_who_has_stopped_waiting_for_an_answer_disturbs_nobody(reader: Rea
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert await reader.read(troubled("own", 0)) == [(1,)]
+
+
+async def test_what_many_ask_at_once_is_asked_once(reader: Reader) -> None:
+    begun, going = threading.Event(), threading.Event()
+    asked: list[int] = []
+
+    def hold(_: Connection) -> None:
+        begun.set()
+        going.wait(10)
+
+    def query(connection: Connection) -> int:
+        asked.append(len(asked))
+        return asked[-1]
+
+    held = [asyncio.create_task(reader.read(hold)) for _ in range(2)]  # both threads
+    await asyncio.to_thread(begun.wait, 10)
+    several = [asyncio.create_task(reader.share("a", query)) for _ in range(5)]
+    other = asyncio.create_task(reader.share("b", query))
+    await asyncio.sleep(0)
+    several.pop().cancel()  # who goes away takes nothing away from the others
+    going.set()
+    assert len(set(await asyncio.gather(*several))) == 1
+    await other
+    await asyncio.gather(*held)
+    assert len(asked) == 2
+    assert await reader.share("a", query) == 2
+
+
+async def test_nobody_gets_what_is_older_than_their_question(reader: Reader) -> None:
+    begun, going = threading.Event(), threading.Event()
+
+    def slow(_: Connection) -> str:
+        begun.set()
+        going.wait(10)
+        return "old"
+
+    first = asyncio.create_task(reader.share("a", slow))
+    await asyncio.to_thread(begun.wait, 10)
+    assert await reader.share("a", lambda _: "new") == "new"
+    going.set()
+    assert await first == "old"
+
+
+async def test_what_could_not_be_asked_is_asked_again(
+    database: Judging, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(database, "connect", lambda: (_ for _ in ()).throw(Trouble("lost")))
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await reader.share("a", lambda _: "there")
+    assert await reader.share("a", lambda _: "there") == "there"
