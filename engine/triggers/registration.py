@@ -30,6 +30,8 @@ ABSENCE: Final = "absence"
 ENDPOINTS: Final = ("webhook", "form")
 """The types of triggers that requests arrive at."""
 
+_LOCK: Final = 0x50415448
+
 
 class PathTaken(Conflict):
     """Another webhook has this path already."""
@@ -86,6 +88,9 @@ def take_shape(connection: Connection, endpoint: str, path: str | None) -> None:
     """Let a webhook listen at a named path, or at none. Raises `PathTaken`."""
     shape = None if path is None else paths.shape(path)
     if shape is not None:
+        if connection.dialect == "postgresql":
+            # One at a time: of two that take the same path at the same moment, the later one sees the earlier one's.
+            connection.run("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
         taken = connection.run("SELECT 1 FROM endpoint WHERE shape = ? AND id <> ?", (shape, endpoint))
         if taken:
             message = (

@@ -16,6 +16,7 @@ from engine.dispatch import Room
 from engine.poller import Poller
 from engine.settings import DEFAULT_PROJECT, Settings
 from engine.triggers import schedules
+from engine.triggers.registration import PathTaken
 from tests.builders import Client, document, node
 from tests.workbench import Gauge, HandClock
 
@@ -153,3 +154,22 @@ def test_the_same_delivery_at_once_starts_one_execution_and_is_answered_alike(cl
         assert [each.new for each in answers].count(True) == 1
         assert len({each.execution for each in answers}) == 1
     assert clients[0].query("SELECT count(*) FROM execution") == [(8,)]
+
+
+def test_of_those_who_take_a_path_at_once_one_has_it(clients: list[Client]) -> None:
+    names = [f"w{number}" for number in range(len(clients))]
+    for round_number in range(8):
+        together = Barrier(len(clients))
+        trigger = {"type": "webhook", "config": {"path": f"/orders/{round_number}"}}
+
+        def push(client: Client, name: str, together: Barrier = together, trigger: Any = trigger) -> bool:
+            together.wait(10)
+            try:
+                client.push(document([node("a")], name=name, trigger=trigger))
+            except PathTaken:
+                return False
+            return True
+
+        with ThreadPoolExecutor(len(clients)) as pool:
+            assert sum(pool.map(push, clients, names)) == 1
+    assert clients[0].query("SELECT count(*) FROM endpoint WHERE shape = 'orders/7'") == [(1,)]
