@@ -15,6 +15,7 @@ from api.hub import Hub
 from api.limiter import Limiter
 from api.replies import Replies
 from api.routes import (
+    addresses,
     approvals,
     attention,
     audit,
@@ -29,11 +30,13 @@ from api.routes import (
     keys,
     members,
     projects,
+    schedules,
     schemas,
     socket,
     subscriptions,
     users,
     variables,
+    webhooks,
     withdrawals,
     workflows,
 )
@@ -106,6 +109,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         openapi_url=None,
     )
     problems.install(app)
+    app.router.routes[:0] = (
+        addresses.routes
+    )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
         workflows,
         executions,
@@ -116,6 +122,8 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         connections,
         events,
         callbacks,
+        schedules,
+        webhooks,
         auth,
         users,
         projects,

@@ -19,12 +19,14 @@ from celeriac.commands import (
     processes,
     projects,
     running,
+    schedules,
     storage,
     subscriptions,
     tests,
     up,
     users,
     variables,
+    webhooks,
     workflows,
 )
 
@@ -47,6 +49,8 @@ app.add_typer(workflows.app, name="workflows")
 app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(schedules.app, name="schedules")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")

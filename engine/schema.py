@@ -103,6 +103,12 @@ def part(registry: Registry, name: Part) -> tuple[Schema, jsonschema_rs.Draft202
 
 
 @cache
+def of_trigger(kind: str) -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of the config of one kind of trigger."""
+    return compiled({"$ref": f"#/$defs/trigger.{kind}", "$defs": json.loads(_skeleton())["$defs"]})
+
+
+@cache
 def of_schemas() -> jsonschema_rs.Draft202012Validator:
     """Return the validator of schemas themselves."""
     return compiled({"$ref": "https://json-schema.org/draft/2020-12/schema"})
