@@ -58,6 +58,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         finally:
             state.stopping = True
             await watcher.close()
+            await state.end()
             if replies is not None:
                 replies.close()
             runtime.close()

@@ -16,7 +16,8 @@ from engine.watch import Watcher
 
 if TYPE_CHECKING:
     from engine.callbacks import Callbacks
-    from engine.outside.sealing import SealingKey
+    from engine.outside.sealing import SealingKeys
+    from engine.outside.surroundings import Outside
 
 
 @dataclass(slots=True)
@@ -29,7 +30,8 @@ class State:
     replies: Replies | None
     versions: Versions = field(default_factory=Versions)
     stopping: bool = False
-    _sealing: SealingKey | None = field(default=None, repr=False)
+    _sealing: SealingKeys | None = field(default=None, repr=False)
+    _outside: Outside | None = field(default=None, repr=False)
     _callbacks: Callbacks | None = field(default=None, repr=False)
 
     @property
@@ -38,13 +40,30 @@ class State:
         return None if self.replies is None else self.replies.name
 
     @property
-    def sealing(self) -> SealingKey:
-        """The key that connections are sealed with. Raises `Misconfigured` when there is none or it is unusable."""
+    def sealing(self) -> SealingKeys:
+        """The keys that connections are sealed with. Raises `Misconfigured` when there is none or it is unusable."""
         if self._sealing is None:
-            from engine.outside.sealing import SealingKey
+            from engine.outside.sealing import SealingKeys
 
-            self._sealing = SealingKey.of(self._secret())
+            self._sealing = SealingKeys.of(*self._secrets())
         return self._sealing
+
+    @property
+    def outside(self) -> Outside:
+        """The way out, for tests of connections. Raises `Misconfigured` as `sealing` does."""
+        if self._outside is None:
+            from engine.outside.surroundings import Outside
+
+            at = self.runtime
+            self._outside = Outside(
+                self.settings, at.reader, at.ledger, at.clock, at.registry.connections, self.sealing
+            )
+        return self._outside
+
+    async def end(self) -> None:
+        """Close what was opened to the outside."""
+        if self._outside is not None:
+            await self._outside.end()
 
     @property
     def callbacks(self) -> Callbacks:
@@ -52,10 +71,10 @@ class State:
         if self._callbacks is None:
             from engine.callbacks import Callbacks
 
-            self._callbacks = Callbacks.of(self._secret(), self.settings)
+            self._callbacks = Callbacks.of(self._secrets(), self.settings)
         return self._callbacks
 
-    def _secret(self) -> bytes:
+    def _secrets(self) -> tuple[bytes, ...]:
         from engine.outside import secret_key
 
         settings = self.settings

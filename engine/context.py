@@ -28,7 +28,7 @@ class Surroundings(Protocol):
     def client(self) -> httpx2.AsyncClient:
         """Return the guarded HTTP client."""
 
-    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
+    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> tuple[Link, frozenset[str]]:
         """Open a connection of a project; also return the texts that must not appear in any output."""
 
 
@@ -87,9 +87,9 @@ class NodeContext:
         """The guarded HTTP client."""
         return self._outside().client()
 
-    async def connect(self, name: str) -> Link:
+    async def connect(self, name: str, *kinds: str) -> Link:
         """Open a connection for this call."""
-        link, secrets = await self._outside().connect(self.project, name)
+        link, secrets = await self._outside().connect(self.project, name, kinds)
         self.secrets |= secrets
         return link
 

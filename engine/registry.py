@@ -1,7 +1,8 @@
-"""Node types by name and version. Loaded by module name, so that the engine imports no node and built-ins use the same door.
+"""Node types by name and version, and connection types by name. Loaded by module name, so that the engine imports no node
+and built-ins use the same door.
 
-A module offers its node types as `NODE_TYPES`; installed packages offer modules through the entry point group
-`celeriac.nodes`.
+A module offers its node types as `NODE_TYPES`, and its connection types, if it has any, as `CONNECTION_TYPES`; installed
+packages offer modules through the entry point group `celeriac.nodes`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
+from typing import Any
 
-from celeriac import NodeType
+from celeriac import ConnectionType, NodeType
 from engine.errors import CeleriacError, Misconfigured
 
 ENTRY_POINTS = "celeriac.nodes"
@@ -23,9 +25,16 @@ class UnknownNodeType(CeleriacError):
 
 
 class Registry:
-    """An immutable table of node types."""
+    """An immutable table of node types; `connections` are the connection types by name."""
 
-    def __init__(self, node_types: Iterable[NodeType]) -> None:
+    def __init__(
+        self, node_types: Iterable[NodeType], connection_types: Iterable[ConnectionType] = ()
+    ) -> None:
+        self.connections: dict[str, ConnectionType] = {}
+        for kind in connection_types:
+            if self.connections.setdefault(kind.name, kind) is not kind:
+                message = f"The connection type {kind.name} is offered twice."
+                raise CeleriacError(message, hint="Remove one of the modules that offer it.")
         self._versions: dict[str, dict[int, NodeType]] = {}
         for each in node_types:
             versions = self._versions.setdefault(each.name, {})
@@ -69,22 +78,25 @@ class Registry:
     def load(cls, modules: Iterable[str]) -> Registry:
         """Import the named modules and every installed entry point, and collect what they offer. Raises `Misconfigured`."""
         found: list[NodeType] = []
+        kinds: list[ConnectionType] = []
         for name in [*modules, *sorted(each.value for each in entry_points(group=ENTRY_POINTS))]:
-            found.extend(_offered(name))
-        return cls(found)
+            module = _module(name)
+            found.extend(module.NODE_TYPES)
+            kinds.extend(getattr(module, "CONNECTION_TYPES", ()))
+        return cls(found, kinds)
 
 
-def _offered(module: str) -> Iterable[NodeType]:
-    """Return what a module offers. Raises `Misconfigured` for one that cannot be imported or offers nothing."""
+def _module(name: str) -> Any:
+    """Return a module that offers node types. Raises `Misconfigured` for one that cannot be imported or offers nothing."""
     hint = (
         "CELERIAC_NODES names modules that have a list NODE_TYPES; they must be installed, or on PYTHONPATH."
     )
     try:
-        offered: Iterable[NodeType] = importlib.import_module(module).NODE_TYPES
+        module = importlib.import_module(name)
     except ImportError as error:
-        message = f"The node types of {module!r} cannot be loaded: {error}."
+        message = f"The node types of {name!r} cannot be loaded: {error}."
         raise Misconfigured(message, hint=hint) from error
-    except AttributeError as error:
-        message = f"The module {module!r} offers no NODE_TYPES."
-        raise Misconfigured(message, hint=hint) from error
-    return offered
+    if not hasattr(module, "NODE_TYPES"):
+        message = f"The module {name!r} offers no NODE_TYPES."
+        raise Misconfigured(message, hint=hint)
+    return module

@@ -1,6 +1,9 @@
-"""The built-in node types. A new one is a file in a folder here, and a line in this list."""
+"""The built-in node and connection types. A new one is a file in a folder here, and a line in these lists."""
 
-from celeriac import NodeType
+from celeriac import ConnectionType, NodeType
+from nodes.connections.api_key import api_key
+from nodes.connections.basic import basic
+from nodes.connections.bearer import bearer
 from nodes.flow.approval import approval
 from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
@@ -31,4 +34,10 @@ NODE_TYPES: tuple[NodeType, ...] = (
     transform,
     wait,
     workflow,
+)
+
+CONNECTION_TYPES: tuple[ConnectionType, ...] = (
+    api_key,
+    basic,
+    bearer,
 )

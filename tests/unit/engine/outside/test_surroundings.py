@@ -11,12 +11,14 @@ import pytest
 from celeriac import Fail
 from engine.outside import connection_rows
 from engine.outside.connections import SealedConnection, make_connection
-from engine.outside.sealing import SealingKey
+from engine.outside.sealing import SealingKeys
 from engine.outside.surroundings import Outside
 from engine.settings import DEFAULT_PROJECT
+from nodes import CONNECTION_TYPES
 from tests.workbench import NOW, Workbench
 
 SECRET = b"k" * 32
+KINDS = {each.name: each for each in CONNECTION_TYPES}
 
 
 def sealed(secret: bytes = SECRET, name: str = "crm") -> SealedConnection:
@@ -27,7 +29,8 @@ def sealed(secret: bytes = SECRET, name: str = "crm") -> SealedConnection:
         kind="bearer",
         hosts=["api.example.com"],
         values={"token": "t0k3n-t0k3n"},
-        key=SealingKey.of(secret),
+        kinds=KINDS,
+        keys=SealingKeys.of(secret),
         now=NOW,
         random_bytes=lambda count: b"r" * count,
     )
@@ -35,7 +38,9 @@ def sealed(secret: bytes = SECRET, name: str = "crm") -> SealedConnection:
 
 @pytest.fixture
 async def outside(bench: Workbench) -> AsyncIterator[Outside]:
-    made = Outside(dataclasses.replace(bench.settings, egress_allow="127.0.0.1"), cast("Any", bench), SECRET)
+    settings = dataclasses.replace(bench.settings, egress_allow="127.0.0.1")
+    at = cast("Any", bench)
+    made = Outside(settings, at, at, bench.clock, KINDS, SealingKeys.of(SECRET))
     yield made
     await made.end()
 
