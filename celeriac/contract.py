@@ -113,6 +113,9 @@ EXPRESSION = "x-celeriac-expression"
 LITERAL = "x-celeriac-literal"
 """Schema keyword: the field is read before anything runs (it names a port, say), so it cannot hold an expression."""
 
+PREVIOUS = "x-celeriac-previous"
+"""Schema keyword: a field that is left out is what the node before came to, if there is one alone."""
+
 RENDERED = "x-celeriac-rendered"
 """Schema keyword of an output: it is what this field of the config comes to."""
 

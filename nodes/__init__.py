@@ -4,6 +4,7 @@ from celeriac import ConnectionType, NodeType
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
 from nodes.connections.bearer import bearer
+from nodes.connections.smtp import smtp
 from nodes.flow.approval import approval
 from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
@@ -18,6 +19,7 @@ from nodes.flow.transform import transform
 from nodes.flow.wait import wait
 from nodes.flow.workflow import workflow
 from nodes.integrations.http_request import http_request
+from nodes.integrations.send_email import send_email
 
 NODE_TYPES: tuple[NodeType, ...] = (
     approval,
@@ -29,6 +31,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     log,
     merge,
     noop,
+    send_email,
     set_values,
     switch,
     transform,
@@ -40,4 +43,5 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     api_key,
     basic,
     bearer,
+    smtp,
 )

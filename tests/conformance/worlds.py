@@ -12,8 +12,10 @@ import httpx2
 import pytest
 
 from celeriac import Json
-from celeriac.testing import World
+from celeriac.testing import OpenLink, World
+from nodes.connections.smtp import Smtp
 from tests.loopback import Asked, Handler, Server, answer, serving
+from tests.mailbox import mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ async def failing(_: Town) -> World:
     return World({"message": "As its author wants it."}, fails="workflow.failed")
 
 
+async def send_email(town: Town) -> World:
+    box = await town.stack.enter_async_context(mailbox())
+    fields = Smtp(host="127.0.0.1", port=box.port, security="none", sender="bot@example.com")
+    config: dict[str, Json] = {"to": "ada@example.com", "subject": "Hello", "body": "Hello."}
+    return World(config, connections={"email": OpenLink("smtp", fields)}, effects=lambda: len(box.messages))
+
+
 WORLDS: dict[str, list[Make]] = {
     "approval": plain(title="Go on?"),
     "emit": plain(event="order.placed"),
@@ -87,6 +96,7 @@ WORLDS: dict[str, list[Make]] = {
     "log": plain(message="Hello."),
     "merge": plain(),
     "noop": plain(),
+    "send_email": [send_email],
     "set": plain(values={"a": 1}),
     "switch": plain(cases=[{"name": "big", "when": True}]),
     "transform": plain(expression=[1]),
