@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, SecretStr
@@ -37,6 +38,12 @@ class Link(Protocol):
 
         Raises `Fail` for another host and for one the deployment does not allow, and `TryAgain` (`connection.unreachable`)
         when nobody answers: then nothing was sent.
+        """
+
+    def file(self, name: str) -> Path:
+        """Return a path inside the folder that the deployment has set aside for the files of workflows.
+
+        Raises `Fail` (`file.outside`) for one that leads out of it, by whatever way.
         """
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:

@@ -57,6 +57,7 @@ class Settings:
     data: Path
     node_modules: tuple[str, ...] = ("nodes",)
     egress_allow: str = ""
+    files_folder: Path | None = None
     secret_key: str = ""
     queues: tuple[str, ...] = ("default", "cpu")
     children: int = 0
@@ -69,6 +70,11 @@ class Settings:
     public_url: str = ""
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
+
+    @property
+    def files(self) -> Path:
+        """The folder that is set aside for the files of workflows."""
+        return self.files_folder or self.data / "files"
 
     @property
     def sqlite(self) -> bool:
@@ -101,6 +107,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         data=data,
         node_modules=_words(environment.get("CELERIAC_NODES", "nodes")),
         egress_allow=environment.get("CELERIAC_EGRESS_ALLOW", ""),
+        files_folder=Path(files).absolute() if (files := environment.get("CELERIAC_FILES")) else None,
         secret_key=environment.get("CELERIAC_SECRET_KEY", ""),
         queues=_words(environment.get("CELERIAC_QUEUES", "default,cpu")),
         children=_number(environment, "CELERIAC_CHILDREN", 0),

@@ -4,7 +4,10 @@ from celeriac import ConnectionType, NodeType
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
 from nodes.connections.bearer import bearer
+from nodes.connections.mariadb import mariadb
+from nodes.connections.postgresql import postgresql
 from nodes.connections.smtp import smtp
+from nodes.connections.sqlite import sqlite
 from nodes.flow.approval import approval
 from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
@@ -20,6 +23,8 @@ from nodes.flow.wait import wait
 from nodes.flow.workflow import workflow
 from nodes.integrations.http_request import http_request
 from nodes.integrations.send_email import send_email
+from nodes.integrations.sql_execute import sql_execute
+from nodes.integrations.sql_query import sql_query
 
 NODE_TYPES: tuple[NodeType, ...] = (
     approval,
@@ -33,6 +38,8 @@ NODE_TYPES: tuple[NodeType, ...] = (
     noop,
     send_email,
     set_values,
+    sql_execute,
+    sql_query,
     switch,
     transform,
     wait,
@@ -43,5 +50,8 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     api_key,
     basic,
     bearer,
+    mariadb,
+    postgresql,
     smtp,
+    sqlite,
 )

@@ -26,13 +26,13 @@ class Mailbox:
     drops: set[str] = field(default_factory=set)
     encrypted: list[bool] = field(default_factory=list)
 
-    async def handle_MAIL(
+    async def handle_MAIL(  # noqa: N802  aiosmtpd calls it so
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         envelope.mail_from = address
         return self._said("MAIL", server, "250 OK")
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         said = self.answers.get(address) or self._said("RCPT", server, "250 OK")
@@ -40,20 +40,24 @@ class Mailbox:
             envelope.rcpt_tos.append(address)
         return said
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
         said = self._said("DATA", server, "250 OK")
         if said.startswith("250"):
             content = cast("bytes", envelope.content)
             self.messages.append(message_from_bytes(content, policy=policy.default))
             self.recipients.append(list(envelope.rcpt_tos))
-            self.encrypted.append(server.transport.get_extra_info("sslcontext") is not None)
+            self.encrypted.append(
+                cast("asyncio.Transport", server.transport).get_extra_info("sslcontext") is not None
+            )
         if "taken" in self.drops:
-            server.transport.abort()
+            cast("asyncio.Transport", server.transport).abort()
         return said
 
     def _said(self, command: str, server: SMTP, otherwise: str) -> str:
         if command in self.drops:
-            server.transport.abort()
+            cast("asyncio.Transport", server.transport).abort()
         return self.answers.get(command, otherwise)
 
 
@@ -99,7 +103,7 @@ async def mailbox(
         await listening.wait_closed()
         for each in protocols:
             if each.transport is not None:
-                each.transport.abort()
+                cast("asyncio.Transport", each.transport).abort()
         tasks = [task for each in protocols if (task := getattr(each, "_handler_coroutine", None))]
         for task in tasks:
             task.cancel()

@@ -89,8 +89,8 @@ def list_(url: Url = None, as_json: AsJson = False) -> None:
         show(found, as_json, lambda: table(["name", "kind", "hosts", "status", "used"], rows))
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_(
     name: Annotated[str, typer.Argument(metavar="NAME")], url: Url = None, as_json: AsJson = False
 ) -> None:
     """Try a connection, and say what came of it."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -108,6 +109,10 @@ class OpenLink:
     fields: Any = None
     http: Any = None
 
+    def file(self, name: str) -> Path:
+        """Return the path itself."""
+        return Path(name)
+
     async def dial(self, host: str, port: int) -> socket.socket:
         """Return a connected, non-blocking socket."""
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -164,7 +169,7 @@ class _Context:
                 {"connection": name},
             )
         found = self._connections[name]
-        link: Link = OpenLink(http=found) if hasattr(found, "request") else found  # type: ignore[assignment]
+        link: Link = OpenLink(http=found) if hasattr(found, "request") else found
         if kinds and link.kind and link.kind not in kinds:
             message = (
                 f"The connection {name!r} is of the kind {link.kind}; the node takes {' or '.join(kinds)}."

@@ -45,6 +45,7 @@ class World:
     secrets: Collection[str] = ()
     fails: str | None = None
     key: str = "conformance"
+    """The idempotency key of its calls."""
 
     async def run(self, node_type: NodeType, key: str = "") -> Outcome:
         """Call the node once."""
@@ -237,7 +238,8 @@ async def _lost(node_type: NodeType, world: World) -> list[str]:
 async def _until(asked: asyncio.Event, running: asyncio.Future[Outcome]) -> None:
     """Wait until the node has asked somebody, and for some turns more, or until it has ended."""
     asking = asyncio.ensure_future(asked.wait())
-    await asyncio.wait([running, asking], timeout=_PATIENCE, return_when="FIRST_COMPLETED")
+    both: list[asyncio.Future[Any]] = [running, asking]
+    await asyncio.wait(both, timeout=_PATIENCE, return_when="FIRST_COMPLETED")
     asking.cancel()
     for _ in range(_TURNS):
         await asyncio.sleep(0)
@@ -271,11 +273,11 @@ def _unanswered(
     class Mute(OpenLink):
         """Leads to somebody who says nothing."""
 
-        async def dial(self, host: str, port: int) -> socket.socket:
+        async def dial(self, _: str, __: int) -> socket.socket:
             asked.set()
             with socket.create_server(("127.0.0.1", 0)) as server:
                 made = socket.create_connection(server.getsockname())
-                other, _ = server.accept()
+                other = server.accept()[0]
             made.setblocking(False)
             if hangs_up:
                 other.close()

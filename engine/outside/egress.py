@@ -19,6 +19,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpcore2
@@ -29,6 +30,7 @@ from engine.outside.addresses import Address, Limits, Policy, fault_of
 from engine.outside.bodies import CODINGS, Body, BrokenBody, too_large
 from engine.outside.credentials import Credential
 from engine.outside.dialling import Dialling, Resolve, refused
+from engine.outside.files import inside
 
 __all__ = ["Egress", "Limits", "OpenLink", "Policy", "Target", "target_of"]
 
@@ -76,6 +78,11 @@ class OpenLink:
     secrets: frozenset[str] = field(repr=False)
     _credential: Credential
     _dialling: Dialling
+    _files: Path
+
+    def file(self, name: str) -> Path:
+        """Return a path in the folder for the files of workflows."""
+        return inside(self._files, name)
 
     async def dial(self, host: str, port: int) -> socket.socket:
         """Return a connected, non-blocking socket to a bound host."""
@@ -127,8 +134,14 @@ class Egress:
     """
 
     def __init__(
-        self, policy: Policy, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None
+        self,
+        policy: Policy,
+        *,
+        files: Path = Path("/nonexistent"),
+        resolve: Resolve | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._files = files
         self.policy = policy
         self._dialling = Dialling(policy, resolve)
         self._backend = _Backend(self._dialling)
@@ -146,7 +159,7 @@ class Egress:
     def link(self, credential: Credential, kind: str = "", fields: object = None) -> OpenLink:
         """Return an opened connection: a client that carries the credential to the hosts it is bound to."""
         http = self.client(credential=credential)
-        return OpenLink(http, kind, fields, credential.secrets, credential, self._dialling)
+        return OpenLink(http, kind, fields, credential.secrets, credential, self._dialling, self._files)
 
     def pool_for(self, request: httpx2.Request) -> httpcore2.AsyncConnectionPool:
         """Return the connections for a request.

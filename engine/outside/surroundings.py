@@ -63,7 +63,7 @@ class Outside:
         kinds: Kinds,
         keys: SealingKeys,
     ) -> None:
-        self._egress = Egress(Policy.parse(settings.egress_allow))
+        self._egress = Egress(Policy.parse(settings.egress_allow), files=settings.files)
         self._reader = reader
         self._ledger = ledger
         self._clock = clock

@@ -206,17 +206,17 @@ def _text(body: Json) -> str:
 
 def _address(text: str) -> Address:
     """Read `ada@example.com` or `Ada <ada@example.com>`. Raises `Fail` (`email.invalid`)."""
-    found = _ADDRESS.fullmatch(text.strip())
+    found = _ADDRESS.fullmatch(text.strip()) if text.strip().isprintable() else None
     try:
-        if found is None or not text.strip().isprintable():
-            raise ValueError(text)
-        made = Address((found["name"] or "").strip(' "'), addr_spec=found["spec"] or found["alone"])
+        spec = (found["spec"] or found["alone"]) if found else ""
+        made = Address((found["name"] or "").strip(' "') if found else "", addr_spec=spec)
         domain = made.domain.encode("idna").decode("ascii")
-        if not made.username or not domain or not made.username.isascii():
-            raise ValueError(text)
-        return Address(made.display_name, made.username, domain)
+        whole = Address(made.display_name, made.username, domain)
     except (ValueError, HeaderParseError, IndexError) as error:
         raise Fail("email.invalid", f"{text!r} is no address of e-mail.") from error
+    if not whole.username or not whole.domain or not whole.username.isascii():
+        raise Fail("email.invalid", f"{text!r} is no address of e-mail.")
+    return whole
 
 
 def _specs(addresses: list[Address]) -> list[str]:

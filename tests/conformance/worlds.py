@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from celeriac import Json
 from celeriac.testing import OpenLink, World
 from nodes.connections.smtp import Smtp
+from nodes.databases.parameters import Statement
+from nodes.databases.session import session
+from tests import servers
+from tests.databases import KINDS, Database, database_of
 from tests.loopback import Asked, Handler, Server, answer, serving
 from tests.mailbox import mailbox
 
@@ -74,6 +81,64 @@ async def failing(_: Town) -> World:
     return World({"message": "As its author wants it."}, fails="workflow.failed")
 
 
+def sql_query(kind: str) -> Make:
+    async def make(town: Town) -> World:
+        db = await database_of(kind, town.request, town.stack)
+        async with session(db.link, read_only=False, seconds=5) as opened:
+            await opened.run(Statement.parse("CREATE TABLE t (a INTEGER)"), [{}], None)
+            await opened.commit()
+        config: dict[str, Json] = {
+            "connection": "db",
+            "sql": "SELECT count(*) + :n AS n FROM t",
+            "parameters": {"n": 1},
+        }
+        return World(config, connections={"db": db.link})
+
+    return make
+
+
+def eye_of(db: Database, town: Town) -> Callable[[str], int]:
+    """Look at a database past the node."""
+    fields: Any = db.link.fields
+    if db.kind == "sqlite":
+        opened: Any = sqlite3.connect(fields.path, isolation_level=None)
+    elif db.kind == "mariadb":
+        opened = town.request.getfixturevalue("mariadb").connect(fields.database)
+    else:
+        server: servers.Postgres = town.request.getfixturevalue("postgres")
+        told = {**conninfo_to_dict(server.url), "dbname": fields.database}
+        opened = psycopg.connect(make_conninfo(**told), autocommit=True)
+    town.stack.callback(opened.close)
+
+    def ask(sql: str) -> int:
+        cursor = opened.cursor()
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
+
+    return ask
+
+
+def sql_execute(kind: str, **more: Json) -> Make:
+    async def make(town: Town) -> World:
+        db = await database_of(kind, town.request, town.stack)
+        async with session(db.link, read_only=False, seconds=5) as opened:
+            await opened.run(Statement.parse("CREATE TABLE t (a INTEGER)"), [{}], None)
+            await opened.commit()
+        eye = eye_of(db, town)
+        config: dict[str, Json] = {
+            "connection": "db",
+            "sql": "INSERT INTO t VALUES (:a)",
+            "parameters": {"a": 1},
+        }
+        return World(
+            {**config, **more},
+            connections={"db": db.link},
+            effects=lambda: eye("SELECT count(*) FROM t"),
+        )
+
+    return make
+
+
 async def send_email(town: Town) -> World:
     box = await town.stack.enter_async_context(mailbox())
     fields = Smtp(host="127.0.0.1", port=box.port, security="none", sender="bot@example.com")
@@ -98,6 +163,11 @@ WORLDS: dict[str, list[Make]] = {
     "noop": plain(),
     "send_email": [send_email],
     "set": plain(values={"a": 1}),
+    "sql_execute": [
+        *(sql_execute(kind) for kind in KINDS),
+        *(sql_execute(kind, remember="effects") for kind in KINDS),
+    ],
+    "sql_query": [sql_query(kind) for kind in KINDS],
     "switch": plain(cases=[{"name": "big", "when": True}]),
     "transform": plain(expression=[1]),
     "wait": plain(**{"for": "1s"}),

@@ -31,9 +31,7 @@ def link(box: Mailbox, **fields: Any) -> OpenLink:
     return OpenLink("smtp", Smtp(**{**given, **fields}))
 
 
-async def send(
-    box: Mailbox, key: str = "k1", fields: dict[str, Any] | None = None, **config: Json
-) -> Outcome:
+async def send(box: Mailbox, key: str = "k1", fields: dict[str, Any] | None = None, **config: Any) -> Outcome:
     given: dict[str, Json] = {
         "to": "ada@example.com",
         "subject": "Summary",
@@ -121,7 +119,7 @@ async def test_hidden_copies_stay_hidden(box: Mailbox) -> None:
         ({"to": ["a@b.c"] * 101}, "100 addresses"),
     ],
 )
-async def test_what_cannot_be_sent_is_not_sent(box: Mailbox, config: dict[str, Json], word: str) -> None:
+async def test_what_cannot_be_sent_is_not_sent(box: Mailbox, config: dict[str, Any], word: str) -> None:
     outcome = await send(box, **config)
     assert (outcome.kind, outcome.code) == ("failed", "email.invalid")
     assert outcome.error is not None
