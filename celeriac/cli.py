@@ -16,6 +16,7 @@ from celeriac.commands import (
     processes,
     running,
     storage,
+    subscriptions,
     tests,
     up,
     workflows,
@@ -41,6 +42,7 @@ app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(events.app, name="events")
+app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.command()(up.up)
 app.command()(processes.worker)

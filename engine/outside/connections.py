@@ -191,12 +191,17 @@ def _sealed(
 ) -> SealedConnection:
     content = {"kind": connection.kind, "hosts": connection.hosts, "values": dict(values)}
     text = json.dumps(content).encode()
-    return replace(connection, sealed=seal(text, place_of(connection), keys.current, random_bytes))
+    return replace(
+        connection,
+        sealed=seal(text, place_of_connection(connection.project_id, connection.id), keys, random_bytes),
+    )
 
 
 def _values(connection: SealedConnection, keys: SealingKeys) -> dict[str, Json]:
     try:
-        content: dict[str, Any] = json.loads(open_sealed(connection.sealed, place_of(connection), keys))
+        content: dict[str, Any] = json.loads(
+            open_sealed(connection.sealed, place_of_connection(connection.project_id, connection.id), keys)
+        )
     except SealedWithOtherKey:
         raise Fail(
             "connection.sealed_with_other_key",
@@ -212,9 +217,9 @@ def _values(connection: SealedConnection, keys: SealingKeys) -> dict[str, Json]:
     return values
 
 
-def place_of(connection: SealedConnection) -> Place:
-    """Return where a connection's sealed text belongs."""
-    return Place(connection.project_id, connection.id, "credential")
+def place_of_connection(project: str, connection: str) -> Place:
+    """Return where the sealed text of a connection belongs."""
+    return Place(project, connection, "credential")
 
 
 def _altered(connection: SealedConnection) -> Fail:

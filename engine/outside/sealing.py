@@ -77,8 +77,9 @@ class SealBroken(Exception):
     """The sealed text was altered, or belongs to another place."""
 
 
-def seal(plain: bytes, place: Place, key: SealingKey, random_bytes: Callable[[int], bytes]) -> bytes:
-    """Return the sealed form of `plain`: version, key id, wrapped data key, nonce, text with its tag."""
+def seal(plain: bytes, place: Place, keys: SealingKeys, random_bytes: Callable[[int], bytes]) -> bytes:
+    """Return `plain` sealed under the current key: version, key id, wrapped data key, nonce, text with its tag."""
+    key = keys.current
     data_key, wrap_nonce, nonce = random_bytes(_KEY), random_bytes(_NONCE), random_bytes(_NONCE)
     wrapped = AESGCM(key.key).encrypt(wrap_nonce, data_key, place.bound("key"))
     text = AESGCM(data_key).encrypt(nonce, plain, place.bound("text"))

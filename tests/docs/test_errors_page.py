@@ -32,6 +32,8 @@ NAMES = {
     "celeriac.perform",
     "celeriac.segment",
     "r.status",
+    "websocket.close",
+    "websocket.disconnect",
     "worker.child",
 }
 """Modules, tasks, and what else has a name with a dot."""
@@ -63,6 +65,8 @@ EVENTS = {
     "segment.resolved",
     "segment.signalled",
     "step.succeeded",
+    "webhook.test",
+    "workflow.executed",
 }
 NO_CODES = FILES | NAMES | EVENTS
 

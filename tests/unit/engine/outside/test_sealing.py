@@ -27,7 +27,7 @@ PLACE = Place("proj_a", "conn_a", "credential")
 
 
 def sealed(plain: bytes = b"hunter2", seed: int = 3) -> bytes:
-    return seal(plain, PLACE, KEY, random.Random(seed).randbytes)
+    return seal(plain, PLACE, KEYS, random.Random(seed).randbytes)
 
 
 @settings(deadline=None)
@@ -52,7 +52,7 @@ def test_every_draw_of_randomness_is_as_long_as_it_must_be() -> None:
         asked.append(count)
         return bytes(range(len(asked), len(asked) + count))
 
-    seal(b"x", PLACE, KEY, draw)
+    seal(b"x", PLACE, KEYS, draw)
 
     assert asked == [32, 12, 12]
 
