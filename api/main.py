@@ -48,7 +48,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
 
     Without `serves` it only asks and goes: it looks after nothing, and hears no replies.
     """
-    registry = Registry.load(settings.node_modules)
+    registry = Registry.load(settings.node_modules, settings.declarations)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

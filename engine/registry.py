@@ -1,15 +1,18 @@
 """Node types by name and version, and connection types by name. Loaded by module name, so that the engine imports no node
 and built-ins use the same door.
 
-A module offers its node types as `NODE_TYPES`, and its connection types, if it has any, as `CONNECTION_TYPES`; installed
-packages offer modules through the entry point group `celeriac.nodes`.
+A module offers its node types as `NODE_TYPES`, its connection types, if it has any, as `CONNECTION_TYPES`, and a folder of
+declarations, if it has one, as `DECLARATIONS`; installed packages offer modules through the entry point group
+`celeriac.nodes`.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from celeriac import ConnectionType, NodeType
@@ -75,15 +78,33 @@ class Registry:
         return (each for versions in self._versions.values() for each in versions.values())
 
     @classmethod
-    def load(cls, modules: Iterable[str]) -> Registry:
-        """Import the named modules and every installed entry point, and collect what they offer. Raises `Misconfigured`."""
+    def load(cls, modules: Iterable[str], declarations: Path | None = None) -> Registry:
+        """Import the named modules and every installed entry point, and collect what they offer. Raises `Misconfigured`.
+
+        `declarations` is a folder of the deployment's own, which need not be there.
+        """
         found: list[NodeType] = []
         kinds: list[ConnectionType] = []
+        folders: list[Path] = []
         for name in [*modules, *sorted(each.value for each in entry_points(group=ENTRY_POINTS))]:
             module = _module(name)
             found.extend(module.NODE_TYPES)
             kinds.extend(getattr(module, "CONNECTION_TYPES", ()))
+            folders.extend([module.DECLARATIONS] if hasattr(module, "DECLARATIONS") else [])
+        folders.extend([declarations] if declarations is not None else [])
+        for folder in folders:
+            declared, declared_kinds = _declared_in(folder)
+            found.extend(declared)
+            kinds.extend(declared_kinds)
         return cls(found, kinds)
+
+
+@cache
+def _declared_in(folder: Path) -> tuple[list[NodeType], list[ConnectionType]]:
+    """Return what a folder declares. It is read once a process."""
+    from engine.declared.loading import load
+
+    return load(folder)
 
 
 def _module(name: str) -> Any:

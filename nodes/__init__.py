@@ -1,5 +1,7 @@
 """The built-in node and connection types. A new one is a file in a folder here, and a line in these lists."""
 
+from pathlib import Path
+
 from celeriac import ConnectionType, NodeType
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
@@ -25,6 +27,9 @@ from nodes.integrations.http_request import http_request
 from nodes.integrations.send_email import send_email
 from nodes.integrations.sql_execute import sql_execute
 from nodes.integrations.sql_query import sql_query
+
+DECLARATIONS = Path(__file__).parent / "declared"
+"""Node types and connection kinds that need no Python."""
 
 NODE_TYPES: tuple[NodeType, ...] = (
     approval,
