@@ -9,8 +9,10 @@ import pytest
 
 from celeriac import NodeType
 from celeriac.testing import conform
-from nodes import NODE_TYPES
+from engine.registry import Registry
 from tests.conformance.worlds import WORLDS, Town
+
+NODE_TYPES = list(Registry.load(["nodes"]).everything())
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from celeriac.testing import OpenLink, World
 from nodes.connections.smtp import Smtp
 from nodes.databases.parameters import Statement
 from nodes.databases.session import session
-from tests import servers
+from tests import servers, vendors
 from tests.databases import KINDS, Database, database_of
 from tests.loopback import Asked, Handler, Server, answer, serving
 from tests.mailbox import mailbox
@@ -40,6 +40,8 @@ class Town:
         """Open a client."""
         return await self.stack.enter_async_context(httpx2.AsyncClient())
 
+
+TOKEN = "s3cr3t-t0k3n-0f-the-vend0r"
 
 Make = Callable[[Town], Awaitable[World]]
 
@@ -139,6 +141,21 @@ def sql_execute(kind: str, **more: Json) -> Make:
     return make
 
 
+def vendor(kind: str, prefix: str = "", **config: Json) -> Make:
+    """A node type of a vendor, at a server that insists on what the vendor documents."""
+
+    async def make(town: Town) -> World:
+        service: vendors.Service = getattr(vendors, kind)(TOKEN)
+        server = await town.serve(service.handle)
+        egress = vendors.loopback_egress()
+        town.stack.push_async_callback(egress.aclose)
+        secret = {"stripe": "key"}.get(kind, "token")
+        link = vendors.linked(egress, kind, {secret: TOKEN, "base_url": server.url + prefix})
+        return World(config, connections={kind: link}, effects=service.count, secrets=[TOKEN])
+
+    return make
+
+
 async def send_email(town: Town) -> World:
     box = await town.stack.enter_async_context(mailbox())
     fields = Smtp(host="127.0.0.1", port=box.port, security="none", sender="bot@example.com")
@@ -148,9 +165,15 @@ async def send_email(town: Town) -> World:
 
 WORLDS: dict[str, list[Make]] = {
     "approval": plain(title="Go on?"),
+    "discord_post": [vendor("discord", "/api/v10", channel="42", text="Hello")],
     "emit": plain(event="order.placed"),
     "exit": plain(scope="branch"),
     "fail": [failing],
+    "github_list": [vendor("github", path="/repos/acme/shop/issues")],
+    "github_request": [
+        vendor("github", path="/repos/acme/shop/issues"),
+        vendor("github", path="/repos/acme/shop/issues", method="POST", body={"title": "Hello"}),
+    ],
     "http_request": [
         http_request(),
         http_request(method="POST", body={"a": 1}),
@@ -163,12 +186,18 @@ WORLDS: dict[str, list[Make]] = {
     "noop": plain(),
     "send_email": [send_email],
     "set": plain(values={"a": 1}),
+    "slack_post": [vendor("slack", "/api", channel="C1", text="Hello")],
     "sql_execute": [
         *(sql_execute(kind) for kind in KINDS),
         *(sql_execute(kind, remember="effects") for kind in KINDS),
     ],
     "sql_query": [sql_query(kind) for kind in KINDS],
+    "stripe_request": [
+        vendor("stripe", path="/v1/customers"),
+        vendor("stripe", path="/v1/customers", method="POST", body={"email": "a@b.c"}),
+    ],
     "switch": plain(cases=[{"name": "big", "when": True}]),
+    "telegram_send": [vendor("telegram", chat=7, text="Hello")],
     "transform": plain(expression=[1]),
     "wait": plain(**{"for": "1s"}),
     "workflow": plain(workflow="other"),

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from api import token
 from api.main import create_app
+from api.state import State
 from engine import operations as op
 from engine.settings import Settings
 from tests.builders import document
@@ -26,6 +27,7 @@ class Api:
     http: httpx2.AsyncClient
     bench: Workbench
     settings: Settings
+    state: State
 
     async def get(self, path: str, **more: Any) -> httpx2.Response:
         return await self.http.get(f"/api/v1{path}", **more)
@@ -71,6 +73,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             headers=headers,
         ) as http,
     ):
-        yield Api(http, bench, bench.settings)
+        yield Api(http, bench, bench.settings, guard.app.state.celeriac)
     bench.close()
     await asyncio.sleep(0)
