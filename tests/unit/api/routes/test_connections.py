@@ -16,8 +16,8 @@ async def test_a_stored_secret_never_comes_back(api: Api) -> None:
     added = await api.post("/connections", BEARER)
     listed = await api.get("/connections")
     assert (added.status_code, listed.json()["data"][0]["name"]) == (201, "crm")
-    for answer in (added, listed):
-        assert "s3cr3t" not in answer.text
+    for each in (added, listed):
+        assert "s3cr3t" not in each.text
     stored = api.bench.query("SELECT * FROM connection")
     assert "s3cr3t" not in str(stored)
 
