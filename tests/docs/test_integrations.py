@@ -38,7 +38,7 @@ def test_the_example_of_a_section_is_a_good_node_of_its_type(name: str) -> None:
         needed = re.findall(r"nodes\.(\w+)\.", text)
         nodes += [{"id": each, "type": "noop"} for each in dict.fromkeys(needed)]
         edges = [{"from": each, "to": written["id"]} for each in dict.fromkeys(needed)]
-        document = {"name": "w", "definition": {"nodes": nodes, "edges": edges}}
+        document: Any = {"name": "w", "definition": {"nodes": nodes, "edges": edges}}
         assert written["type"] == name
         assert [each.message for each in problems.check(document, REGISTRY)] == []
 

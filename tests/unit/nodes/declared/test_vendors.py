@@ -45,14 +45,14 @@ async def office() -> AsyncIterator[Office]:
         await egress.aclose()
 
 
-async def run(name: str, link: OpenLink, key: str = "key-1", **config: Json) -> Outcome:
+async def run(name: str, link: OpenLink, key: str = "key-1", **config: Any) -> Outcome:
     outcome = await run_node(REGISTRY.get(name), config, connections={link.kind: link}, idempotency_key=key)
     assert TOKEN not in str(outcome)
     return outcome
 
 
 PATHS = {"slack": "/api", "discord": "/api/v10", "telegram": "", "github": "", "stripe": ""}
-FINE: dict[str, tuple[str, dict[str, Json], Json]] = {
+FINE: dict[str, tuple[str, dict[str, Any], Json]] = {
     "slack": (
         "slack_post",
         {"channel": "C1", "text": "Hello"},
@@ -153,7 +153,7 @@ async def test_a_limit_is_kept_and_the_time_it_names(kind: str, office: Office) 
     ],
 )
 async def test_what_the_vendor_refuses_is_told_in_its_own_words(
-    kind: str, change: dict[str, Json], word: str, office: Office
+    kind: str, change: dict[str, Any], word: str, office: Office
 ) -> None:
     service, link = await office.open(kind, PATHS[kind])
     name, config, _ = FINE[kind]
@@ -205,7 +205,7 @@ async def test_discord_does_a_message_once_when_it_comes_again_soon(office: Offi
 
 async def test_stripe_does_a_request_once_a_key(office: Office) -> None:
     service, link = await office.open("stripe", version="2026-01-01")
-    config: dict[str, Json] = {
+    config: dict[str, Any] = {
         "method": "POST",
         "path": "/v1/customers",
         "body": {"email": "a@b.c", "metadata": {"order": 6}, "items": [{"price": "p1"}], "tax_exempt": None},
