@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +28,7 @@ class Surroundings(Protocol):
     def client(self) -> httpx2.AsyncClient:
         """Return the guarded HTTP client."""
 
-    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> tuple[Link, frozenset[str]]:
+    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> tuple[Link, Collection[str]]:
         """Open a connection of a project; also return the texts that must not appear in any output."""
 
 
@@ -42,6 +42,7 @@ class NodeContext:
     __slots__ = (
         "_around",
         "_ready_at",
+        "_secrets",
         "_step",
         "attempt",
         "execution_id",
@@ -50,7 +51,6 @@ class NodeContext:
         "log_limit",
         "node_id",
         "project",
-        "secrets",
     )
 
     def __init__(
@@ -70,12 +70,17 @@ class NodeContext:
         self.item = item
         self.attempt = attempt
         self.project = project
-        self.secrets: frozenset[str] = frozenset()
+        self._secrets: list[Collection[str]] = []
         self.lines: list[tuple[str, str, dict[str, Json]]] = []
         self.log_limit = log_limit
         self._ready_at = ready_at
         self._around = around
         self._step = step
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must not get into any output: of the connections that were opened, as it is by now."""
+        return frozenset().union(*self._secrets)
 
     @property
     def idempotency_key(self) -> str:
@@ -90,7 +95,7 @@ class NodeContext:
     async def connect(self, name: str, *kinds: str) -> Link:
         """Open a connection for this call."""
         link, secrets = await self._outside().connect(self.project, name, kinds)
-        self.secrets |= secrets
+        self._secrets.append(secrets)
         return link
 
     def log(self, message: str, level: str = "info", **fields: Json) -> None:

@@ -6,7 +6,9 @@ from celeriac import ConnectionType, NodeType
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
 from nodes.connections.bearer import bearer
+from nodes.connections.google import google
 from nodes.connections.mariadb import mariadb
+from nodes.connections.oauth2 import oauth2
 from nodes.connections.postgresql import postgresql
 from nodes.connections.smtp import smtp
 from nodes.connections.sqlite import sqlite
@@ -55,7 +57,9 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     api_key,
     basic,
     bearer,
+    google,
     mariadb,
+    oauth2,
     postgresql,
     smtp,
     sqlite,

@@ -103,7 +103,13 @@ def _multipart(parts: list[Json], kind: str) -> tuple[bytes, str]:
     for part in parts:
         if not isinstance(part, dict):
             raise Fail("http.invalid_request", "A part of the body is no object.")
-        content, media_type = content_of(part["content"])
+        if "json" in part:
+            content, media_type = (
+                json.dumps(without_nulls(part["json"]), ensure_ascii=False).encode(),
+                "application/json",
+            )
+        else:
+            content, media_type = content_of(part.get("content"))
         lines = [f"--{boundary}", f"Content-Type: {part.get('media_type') or media_type}"]
         if kind == "form-data":
             names = [f'name="{_quoted(str(part.get("name", "")))}"']

@@ -70,12 +70,13 @@ class Target:
 
 @dataclass(slots=True)
 class OpenLink:
-    """An opened connection, as `Context.connect` hands it out. `secrets` must not get into any output."""
+    """An opened connection, as `Context.connect` hands it out."""
 
     http: httpx2.AsyncClient
     kind: str
     fields: Any = field(repr=False)
-    secrets: frozenset[str] = field(repr=False)
+    secrets: set[str] = field(repr=False)
+    """What must not get into any output: it grows when the service hands out another credential."""
     _credential: Credential
     _dialling: Dialling
     _files: Path
@@ -158,8 +159,9 @@ class Egress:
 
     def link(self, credential: Credential, kind: str = "", fields: object = None) -> OpenLink:
         """Return an opened connection: a client that carries the credential to the hosts it is bound to."""
-        http = self.client(credential=credential)
-        return OpenLink(http, kind, fields, credential.secrets, credential, self._dialling, self._files)
+        secrets = set(credential.secrets)
+        http = _Client(self, credential, secrets)
+        return OpenLink(http, kind, fields, secrets, credential, self._dialling, self._files)
 
     def pool_for(self, request: httpx2.Request) -> httpcore2.AsyncConnectionPool:
         """Return the connections for a request.
@@ -197,10 +199,12 @@ class Egress:
 class _Client(httpx2.AsyncClient):
     """Follows redirects under the policy, and ends a whole call at its deadline."""
 
-    def __init__(self, egress: Egress, credential: Credential | None) -> None:
+    def __init__(
+        self, egress: Egress, credential: Credential | None, secrets: set[str] | None = None
+    ) -> None:
         limits = egress.policy.limits
         super().__init__(
-            transport=_Transport(egress, credential),
+            transport=_Transport(egress, credential, set() if secrets is None else secrets),
             trust_env=False,
             follow_redirects=True,
             headers={"Accept-Encoding": ", ".join(CODINGS), "User-Agent": "celeriac"},
@@ -269,9 +273,10 @@ class _Client(httpx2.AsyncClient):
 class _Transport(httpx2.AsyncBaseTransport):
     """One hop: judge the URL, add the credential, send, and watch what comes back."""
 
-    def __init__(self, egress: Egress, credential: Credential | None) -> None:
+    def __init__(self, egress: Egress, credential: Credential | None, secrets: set[str]) -> None:
         self._egress = egress
         self._credential = credential
+        self._secrets = secrets
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         flight: _Flight = request.extensions[_FLIGHT]
@@ -287,6 +292,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             # The service has not looked at more than the credential, and hands out a new one.
             await answer.aclose()
             self._credential = credential = await credential.renew()
+            self._secrets |= credential.secrets
             answer = await self._exchange(request, target, flight, credential)
         return answer
 

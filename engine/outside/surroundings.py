@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ class Outside:
         self._keys = keys
         self._tokens: dict[bytes, _Kept] = {}
         self._noted: dict[str, int] = {}
+        self._logging_in: dict[str, asyncio.Lock] = {}
 
     def client(self) -> httpx2.AsyncClient:
         """Return a guarded client with no credential, and with cookies of its own: a call leaves nothing to the next."""
@@ -78,7 +80,7 @@ class Outside:
 
     async def connect(
         self, project: str, name: str, kinds: tuple[str, ...] = ()
-    ) -> tuple[OpenLink, frozenset[str]]:
+    ) -> tuple[OpenLink, Collection[str]]:
         """Open a connection for one call; return it and the texts that must not appear in what the call gives back."""
         sealed = await self._find(project, name)
         if kinds and sealed.kind not in kinds:
@@ -87,17 +89,19 @@ class Outside:
         if now - self._noted.get(sealed.id, 0) >= USE_NOTED_EVERY:
             self._noted[sealed.id] = now
             await self._ledger.submit(connection_rows.used(sealed.id, now))
-        return await self._open(sealed)
+        link = await self._open(sealed)
+        return link, link.secrets
 
     async def test(self, project: str, name: str) -> dict[str, Json]:
         """Test a connection and note what came of it. Return `{ok, message, code?, ms}`."""
         sealed = await self._find(project, name)
         began = self._clock.now()
-        secrets: frozenset[str] = frozenset()
+        secrets: Collection[str] = ()
         failure: dict[str, Json] | None = None
         message = ""
         try:
-            link, secrets = await self._open(sealed)
+            link = await self._open(sealed)
+            secrets = link.secrets
             message = await self._kinds[sealed.kind].test(link.fields, link)
         except (Fail, TryAgain, Uncertain) as error:
             failure = {"code": error.code, "message": error.message}
@@ -123,28 +127,41 @@ class Outside:
 
         return await self._reader.read(look)
 
-    async def _open(self, sealed: SealedConnection) -> tuple[OpenLink, frozenset[str]]:
+    async def _open(self, sealed: SealedConnection) -> OpenLink:
         opened = open_connection(sealed, self._kinds, self._keys)
         credential = opened.credential()
         if opened.type.log_in is not None:
             credential = await self._logged_in(sealed, opened)
-        link = self._egress.link(credential, sealed.kind, opened.fields)
-        return link, credential.secrets
+        return self._egress.link(credential, sealed.kind, opened.fields)
 
     async def _logged_in(self, sealed: SealedConnection, opened: Opened) -> Credential:
-        """Return the credential that the service has given, or gives now."""
-        kept = self._tokens.get(sealed.sealed)
-        if kept is None or kept.until <= self._clock.monotonic():
-            kept = await self._log_in(sealed, opened)
+        """Return the credential that the service has given, or gives now. Who comes meanwhile waits for the same one."""
+        async with self._logging_in.setdefault(sealed.id, asyncio.Lock()):
+            kept = self._tokens.get(sealed.sealed)
+            if kept is None or kept.until <= self._clock.monotonic():
+                kept, sealed = await self._log_in_with_latest(sealed, opened)
 
         async def renew() -> Credential:
-            self._tokens.pop(sealed.sealed, None)
+            if self._tokens.get(sealed.sealed) is kept:  # and nobody else has had it renewed
+                del self._tokens[sealed.sealed]
             latest = await self._find(sealed.project_id, sealed.name)
             return await self._logged_in(latest, open_connection(latest, self._kinds, self._keys))
 
         return replace(opened.credential(kept.token.carried), renew=renew)
 
-    async def _log_in(self, sealed: SealedConnection, opened: Opened) -> _Kept:
+    async def _log_in_with_latest(
+        self, sealed: SealedConnection, opened: Opened
+    ) -> tuple[_Kept, SealedConnection]:
+        """Log in. If that is refused, and another process has exchanged what may be used once, log in with what it stored."""
+        try:
+            return await self._log_in(sealed, opened)
+        except Fail:
+            latest = await self._find(sealed.project_id, sealed.name)
+            if latest.sealed == sealed.sealed:
+                raise
+            return await self._log_in(latest, open_connection(latest, self._kinds, self._keys))
+
+    async def _log_in(self, sealed: SealedConnection, opened: Opened) -> tuple[_Kept, SealedConnection]:
         assert opened.type.log_in is not None  # noqa: S101  asked of such types only
         credential = opened.credential()
         try:
@@ -160,7 +177,7 @@ class Outside:
             key: each for key, each in self._tokens.items() if each.until > self._clock.monotonic()
         }
         self._tokens[sealed.sealed] = kept
-        return kept
+        return kept, sealed
 
     async def _keep(self, sealed: SealedConnection, changed: Mapping[str, str]) -> SealedConnection:
         """Store what the service has exchanged, unless somebody has stored something else since."""

@@ -156,6 +156,24 @@ def vendor(kind: str, prefix: str = "", **config: Json) -> Make:
     return make
 
 
+def google(**config: Json) -> Make:
+    async def make(town: Town) -> World:
+        service = vendors.google()
+        server = await town.serve(service.handle)
+        egress = vendors.loopback_egress()
+        town.stack.push_async_callback(egress.aclose)
+        link = await vendors.logged_in(egress, "google", vendors.google_person(server.url))
+        return World(
+            config, connections={"google": link}, effects=service.count, secrets=vendors.GOOGLE_PERSON[1:]
+        )
+
+    return make
+
+
+SHEET: dict[str, Json] = {"spreadsheet": "sheet1", "range": "Orders!A1:B"}
+WHEN: dict[str, Json] = {"start": {"date": "2031-05-02"}, "end": {"date": "2031-05-03"}}
+
+
 async def send_email(town: Town) -> World:
     box = await town.stack.enter_async_context(mailbox())
     fields = Smtp(host="127.0.0.1", port=box.port, security="none", sender="bot@example.com")
@@ -165,7 +183,15 @@ async def send_email(town: Town) -> World:
 
 WORLDS: dict[str, list[Make]] = {
     "approval": plain(title="Go on?"),
+    "calendar_create": [google(summary="Review", **WHEN)],
+    "calendar_delete": [google(event="e1")],
+    "calendar_list": [google()],
+    "calendar_update": [google(event="e1", summary="Later")],
     "discord_post": [vendor("discord", "/api/v10", channel="42", text="Hello")],
+    "drive_delete": [google(file="f0")],
+    "drive_download": [google(file="f0")],
+    "drive_list": [google()],
+    "drive_upload": [google(name="a.csv", content="a,b")],
     "emit": plain(event="order.placed"),
     "exit": plain(scope="branch"),
     "fail": [failing],
@@ -186,6 +212,8 @@ WORLDS: dict[str, list[Make]] = {
     "noop": plain(),
     "send_email": [send_email],
     "set": plain(values={"a": 1}),
+    "sheets_append": [google(**SHEET, rows=[[1, 2]])],
+    "sheets_read": [google(**SHEET)],
     "slack_post": [vendor("slack", "/api", channel="C1", text="Hello")],
     "sql_execute": [
         *(sql_execute(kind) for kind in KINDS),
