@@ -13,6 +13,7 @@ from celeriac.commands import (
     doctor,
     events,
     executions,
+    importing,
     processes,
     running,
     storage,
@@ -44,6 +45,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
+app.add_typer(importing.app, name="import")
 app.command()(up.up)
 app.command()(processes.worker)
 app.command()(processes.poller)

@@ -25,6 +25,7 @@ from nodes.flow.switch import switch
 from nodes.flow.transform import transform
 from nodes.flow.wait import wait
 from nodes.flow.workflow import workflow
+from nodes.integrations.api_document_analyze import api_document_analyze
 from nodes.integrations.http_request import http_request
 from nodes.integrations.send_email import send_email
 from nodes.integrations.sql_execute import sql_execute
@@ -34,6 +35,7 @@ DECLARATIONS = Path(__file__).parent / "declared"
 """Node types and connection kinds that need no Python."""
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    api_document_analyze,
     approval,
     emit,
     exit_scope,

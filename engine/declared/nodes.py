@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import jsonschema_rs
+
 from celeriac import Context, Effect, Fail, Json, NodeType, Retry, TryAgain, exchange
 from celeriac.connections import Link
 from engine import expressions
 from engine.declared.models import model_of, values_of
 from engine.declared.requests import body_of, path_of, query_of, without_nulls
 from engine.expressions import ExpressionError, Scope, derived_entropy
+from engine.schema import compiled
 
 if TYPE_CHECKING:
     import httpx2
@@ -31,12 +34,15 @@ class _Answer:
     after: expressions.Compiled | None
     message: expressions.Compiled | None
     output: expressions.Compiled | None
+    strict: jsonschema_rs.Draft202012Validator | None = None
 
     @classmethod
-    def of(cls, declared: Mapping[str, Json]) -> _Answer:
+    def of(cls, declared: Mapping[str, Json], schema: Mapping[str, Any]) -> _Answer:
         names = ("success", "again", "after", "message", "output")
         expect = cast("list[int]", declared.get("expect", []))
-        return cls(frozenset(expect), *(_compiled(declared.get(each)) for each in names))
+        strict = compiled(dict(schema)) if declared.get("strict") else None
+        success, again, after, message, output = (_compiled(declared.get(each)) for each in names)
+        return cls(frozenset(expect), success, again, after, message, output, strict)
 
     def is_good(self, status: int, told: Scope) -> bool:
         """Whether an answer is a success."""
@@ -70,7 +76,7 @@ def node_type_of(declared: Mapping[str, Any]) -> NodeType:
         request=expressions.compile_value({key: each for key, each in request.items() if key != "path"}),
         path=request.get("path", ""),
         key_header=request.get("key_header"),
-        answer=_Answer.of(declared.get("answer", {})),
+        answer=_Answer.of(declared.get("answer", {}), declared.get("output", {})),
         items=_compiled(declared.get("pages", {}).get("items")),
         following=_compiled(declared.get("pages", {}).get("next")),
         seconds=float(declared.get("timeout", _TIMEOUT)),
@@ -132,12 +138,22 @@ async def _ask(
     """Send one request and return what its answer comes to."""
     response, told = await _answered(declared, client, request, effect, scope, ctx)
     if declared.answer.output is not None:
-        return declared.answer.output.render(told)
-    return {
-        "status": response.status_code,
-        "headers": exchange.headers_of(response),
-        "body": told.values["body"],
-    }
+        result = declared.answer.output.render(told)
+    else:
+        headers = exchange.headers_of(response)
+        result = {"status": response.status_code, "headers": headers, "body": told.values["body"]}
+    if declared.answer.strict is not None:
+        _check(declared.answer.strict, result, exchange.shown_as(request))
+    return result
+
+
+def _check(schema: jsonschema_rs.Draft202012Validator, result: Json, shown: str) -> None:
+    """Raise `Fail` (`http.unexpected_body`) for a result that is not what was declared."""
+    error = next(schema.iter_errors(result), None)
+    if error is not None:
+        place = "/".join(map(str, error.instance_path))
+        message = f"{shown} was answered with something else than is declared, at {place or 'its beginning'}."
+        raise Fail("http.unexpected_body", message, {"place": place, "reason": str(error.message)[:500]})
 
 
 async def _ask_all(

@@ -70,17 +70,31 @@ def body_of(request: Mapping[str, Json]) -> tuple[bytes | None, str | None]:
     if request.get("json") is not None:
         text = json.dumps(without_nulls(request["json"]), ensure_ascii=False, allow_nan=False)
         return text.encode(), "application/json"
-    form, text_, file, parts = (request.get(each) for each in ("form", "text", "file", "parts"))
+    form, text_, file, parts, fields = (
+        request.get(each) for each in ("form", "text", "file", "parts", "fields")
+    )
     if isinstance(form, dict):
         return urlencode(list(_flat(form))).encode(), "application/x-www-form-urlencoded"
     if isinstance(text_, str):
         return text_.encode(), "text/plain; charset=utf-8"
     if file is not None:
         return content_of(file)
+    if isinstance(fields, dict):
+        parts = [
+            {"name": name, "content": each, **_filename(name, each)}
+            for name, value in fields.items()
+            for each in (value if isinstance(value, list) else [value])
+            if each is not None
+        ]
     if isinstance(parts, list):
         kind = str(request.get("multipart", "form-data"))
         return _multipart(parts, kind)
     return None, None
+
+
+def _filename(name: str, value: Json) -> dict[str, Json]:
+    """Return the file name of a field that is a file; other fields have none."""
+    return {"filename": value.get("name") or name} if isinstance(value, dict) and "base64" in value else {}
 
 
 def content_of(file: Json) -> tuple[bytes, str]:

@@ -23,6 +23,7 @@ from tests import servers, vendors
 from tests.databases import KINDS, Database, database_of
 from tests.loopback import Asked, Handler, Server, answer, serving
 from tests.mailbox import mailbox
+from tests.unit.nodes.documents.shelter import THREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,16 @@ async def send_email(town: Town) -> World:
     return World(config, connections={"email": OpenLink("smtp", fields)}, effects=lambda: len(box.messages))
 
 
+async def analysed(town: Town) -> World:
+    async def serve(_: Asked, writer: Any) -> None:
+        writer.write(answer(THREE))
+
+    server = await town.serve(serve)
+    return World({"url": server.url}, http=await town.client())
+
+
 WORLDS: dict[str, list[Make]] = {
+    "api_document_analyze": [analysed, *plain(document=THREE)],
     "approval": plain(title="Go on?"),
     "calendar_create": [google(summary="Review", **WHEN)],
     "calendar_delete": [google(event="e1")],
