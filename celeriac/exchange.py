@@ -6,7 +6,6 @@ lost is *uncertain*, and is never sent a second time unasked.
 
 from __future__ import annotations
 
-import base64
 import codecs
 import json
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from celeriac.contract import Effect
+from celeriac.files import file_of
 from celeriac.outcomes import Fail, Json, TryAgain, Uncertain
 
 if TYPE_CHECKING:
@@ -116,11 +116,7 @@ def body_of(response: httpx2.Response) -> Json:
         return body
     text = _text(content, charset) if charset or not kind or _is_text(kind) else None
     if text is None:
-        return {
-            "base64": base64.b64encode(content).decode(),
-            "media_type": kind or None,
-            "size": len(content),
-        }
+        return file_of(content, kind or None)
     return text
 
 

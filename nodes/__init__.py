@@ -10,8 +10,21 @@ from nodes.connections.google import google
 from nodes.connections.mariadb import mariadb
 from nodes.connections.oauth2 import oauth2
 from nodes.connections.postgresql import postgresql
+from nodes.connections.redis import redis
+from nodes.connections.s3 import s3
+from nodes.connections.signing_key import signing_key
 from nodes.connections.smtp import smtp
 from nodes.connections.sqlite import sqlite
+from nodes.conversions.csv_parse import csv_parse
+from nodes.conversions.csv_write import csv_write
+from nodes.conversions.date_time import date_time
+from nodes.conversions.digest import digest
+from nodes.conversions.json_parse import json_parse
+from nodes.conversions.markdown_html import markdown_html
+from nodes.conversions.pdf_text import pdf_text
+from nodes.conversions.signature import signature
+from nodes.conversions.xml_parse import xml_parse
+from nodes.conversions.xml_write import xml_write
 from nodes.flow.approval import approval
 from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
@@ -27,6 +40,10 @@ from nodes.flow.wait import wait
 from nodes.flow.workflow import workflow
 from nodes.integrations.api_document_analyze import api_document_analyze
 from nodes.integrations.http_request import http_request
+from nodes.integrations.redis_command import redis_command
+from nodes.integrations.s3_get import s3_get
+from nodes.integrations.s3_list import s3_list
+from nodes.integrations.s3_put import s3_put
 from nodes.integrations.send_email import send_email
 from nodes.integrations.sql_execute import sql_execute
 from nodes.integrations.sql_query import sql_query
@@ -37,22 +54,36 @@ DECLARATIONS = Path(__file__).parent / "declared"
 NODE_TYPES: tuple[NodeType, ...] = (
     api_document_analyze,
     approval,
+    csv_parse,
+    csv_write,
+    date_time,
+    digest,
     emit,
     exit_scope,
     fail,
     http_request,
     if_condition,
+    json_parse,
     log,
+    markdown_html,
     merge,
     noop,
+    pdf_text,
+    redis_command,
+    s3_get,
+    s3_list,
+    s3_put,
     send_email,
     set_values,
+    signature,
     sql_execute,
     sql_query,
     switch,
     transform,
     wait,
     workflow,
+    xml_parse,
+    xml_write,
 )
 
 CONNECTION_TYPES: tuple[ConnectionType, ...] = (
@@ -63,6 +94,9 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     mariadb,
     oauth2,
     postgresql,
+    redis,
+    s3,
+    signing_key,
     smtp,
     sqlite,
 )

@@ -50,25 +50,29 @@ async def forwarding(host: str, port: int) -> AsyncIterator[Forwarding]:
         writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if host.startswith("/"):
-            there, back = await asyncio.open_unix_connection(host)
-        else:
-            there, back = await asyncio.open_connection(host, port)
-        made.writers |= {writer, back}
-        for task in (
-            asyncio.ensure_future(pump(reader, back, out=True)),
-            asyncio.ensure_future(pump(there, writer, out=False)),
-        ):
-            tasks.add(task)
+        made.writers.add(writer)
+        opening = (
+            asyncio.open_unix_connection(host)
+            if host.startswith("/")
+            else asyncio.open_connection(host, port)
+        )
+        there, back = await opening
+        made.writers.add(back)
+        both = (pump(reader, back, out=True), pump(there, writer, out=False))
+        await asyncio.gather(*both, return_exceptions=True)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.ensure_future(connected(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
     finally:
         server.close()
         await server.wait_closed()
-        made.cut()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        made.cut()
+        await asyncio.sleep(0)  # a cut connection is closed in the next turn

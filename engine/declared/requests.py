@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 import secrets as randomness
@@ -12,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from celeriac import Fail, Json
+from celeriac.files import content_of
 
 _PLACE = re.compile(r"\{(?P<raw>\+?)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)\}")
 _RAW = re.compile(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%-]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")
@@ -95,19 +94,6 @@ def body_of(request: Mapping[str, Json]) -> tuple[bytes | None, str | None]:
 def _filename(name: str, value: Json) -> dict[str, Json]:
     """Return the file name of a field that is a file; other fields have none."""
     return {"filename": value.get("name") or name} if isinstance(value, dict) and "base64" in value else {}
-
-
-def content_of(file: Json) -> tuple[bytes, str]:
-    """Return the bytes of a file as nodes hand it on: text, or `{base64, media_type}`, or JSON."""
-    if isinstance(file, str):
-        return file.encode(), "text/plain; charset=utf-8"
-    if isinstance(file, dict) and isinstance(file.get("base64"), str):
-        try:
-            content = base64.b64decode(str(file["base64"]), validate=True)
-        except binascii.Error as error:
-            raise Fail("http.invalid_request", "The file's base64 is none.") from error
-        return content, str(file.get("media_type") or "application/octet-stream")
-    return json.dumps(file, ensure_ascii=False).encode(), "application/json"
 
 
 def _multipart(parts: list[Json], kind: str) -> tuple[bytes, str]:

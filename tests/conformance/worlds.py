@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -13,16 +14,23 @@ import httpx2
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
 
 from celeriac import Json
 from celeriac.testing import OpenLink, World
+from nodes.connections.redis import Redis
+from nodes.connections.signing_key import SigningKey
 from nodes.connections.smtp import Smtp
 from nodes.databases.parameters import Statement
 from nodes.databases.session import session
 from tests import servers, vendors
+from tests.bucket import KEYS as OBJECT_KEYS
+from tests.bucket import Bucket, Stored
 from tests.databases import KINDS, Database, database_of
+from tests.forwarding import forwarding
 from tests.loopback import Asked, Handler, Server, answer, serving
 from tests.mailbox import mailbox
+from tests.pdf import pdf_of
 from tests.unit.nodes.documents.shelter import THREE
 
 
@@ -175,6 +183,50 @@ SHEET: dict[str, Json] = {"spreadsheet": "sheet1", "range": "Orders!A1:B"}
 WHEN: dict[str, Json] = {"start": {"date": "2031-05-02"}, "end": {"date": "2031-05-03"}}
 
 
+def redis_command(command: str, *arguments: Json) -> Make:
+    async def make(town: Town) -> World:
+        valkey: servers.Valkey = town.request.getfixturevalue("valkey")
+        valkey.flush()
+        town.stack.callback(valkey.flush)
+        told: dict[str, Any] = valkey.client.connection_pool.connection_kwargs
+        where = forwarding(str(told.get("path") or told.get("host")), int(told.get("port", 6379)))
+        way = await town.stack.enter_async_context(where)
+        link = OpenLink("redis", Redis(host="127.0.0.1", port=way.port, tls="none"))
+        config: dict[str, Json] = {"command": command, "arguments": [*arguments]}
+        return World(config, connections={"redis": link}, effects=lambda: int(valkey.client.get("n") or 0))
+
+    return make
+
+
+def s3(**config: Json) -> Make:
+    async def make(town: Town) -> World:
+        bucket = Bucket(objects={"old": Stored(b"a", {"Content-Type": "text/plain", "ETag": '"x"'})})
+        server = await town.serve(bucket.handle)
+        egress = vendors.loopback_egress()
+        town.stack.push_async_callback(egress.aclose)
+        values: dict[str, Json] = {
+            "endpoint": server.url,
+            "region": OBJECT_KEYS.region,
+            "access_key": OBJECT_KEYS.access_key,
+            "secret_key": OBJECT_KEYS.secret_key,
+            "bucket": "box",
+            "path_style": True,
+        }
+        link = vendors.linked(egress, "s3", values)
+        return World(config, connections={"s3": link}, effects=lambda: bucket.writes)
+
+    return make
+
+
+async def signature(_: Town) -> World:
+    link = OpenLink("signing_key", SigningKey(key=SecretStr("s3cr3t-signing-key")))
+    return World({"value": "abc", "connection": "key"}, connections={"key": link})
+
+
+async def pdf(_: Town) -> World:
+    return World({"file": {"base64": base64.b64encode(pdf_of(["Hello"])).decode()}})
+
+
 async def send_email(town: Town) -> World:
     box = await town.stack.enter_async_context(mailbox())
     fields = Smtp(host="127.0.0.1", port=box.port, security="none", sender="bot@example.com")
@@ -197,6 +249,9 @@ WORLDS: dict[str, list[Make]] = {
     "calendar_delete": [google(event="e1")],
     "calendar_list": [google()],
     "calendar_update": [google(event="e1", summary="Later")],
+    "csv_parse": plain(text="a,b\n1,2"),
+    "csv_write": plain(rows=[{"a": 1}]),
+    "datetime": plain(add="1h"),
     "discord_post": [vendor("discord", "/api/v10", channel="42", text="Hello")],
     "drive_delete": [google(file="f0")],
     "drive_download": [google(file="f0")],
@@ -210,6 +265,8 @@ WORLDS: dict[str, list[Make]] = {
         vendor("github", path="/repos/acme/shop/issues"),
         vendor("github", path="/repos/acme/shop/issues", method="POST", body={"title": "Hello"}),
     ],
+    "hash": plain(value="abc"),
+    "hmac": [signature],
     "http_request": [
         http_request(),
         http_request(method="POST", body={"a": 1}),
@@ -217,9 +274,20 @@ WORLDS: dict[str, list[Make]] = {
         http_request(method="PUT", body="text"),
     ],
     "if": plain(condition=True),
+    "json_parse": plain(text="{}"),
     "log": plain(message="Hello."),
+    "markdown_html": plain(text="# Hi"),
     "merge": plain(),
     "noop": plain(),
+    "pdf_text": [pdf],
+    "redis_command": [
+        redis_command("GET", "a"),
+        redis_command("SET", "n", 1),
+        redis_command("INCR", "n"),
+    ],
+    "s3_get": [s3(key="old")],
+    "s3_list": [s3()],
+    "s3_put": [s3(key="new", content="b")],
     "send_email": [send_email],
     "set": plain(values={"a": 1}),
     "sheets_append": [google(**SHEET, rows=[[1, 2]])],
@@ -239,4 +307,6 @@ WORLDS: dict[str, list[Make]] = {
     "transform": plain(expression=[1]),
     "wait": plain(**{"for": "1s"}),
     "workflow": plain(workflow="other"),
+    "xml_parse": plain(text="<a/>"),
+    "xml_write": plain(value={"a": 1}),
 }
