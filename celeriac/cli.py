@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from celeriac.commands import (
+    admin,
     approvals,
     attention,
+    audit,
     connections,
     definitions,
     demo,
@@ -14,12 +16,16 @@ from celeriac.commands import (
     events,
     executions,
     importing,
+    keys,
     processes,
+    projects,
     running,
     storage,
     subscriptions,
     tests,
     up,
+    users,
+    variables,
     workflows,
 )
 
@@ -46,6 +52,12 @@ app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.add_typer(importing.app, name="import")
+app.add_typer(variables.app, name="variables")
+app.add_typer(projects.app, name="projects")
+app.add_typer(users.app, name="users")
+app.add_typer(admin.app, name="admin")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.command()(up.up)
 app.command()(processes.worker)
 app.command()(processes.poller)

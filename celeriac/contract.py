@@ -17,7 +17,7 @@ from pydantic import BaseModel, WithJsonSchema
 
 from celeriac.connections import Link
 from celeriac.models import model_of
-from celeriac.outcomes import Call, Emit, Exit, Json, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Json, Respond, Route, TryAgain, Wait
 
 if TYPE_CHECKING:
     import httpx2
@@ -95,6 +95,17 @@ class Context(Protocol):
     def now(self) -> datetime:
         """The time this call is deemed to happen at (UTC): the same on every replay."""
 
+    @property
+    def last_heartbeat(self) -> Json:
+        """The details of the last heartbeat that the attempts before this one sent; None without any."""
+
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        """Say that the call is alive, and how far it is: `await ctx.heartbeat({"page": 7})`.
+
+        When it returns the details are durable, and the next attempt finds them in `last_heartbeat`, whatever ended this one.
+        It costs a commit: once a second is plenty. A plain function in a child process calls it without `await`.
+        """
+
     async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         """Do `call(idempotency_key)` at most once per outcome: a later try of the node gets the journaled result.
 
@@ -102,7 +113,7 @@ class Context(Protocol):
         """
 
 
-Result = Json | Route | Wait | Call | Emit | Exit
+Result = Json | Route | Wait | Call | Emit | Exit | Respond
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Inline = Callable[[Any, Context], Result]
 Waiting = Callable[[Any, Context], Awaitable[Result]]
@@ -115,6 +126,9 @@ LITERAL = "x-celeriac-literal"
 
 PREVIOUS = "x-celeriac-previous"
 """Schema keyword: a field that is left out is what the node before came to, if there is one alone."""
+
+SCHEMA = "x-celeriac-schema"
+"""Schema keyword: the field holds a JSON Schema (2020-12). Without expressions in it, validation looks whether it is one."""
 
 RENDERED = "x-celeriac-rendered"
 """Schema keyword of an output: it is what this field of the config comes to."""
@@ -185,7 +199,7 @@ def node(
     - A plain `def` is called in place: for work of microseconds, without waiting. With `process=True` it runs in a
       child process that can be killed: for work that computes.
     - An `async def` is awaited among thousands of others: for work that waits.
-    - `waits` says that it may return `Wait`, `Call` or `Exit`; such a node ends its segment.
+    - `waits` says that it may return `Wait`, `Call`, `Exit` or `Respond`; such a node ends its segment.
     - `timeout` is in seconds, for one attempt.
     - `output` is the JSON Schema of what it returns; validation compares with it what later nodes read.
     - `decides` says, from the config as it is written, what the expressions in it have to come to for each port to be

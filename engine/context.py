@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from celeriac import Effect, Fail, Json, Link
 from engine.encoding import storable
 from engine.outside.scrub import scrub
+from engine.pulse import Pulse
 
 if TYPE_CHECKING:
     import httpx2
@@ -32,6 +33,12 @@ class Surroundings(Protocol):
         """Open a connection of a project; also return the texts that must not appear in any output."""
 
 
+HEARTBEAT = "@heartbeat"
+"""The step under which the journal keeps the details of a node's last heartbeat."""
+
+Beat = Callable[[Json], Awaitable[None]]
+"""Keeps the details of a heartbeat."""
+
 StepJournal = Callable[[str, Effect, str, Callable[[str], Awaitable[Json]]], Awaitable[Json]]
 """Runs one memoised sub-step: (name, effect, key, call) to its result."""
 
@@ -41,16 +48,19 @@ class NodeContext:
 
     __slots__ = (
         "_around",
+        "_beat",
         "_ready_at",
         "_secrets",
         "_step",
         "attempt",
         "execution_id",
         "item",
+        "last_heartbeat",
         "lines",
         "log_limit",
         "node_id",
         "project",
+        "pulse",
     )
 
     def __init__(
@@ -64,6 +74,9 @@ class NodeContext:
         around: Surroundings | None,
         step: StepJournal | None,
         log_limit: int,
+        last_heartbeat: Json = None,
+        pulse: Pulse | None = None,
+        beat: Beat | None = None,
     ) -> None:
         self.execution_id = execution_id
         self.node_id = node_id
@@ -76,6 +89,9 @@ class NodeContext:
         self._ready_at = ready_at
         self._around = around
         self._step = step
+        self.last_heartbeat = last_heartbeat
+        self.pulse = pulse or Pulse()
+        self._beat = beat or _unheard
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -111,6 +127,11 @@ class NodeContext:
         """The time the segment became ready."""
         return datetime.fromtimestamp(self._ready_at / 1000, UTC)
 
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        """Say that the call is alive. What is returned is there when the details are durable."""
+        self.pulse.beat()
+        return self._beat(scrub(details, self.secrets) if self.secrets else details)
+
     async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         """Run a memoised sub-step. Its result is journaled, so the credentials of this call are taken out of it first."""
         if self._step is None:
@@ -130,3 +151,7 @@ class NodeContext:
             )
             raise Fail("egress.no_way_out", message)
         return self._around
+
+
+async def _unheard(_: Json) -> None:
+    """Keep nothing: a call that is not tried again has nobody to hand details to."""

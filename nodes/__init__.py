@@ -33,6 +33,7 @@ from nodes.flow.if_condition import if_condition
 from nodes.flow.log import log
 from nodes.flow.merge import merge
 from nodes.flow.noop import noop
+from nodes.flow.respond import respond
 from nodes.flow.set_values import set_values
 from nodes.flow.switch import switch
 from nodes.flow.transform import transform
@@ -70,6 +71,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     noop,
     pdf_text,
     redis_command,
+    respond,
     s3_get,
     s3_list,
     s3_put,

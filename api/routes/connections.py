@@ -7,25 +7,28 @@ import os
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies
+from api import bodies, noting, principal
+from api.permission import needs
 from api.state import of
 from celeriac import Fail
 from engine.errors import Invalid
-from engine.settings import DEFAULT_PROJECT
 
 router = APIRouter(tags=["connections"])
 
 
-@router.get("/connections")
+@router.get("/connections", dependencies=[needs("connection:read")])
 async def listing(request: Request) -> Response:
     """List connections, without their secrets."""
     from engine.outside import connection_rows
 
-    found = await of(request).runtime.reader.read(connection_rows.listing)
+    project = principal.project(request)
+    found = await of(request).runtime.reader.read(
+        lambda connection: connection_rows.listing(connection, project)
+    )
     return JSONResponse({"data": [each.to_json() for each in found]})
 
 
-@router.post("/connections", status_code=201)
+@router.post("/connections", status_code=201, dependencies=[needs("connection:manage")])
 async def add(request: Request) -> Response:
     """Store a connection: a name, a kind, the hosts it may be used with unless its kind knows them, and its values."""
     from engine.outside import connection_rows
@@ -43,7 +46,7 @@ async def add(request: Request) -> Response:
         raise Invalid("`values` is an object of the connection's fields, such as token.")
     sealed = make_connection(
         connection_id=state.runtime.clock.mint("conn"),
-        project_id=DEFAULT_PROJECT,
+        project_id=principal.project(request),
         name=name,
         kind=kind,
         hosts=[str(each) for each in hosts],
@@ -53,11 +56,12 @@ async def add(request: Request) -> Response:
         now=state.runtime.clock.now(),
         random_bytes=os.urandom,
     )
-    await state.runtime.ledger.submit(connection_rows.save(sealed, replace=body.get("replace") is True))
+    save = connection_rows.save(sealed, replace=body.get("replace") is True)
+    await noting.change(request, save, "connection:save", name, kind=kind, hosts=list(hosts))
     return JSONResponse(sealed.to_json(), 201)
 
 
-@router.post("/connections/reseal")
+@router.post("/connections/reseal", dependencies=[needs("installation:projects")])
 async def reseal(request: Request) -> Response:
     """Seal under the current secret key what is still sealed under an earlier one. It may be repeated, and broken off."""
     from engine.outside import resealing
@@ -67,29 +71,30 @@ async def reseal(request: Request) -> Response:
     return JSONResponse(found)
 
 
-@router.post("/connections/{name}/test")
+@router.post("/connections/{name}/test", dependencies=[needs("connection:manage")])
 async def test(request: Request, name: str) -> Response:
     """Try a connection, in the way of its kind, and note what came of it. The answer is 200 for a failure too."""
     from engine.outside import connection_rows
 
-    state = of(request)
     try:
-        found = await state.outside.test(DEFAULT_PROJECT, name)
+        found = await of(request).outside.test(principal.project(request), name)
     except Fail as error:
         raise connection_rows.missing(name) from error
     return JSONResponse(found)
 
 
-@router.delete("/connections/{name}", status_code=204)
+@router.delete("/connections/{name}", status_code=204, dependencies=[needs("connection:manage")])
 async def remove(request: Request, name: str) -> Response:
     """Remove a connection; nodes that name it fail from now on."""
     from engine.outside import connection_rows
 
-    await of(request).runtime.ledger.submit(connection_rows.remove(name))
+    await noting.change(
+        request, connection_rows.remove(name, principal.project(request)), "connection:remove", name
+    )
     return Response(status_code=204)
 
 
-@router.get("/connection-kinds")
+@router.get("/connection-kinds", dependencies=[needs("connection:read")])
 async def kinds(request: Request) -> Response:
     """List the kinds of connections: what each one is for, the JSON Schema of its fields, and whether it asks for hosts."""
     found = of(request).runtime.registry.connections

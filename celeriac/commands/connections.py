@@ -4,16 +4,14 @@ which every user of the machine can read.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from celeriac.client import Client
-from celeriac.commands import reach
+from celeriac.commands import reach, secret
 from celeriac.commands.loop import drive
-from celeriac.commands.terminal import AsJson, Url, answering, refuse, say, show, table, when
+from celeriac.commands.terminal import AsJson, Url, answering, refuse, show, table, when
 
 app = typer.Typer(help="Credentials for nodes: kinds, add, list, test, reseal, remove.", no_args_is_help=True)
 
@@ -147,10 +145,10 @@ def _values(kind: dict[str, Any], plain: list[str], files: list[str]) -> dict[st
         found[field] = _typed(kind["fields"]["properties"][field], value)
     for each in files:
         field, file = _split(kind, each, "--secret")
-        found[field] = _secret_of(file)
+        found[field] = secret.read(field, file, f"--secret {field}=")
     for field in kind["secrets"]:
         if field in kind["fields"].get("required", []) and field not in found:
-            found[field] = _asked(field)
+            found[field] = secret.read(field, None, f"--secret {field}=")
     return found
 
 
@@ -177,21 +175,3 @@ def _typed(schema: dict[str, Any], value: str) -> object:
         except ValueError:
             return value
     return value
-
-
-def _secret_of(file: str) -> str:
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        refuse("file.unreadable", f"{file} cannot be read: {error}.", "Name a file that exists.")
-    return text.strip()
-
-
-def _asked(field: str) -> str:
-    if not sys.stdin.isatty():
-        hint = f"Read it from a file: --secret {field}=FILE, or from stdin: --secret {field}=-"
-        refuse("usage.secret", "There is nobody to ask for the secret.", hint)
-    import getpass
-
-    say("It is not shown while you type, and never again afterwards.")
-    return getpass.getpass(f"{field}: ", stream=sys.stderr)

@@ -15,15 +15,38 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from celeriac.answers import flaw
 from celeriac.connections import Link
 from celeriac.contract import Effect, NodeType
-from celeriac.outcomes import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import (
+    Call,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    NodeError,
+    Respond,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+)
 
 if TYPE_CHECKING:
     import httpx2
 
 Kind = Literal[
-    "output", "route", "wait", "emit", "exit", "call", "failed", "try_again", "uncertain", "crashed"
+    "output",
+    "route",
+    "wait",
+    "emit",
+    "exit",
+    "respond",
+    "call",
+    "failed",
+    "try_again",
+    "uncertain",
+    "crashed",
 ]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -47,12 +70,12 @@ class Line:
 class Outcome:
     """What one call came to.
 
-    - `output`, `route`, `wait`, `emit`, `exit` succeeded: `value`, and `ports`, or `until` (milliseconds since the epoch) and
-      the whole `wait`, or the event in `emit`, or the `scope` that ends.
+    - `output`, `route`, `wait`, `emit`, `exit`, `respond` succeeded: `value`, and `ports`, or `until` (milliseconds since the
+      epoch) and the whole `wait`, or the event in `emit`, or the `scope` that ends; of an answer `value` is all of it.
     - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
-    `steps` are the results of the sub-steps that were done, by name.
+    `steps` are the results of the sub-steps that were done, by name; `heartbeats` the details that were sent.
     """
 
     kind: Kind
@@ -66,6 +89,7 @@ class Outcome:
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
     scope: str | None = None
+    heartbeats: tuple[Json, ...] = ()
 
     @property
     def code(self) -> str | None:
@@ -83,13 +107,14 @@ async def run_node(
     idempotency_key: str = "test-key",
     attempt: int = 1,
     item: str = "",
+    last_heartbeat: Json = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
 
     `connections` are clients, or whole links, by the names that the node may connect to.
     """
-    context = _Context(http, connections or {}, now, idempotency_key, attempt, item)
+    context = _Context(http, connections or {}, now, idempotency_key, attempt, item, last_heartbeat)
     try:
         model = _validated(node_type, config)
         result: object = node_type.run(model, context)
@@ -98,7 +123,8 @@ async def run_node(
         outcome = _accepted(result, node_type, config)
     except Exception as error:  # noqa: BLE001  whatever a node raises is that node's outcome
         outcome = _failed(error)
-    return replace(outcome, lines=tuple(context.lines), steps=context.steps)
+    heartbeats = tuple(context.heartbeats)
+    return replace(outcome, lines=tuple(context.lines), steps=context.steps, heartbeats=heartbeats)
 
 
 @dataclass(slots=True)
@@ -143,13 +169,16 @@ class _Context:
         idempotency_key: str,
         attempt: int,
         item: str,
+        last_heartbeat: Json,
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
         self.item = item
         self.attempt = attempt
         self.idempotency_key = idempotency_key
+        self.last_heartbeat = last_heartbeat
         self.lines: list[Line] = []
+        self.heartbeats: list[Json] = []
         self.steps: dict[str, Json] = {}
         self._http = http
         self._connections = connections
@@ -183,12 +212,20 @@ class _Context:
     def now(self) -> datetime:
         return self._now
 
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        self.heartbeats.append(_json(details))
+        return _at_once()
+
     async def step(self, name: str, _: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         if name in self.steps:
             message = f"The step {name!r} was done already; a step's name is unique within a call."
             raise ValueError(message)
         self.steps[name] = await call(f"{self.idempotency_key}:{name}")
         return self.steps[name]
+
+
+async def _at_once() -> None:
+    """Have nothing to wait for."""
 
 
 def _validated(node_type: NodeType, config: Mapping[str, Json]) -> BaseModel:
@@ -228,6 +265,12 @@ def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Exit; declare it with waits=True.")
         return Outcome("exit", _json(result.value), scope=result.scope)
+    if isinstance(result, Respond):
+        if not node_type.waits:
+            raise Fail("node.wait_undeclared", "The node returns Respond; declare it with waits=True.")
+        if (reason := flaw(result.status, result.headers)) is not None:
+            raise Fail("node.answer_invalid", reason)
+        return Outcome("respond", _json(result.to_json()))
     if isinstance(result, Call):
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Call; declare it with waits=True.")

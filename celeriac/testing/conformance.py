@@ -27,7 +27,7 @@ _TURNS = 50
 """Turns of the event loop in which a node that has asked begins to wait for the answer."""
 _PATIENCE = 5.0
 
-_SUCCESS = ("output", "route", "wait", "emit", "exit", "call")
+_SUCCESS = ("output", "route", "wait", "emit", "exit", "respond", "call")
 
 
 @dataclass(frozen=True, slots=True)

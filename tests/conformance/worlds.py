@@ -285,6 +285,7 @@ WORLDS: dict[str, list[Make]] = {
         redis_command("SET", "n", 1),
         redis_command("INCR", "n"),
     ],
+    "respond": plain(body={"a": 1}),
     "s3_get": [s3(key="old")],
     "s3_list": [s3()],
     "s3_put": [s3(key="new", content="b")],
