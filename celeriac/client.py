@@ -418,6 +418,18 @@ class Client(Accounts):
         """Store `{name, kind, hosts, values, replace?}`."""
         return await self._ask("POST", "/connections", body=dict(connection))
 
+    async def connection_kinds(self) -> list[Body]:
+        """Return the kinds of connections, with the JSON Schema of the fields of each."""
+        return cast("list[Body]", (await self._ask("GET", "/connection-kinds"))["data"])
+
+    async def test_connection(self, name: str) -> Body:
+        """Try a connection; return `{ok, message, code?, ms}`."""
+        return await self._ask("POST", f"/connections/{_part(name)}/test")
+
+    async def reseal_connections(self) -> Body:
+        """Seal every connection under the current secret key; return `{resealed, closed}`."""
+        return await self._ask("POST", "/connections/reseal")
+
     async def remove_connection(self, name: str) -> None:
         """Remove a connection."""
         await self._ask("DELETE", f"/connections/{_part(name)}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from celeriac import Effect, Json, TryAgain
+from celeriac import Carried, Effect, Json, TryAgain
 from celeriac.testing import Outcome, run_node
 from engine.outside.addresses import Policy
 from engine.outside.credentials import Binding, Credential
@@ -537,7 +537,7 @@ async def test_what_the_guard_refuses_fails_with_its_own_code() -> None:
 async def test_a_connection_brings_its_credential(egress: Egress) -> None:
     async with serving(always(answer('{"in": true}', Content_Type="application/json"))) as server:
         hosts = (Binding.parse(f"127.0.0.1:{server.port}"),)
-        credential = Credential("crm", hosts, header=("Authorization", "Bearer s3cret"))
+        credential = Credential("crm", hosts, carried=Carried({"Authorization": "Bearer s3cret"}))
         outcome = await run_node(
             http_request,
             {"url": server.url, "connection": "crm"},
