@@ -19,6 +19,7 @@ from engine.outside.sealing import (
 )
 from engine.reader import Reader
 from engine.store.database import Connection
+from engine.triggers.endpoints import place_of as place_of_endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +70,8 @@ def _everything(connection: Connection) -> Iterator[_Sealed]:
         if old is not None:
             exchange = "UPDATE hook SET old_secret = ? WHERE id = ? AND old_secret = ? RETURNING id"
             yield _Sealed(id_, id_, place_of_hook(project, id_), bytes(old), exchange)
+    exchange = "UPDATE endpoint SET sealed = ? WHERE id = ? AND sealed = ? RETURNING id"
+    for id_, project, sealed in connection.run(
+        "SELECT id, project_id, sealed FROM endpoint WHERE sealed IS NOT NULL", ()
+    ):
+        yield _Sealed(id_, id_, place_of_endpoint(project, id_), bytes(sealed), exchange)
