@@ -186,6 +186,10 @@ class Client(Accounts):
         found = await self._ask("GET", f"/executions/{_part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
 
+    async def steps(self, name: str) -> Body:
+        """Return what became of the steps of a playbook: `{status, steps, estimated_success, actual_success}`."""
+        return await self._ask("GET", f"/executions/{_part(name)}/steps")
+
     async def cancel(self, name: str, reason: str = "", *, force: bool = False) -> Body:
         """Ask an execution to stop; with `force` without what its scopes do in their end."""
         body: Body = {"reason": reason, "force": force}

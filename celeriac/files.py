@@ -18,7 +18,10 @@ def content_of(file: Json) -> tuple[bytes, str]:
             content = base64.b64decode(str(file["base64"]), validate=True)
         except binascii.Error as error:
             raise Fail("file.invalid", "What is to be base64 is none.") from error
-        return content, str(file.get("media_type") or "application/octet-stream")
+        media_type = str(file.get("media_type") or "application/octet-stream")
+        if not (media_type.isascii() and media_type.isprintable()):
+            raise Fail("file.invalid", f"{media_type!r} is no media type.")
+        return content, media_type
     return json.dumps(file, ensure_ascii=False, allow_nan=False).encode(), "application/json"
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema_rs
 
-from celeriac import Context, Effect, Fail, Json, NodeType, Retry, TryAgain, exchange
+from celeriac import Context, Effect, Fail, Json, NodeType, Retry, TryAgain, exchange, forms
 from celeriac.connections import Link
 from engine import expressions
 from engine.declared.models import model_of, values_of
-from engine.declared.requests import body_of, path_of, query_of, without_nulls
+from engine.declared.requests import body_of, path_of, query_of
 from engine.expressions import ExpressionError, Scope, derived_entropy
 from engine.schema import compiled
 
@@ -250,7 +250,7 @@ def _request(
     content, media_type = body_of(rendered)
     headers = {
         name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in cast("dict[str, Json]", without_nulls(rendered.get("headers") or {})).items()
+        for name, value in cast("dict[str, Json]", forms.without_nulls(rendered.get("headers") or {})).items()
     }
     if media_type is not None:
         headers.setdefault("Content-Type", media_type)

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import httpx2
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool, model_validator
 
-from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, exchange, node
+from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, exchange, files, forms, node
 from celeriac.duration import PATTERN, seconds
+from nodes.http.pages import Pages, collected
 
 _FRAMING = frozenset(
     {
@@ -74,6 +75,19 @@ class Config(BaseModel, extra="forbid"):
     body: JsonValue = Field(
         None, description="What to send: text as it is, anything else as JSON, null nothing."
     )
+    form: dict[str, JsonValue] | None = Field(
+        None, description="What to send, as a form: what is nested is named outer[inner]."
+    )
+    fields: dict[str, JsonValue] | None = Field(
+        None,
+        description="What to send, as a form with files (multipart): files are {base64, media_type, name}.",
+    )
+    file: JsonValue = Field(
+        None, description="What to send, as it is: text, or a file as nodes hand it on, {base64, media_type}."
+    )
+    pages: Pages | None = Field(
+        None, description="Ask for page after page: `body` is then the list of all items. For GET."
+    )
     connection: str | None = Field(None, description="The connection that holds the credential.")
     idempotent: StrictBool | None = Field(
         None,
@@ -88,6 +102,17 @@ class Config(BaseModel, extra="forbid"):
         description="Statuses that count as success, like [200, 404]. Default: 2xx and 3xx.",
         min_length=1,
     )
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Config:
+        given = [name for name in ("body", "form", "fields", "file") if getattr(self, name) is not None]
+        if len(given) > 1:
+            message = f"it sends one of {' and '.join(given)}, not both"
+            raise ValueError(message)
+        if self.pages is not None and (self.method != "GET" or given):
+            message = "pages are asked for with GET, which sends no body"
+            raise ValueError(message)
+        return self
 
 
 def effect(config: Mapping[str, Any]) -> Effect:
@@ -111,6 +136,10 @@ OUTPUT: dict[str, Json] = {
             "additionalProperties": {"type": ["string", "array"]},
         },
         "body": {"description": "JSON where the server says so, else text, else {base64, media_type, size}."},
+        "more": {
+            "type": "boolean",
+            "description": "With `pages`: whether there are more items than were wanted.",
+        },
     },
     "additionalProperties": False,
 }
@@ -127,10 +156,19 @@ async def http_request(config: Config, ctx: Context) -> Json:
     client = ctx.http if config.connection is None else (await ctx.connect(config.connection)).http
     doing = effect(config.model_dump(include={"method", "idempotent"}))
     request = _request(config, client, ctx.idempotency_key if doing is Effect.KEYED else None)
-    shown = exchange.shown_as(request)
-    response = await exchange.send(client, request, doing, seconds(config.timeout))
-    if not _expected(response.status_code, config.expect):
-        raise exchange.refused(response, doing, ctx.now(), shown)
+
+    async def send(request: httpx2.Request) -> httpx2.Response:
+        shown = exchange.shown_as(request)
+        response = await exchange.send(client, request, doing, seconds(config.timeout))
+        if not _expected(response.status_code, config.expect):
+            raise exchange.refused(response, doing, ctx.now(), shown)
+        return response
+
+    if config.pages is not None:
+        response, items, more = await collected(config.pages, client, request, send)
+        headers = exchange.headers_of(response)
+        return {"status": response.status_code, "headers": headers, "body": items, "more": more}
+    response = await send(request)
     return {
         "status": response.status_code,
         "headers": exchange.headers_of(response),
@@ -141,13 +179,9 @@ async def http_request(config: Config, ctx: Context) -> Json:
 def _request(config: Config, client: httpx2.AsyncClient, key: str | None) -> httpx2.Request:
     try:
         headers = httpx2.Headers(config.headers)
-        content: bytes | None = None
-        if isinstance(config.body, str):
-            content = config.body.encode()
-            headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-        elif config.body is not None:
-            content = json.dumps(config.body, ensure_ascii=False, allow_nan=False).encode()
-            headers.setdefault("Content-Type", "application/json")
+        content, media_type = _content(config)
+        if media_type is not None:
+            headers.setdefault("Content-Type", media_type)
         if key is not None:
             headers.setdefault("Idempotency-Key", key)
         url = httpx2.URL(config.url)
@@ -159,6 +193,21 @@ def _request(config: Config, client: httpx2.AsyncClient, key: str | None) -> htt
         )
     except (httpx2.InvalidURL, ValueError) as error:
         raise Fail("http.invalid_request", f"The request cannot be built: {error}") from error
+
+
+def _content(config: Config) -> tuple[bytes | None, str | None]:
+    """Return the body and its media type."""
+    if config.form is not None:
+        return forms.encoded(config.form)
+    if config.fields is not None:
+        return forms.multipart(forms.parts_of(config.fields), "form-data")
+    if config.file is not None:
+        return files.content_of(config.file)
+    if config.body is None:
+        return None, None
+    if isinstance(config.body, str):
+        return config.body.encode(), "text/plain; charset=utf-8"
+    return json.dumps(config.body, ensure_ascii=False, allow_nan=False).encode(), "application/json"
 
 
 def _expected(status: int, expect: list[Any] | None) -> bool:
