@@ -52,7 +52,7 @@ def turn(spec: Spec, name: str, slot: int, now: int) -> Turn:
         missed = horizon
     fire: list[int] = []
     following: int | None = None
-    for each in slots(spec, after):
+    for each in slots(spec, after):  # In order: whoever waits for its jitter holds up those behind it.
         if due_of(spec, name, each) > now or len(made_up) + len(fire) >= AT_ONCE:
             following = each
             break
