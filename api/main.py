@@ -60,7 +60,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
 
     Without `serves` it only asks and goes: it looks after nothing, and hears no replies.
     """
-    registry = Registry.load(settings.node_modules)
+    registry = Registry.load(settings.node_modules, settings.declarations)
     own_token = token.load(settings).encode()
     limits = settings.limits
 
@@ -95,6 +95,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
                 await courier.end()
             await hub.close()
             await watcher.close()
+            await state.end()
             if replies is not None:
                 replies.close()
             state.passwords.close()

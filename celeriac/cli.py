@@ -15,6 +15,7 @@ from celeriac.commands import (
     doctor,
     events,
     executions,
+    importing,
     keys,
     processes,
     projects,
@@ -54,6 +55,7 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
+app.add_typer(importing.app, name="import")
 app.add_typer(variables.app, name="variables")
 app.add_typer(projects.app, name="projects")
 app.add_typer(users.app, name="users")

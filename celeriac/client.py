@@ -186,6 +186,10 @@ class Client(Accounts):
         found = await self._ask("GET", f"/executions/{_part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
 
+    async def steps(self, name: str) -> Body:
+        """Return what became of the steps of a playbook: `{status, steps, estimated_success, actual_success}`."""
+        return await self._ask("GET", f"/executions/{_part(name)}/steps")
+
     async def cancel(self, name: str, reason: str = "", *, force: bool = False) -> Body:
         """Ask an execution to stop; with `force` without what its scopes do in their end."""
         body: Body = {"reason": reason, "force": force}
@@ -426,6 +430,18 @@ class Client(Accounts):
     async def add_connection(self, connection: Mapping[str, Json]) -> Body:
         """Store `{name, kind, hosts, values, replace?}`."""
         return await self._ask("POST", "/connections", body=dict(connection))
+
+    async def connection_kinds(self) -> list[Body]:
+        """Return the kinds of connections, with the JSON Schema of the fields of each."""
+        return cast("list[Body]", (await self._ask("GET", "/connection-kinds"))["data"])
+
+    async def test_connection(self, name: str) -> Body:
+        """Try a connection; return `{ok, message, code?, ms}`."""
+        return await self._ask("POST", f"/connections/{_part(name)}/test")
+
+    async def reseal_connections(self) -> Body:
+        """Seal every connection under the current secret key; return `{resealed, closed}`."""
+        return await self._ask("POST", "/connections/reseal")
 
     async def remove_connection(self, name: str) -> None:
         """Remove a connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +29,7 @@ class Surroundings(Protocol):
     def client(self) -> httpx2.AsyncClient:
         """Return the guarded HTTP client."""
 
-    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
+    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> tuple[Link, Collection[str]]:
         """Open a connection of a project; also return the texts that must not appear in any output."""
 
 
@@ -50,6 +50,7 @@ class NodeContext:
         "_around",
         "_beat",
         "_ready_at",
+        "_secrets",
         "_step",
         "attempt",
         "execution_id",
@@ -60,7 +61,6 @@ class NodeContext:
         "node_id",
         "project",
         "pulse",
-        "secrets",
     )
 
     def __init__(
@@ -83,7 +83,7 @@ class NodeContext:
         self.item = item
         self.attempt = attempt
         self.project = project
-        self.secrets: frozenset[str] = frozenset()
+        self._secrets: list[Collection[str]] = []
         self.lines: list[tuple[str, str, dict[str, Json]]] = []
         self.log_limit = log_limit
         self._ready_at = ready_at
@@ -92,6 +92,11 @@ class NodeContext:
         self.last_heartbeat = last_heartbeat
         self.pulse = pulse or Pulse()
         self._beat = beat or _unheard
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must not get into any output: of the connections that were opened, as it is by now."""
+        return frozenset().union(*self._secrets)
 
     @property
     def idempotency_key(self) -> str:
@@ -103,10 +108,10 @@ class NodeContext:
         """The guarded HTTP client."""
         return self._outside().client()
 
-    async def connect(self, name: str) -> Link:
+    async def connect(self, name: str, *kinds: str) -> Link:
         """Open a connection for this call."""
-        link, secrets = await self._outside().connect(self.project, name)
-        self.secrets |= secrets
+        link, secrets = await self._outside().connect(self.project, name, kinds)
+        self._secrets.append(secrets)
         return link
 
     def log(self, message: str, level: str = "info", **fields: Json) -> None:

@@ -35,7 +35,7 @@ _SILENT: Final = frozenset({*_ANNOTATIONS, "title", "type", "$comment"})
 """Keywords that leave any text acceptable, when `type` admits text."""
 
 Schema = dict[str, Any]
-Part = Literal["document", "node", "edge"]
+Part = Literal["document", "node", "edge", "step"]
 
 
 @lru_cache(maxsize=8)
@@ -92,7 +92,9 @@ def part(registry: Registry, name: Part) -> tuple[Schema, jsonschema_rs.Draft202
     definitions = {**whole["$defs"]}
     for graph in ("definition", "body"):
         properties = definitions[graph]["properties"]
-        lists = {key: {**properties[key], "items": {}} for key in ("nodes", "edges")}
+        lists = {
+            key: {**properties[key], "items": {}} for key in ("nodes", "edges", "steps") if key in properties
+        }
         definitions[graph] = {**definitions[graph], "properties": {**properties, **lists}}
     for place, config in whole["$defs"].items():
         if nested.is_call(place.removeprefix("node.")):

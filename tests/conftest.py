@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import servers
+from tests.mariadb import Mariadb, no_mariadb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,15 @@ def rabbitmq() -> Iterator[servers.RabbitMQ]:
     yield server
     server.stop()
     _hung_up.append(server.url)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Mariadb]:
+    if (missing := no_mariadb()) is not None:
+        pytest.skip(missing)
+    server = Mariadb()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ MEANINGS: Final[dict[Permission, str]] = {
     "subscription:read": "see which addresses outside are told of events, and what they were told",
     "subscription:manage": "have addresses outside told of events",
     "connection:read": "see connections, never their secrets",
-    "connection:manage": "store and remove connections",
+    "connection:manage": "store, try and remove connections",
     "variable:read": "see the project's variables",
     "variable:write": "set and remove the project's variables",
     "project:read": "see the project and its figures",

@@ -17,7 +17,7 @@ CREATE TABLE connection (
 	hosts TEXT NOT NULL,
 	sealed BLOB NOT NULL,
 	created_at BIGINT NOT NULL,
-	updated_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL, last_used_at BIGINT, tested_at BIGINT, failure TEXT,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;

@@ -410,6 +410,9 @@ connection = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger, nullable=True),
+    Column("tested_at", BigInteger, nullable=True),
+    Column("failure", Text, nullable=True),
     Index("connection_name", "project_id", "name", unique=True),
     sqlite_with_rowid=False,
 )

@@ -28,7 +28,7 @@ from engine.triggers.verification import make_secret, secret_fault
 from engine.triggers.webhooks import Webhook
 
 if TYPE_CHECKING:
-    from engine.outside.sealing import SealingKey
+    from engine.outside.sealing import Place, SealingKeys
 
 ROTATION: Final = 86_400_000
 """Milliseconds for which the secret before is still good, if nothing else is said."""
@@ -112,25 +112,32 @@ class Secrets:
         """Return the secrets that count."""
         return [self.current, *([self.previous] if self.previous and now < self.previous_until else [])]
 
-    def seal(self, project: str, endpoint: str, key: SealingKey, entropy: Callable[[int], bytes]) -> bytes:
+    def seal(self, project: str, endpoint: str, key: SealingKeys, entropy: Callable[[int], bytes]) -> bytes:
         """Return what is stored."""
-        from engine.outside.sealing import Place, seal
+        from engine.outside.sealing import seal
 
         said = {"current": self.current, "previous": self.previous, "until": self.previous_until}
-        return seal(json.dumps(said).encode(), Place(project, endpoint, FIELD), key, entropy)
+        return seal(json.dumps(said).encode(), place_of(project, endpoint), key, entropy)
 
     @classmethod
-    def open(cls, sealed: bytes, project: str, endpoint: str, key: SealingKey) -> Secrets:
+    def open(cls, sealed: bytes, project: str, endpoint: str, key: SealingKeys) -> Secrets:
         """Open what is stored. Raises `Unavailable`: whoever sends may try again when the right key is there."""
         return _opened(sealed, project, endpoint, key)
 
 
+def place_of(project: str, endpoint: str) -> Place:
+    """Return where the secrets of an address belong."""
+    from engine.outside.sealing import Place
+
+    return Place(project, endpoint, FIELD)
+
+
 @lru_cache(maxsize=256)
-def _opened(sealed: bytes, project: str, endpoint: str, key: SealingKey) -> Secrets:
-    from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, open_sealed
+def _opened(sealed: bytes, project: str, endpoint: str, key: SealingKeys) -> Secrets:
+    from engine.outside.sealing import SealBroken, SealedWithOtherKey, open_sealed
 
     try:
-        said = json.loads(open_sealed(sealed, Place(project, endpoint, FIELD), key))
+        said = json.loads(open_sealed(sealed, place_of(project, endpoint), key))
     except (SealBroken, SealedWithOtherKey) as error:
         message = f"The secrets of the webhook {endpoint} cannot be opened: {error}"
         hint = "Set the secret key that they were sealed with, or rotate them."
@@ -291,7 +298,7 @@ def add(
 
 
 def issue(
-    workflow: str, key: Callable[[], SealingKey], entropy: Callable[[int], bytes], now: int
+    workflow: str, key: Callable[[], SealingKeys], entropy: Callable[[int], bytes], now: int
 ) -> Callable[[Connection], list[Issued]]:
     """Return the change that makes the secrets that endpoints of a workflow lack. Asks for the `key` only if one is needed."""
 
@@ -309,7 +316,7 @@ def issue(
 
 def rotate(
     name: str,
-    key: SealingKey,
+    key: SealingKeys,
     entropy: Callable[[int], bytes],
     now: int,
     *,
@@ -375,7 +382,7 @@ def remove(name: str, project: str = DEFAULT_PROJECT) -> Callable[[Connection], 
 def _issue(
     connection: Connection,
     about: Endpoint,
-    key: Callable[[], SealingKey],
+    key: Callable[[], SealingKeys],
     entropy: Callable[[int], bytes],
     now: int,
 ) -> Issued:
@@ -403,7 +410,7 @@ def _seal(
     connection: Connection,
     about: Endpoint,
     secrets: Secrets,
-    key: SealingKey,
+    key: SealingKeys,
     entropy: Callable[[int], bytes],
     now: int,
 ) -> None:
