@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, WithJsonSchema
 
 from celeriac.outcomes import Call, Emit, Exit, Json, Route, TryAgain, Wait
+from celeriac.usage import Usage
 
 if TYPE_CHECKING:
     import httpx2
+
+
+PaidT = TypeVar("PaidT")
 
 
 class Effect(enum.StrEnum):
@@ -55,7 +59,10 @@ class Retry:
 
 
 class Link(Protocol):
-    """An opened connection: it carries its credential to the hosts it is bound to, and nowhere else."""
+    """An opened connection: it carries its credential to the hosts it is bound to, and nowhere else.
+
+    The client's `base_url` is where the connection leads, for kinds that have an address of their own.
+    """
 
     http: httpx2.AsyncClient
 
@@ -100,6 +107,15 @@ class Context(Protocol):
         """Do `call(idempotency_key)` at most once per outcome: a later try of the node gets the journaled result.
 
         `name` is unique within the call. For loops of paid or irreversible calls inside one node.
+        """
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[PaidT, Usage]]]
+    ) -> PaidT:
+        """Do a call of a model that costs money, and note what it used; a budget that has not `most` left is asked before.
+
+        One that raises `Uncertain` may have been paid for, and counts with `most`; one that raises anything else cost
+        nothing. It remembers nothing: what is not to be paid twice is done inside a `step`.
         """
 
 

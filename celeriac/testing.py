@@ -15,17 +15,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from celeriac.contract import Effect, NodeType
 from celeriac.outcomes import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.usage import Usage
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Line", "Outcome", "run_node"]
+__all__ = ["Line", "Outcome", "Paid", "run_node"]
+
+T = TypeVar("T")
 
 Kind = Literal[
     "output", "route", "wait", "emit", "exit", "call", "failed", "try_again", "uncertain", "crashed"
@@ -46,6 +49,15 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """One call of a model, and what it used: of a call whose answer got lost, the most that it may have."""
+
+    provider: str
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one call came to.
 
@@ -54,7 +66,7 @@ class Outcome:
     - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
-    `steps` are the results of the sub-steps that were done, by name.
+    `steps` are the results of the sub-steps that were done, by name; `paid` are the calls of models.
     """
 
     kind: Kind
@@ -68,6 +80,7 @@ class Outcome:
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
     scope: str | None = None
+    paid: tuple[Paid, ...] = ()
 
     @property
     def code(self) -> str | None:
@@ -85,13 +98,15 @@ async def run_node(
     idempotency_key: str = "test-key",
     attempt: int = 1,
     item: str = "",
+    steps: Mapping[str, Json] | None = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
 
-    `connections` are clients by the names that the node may connect to.
+    `connections` are clients by the names that the node may connect to. `steps` are in the journal already: the node gets
+    these results, as it does when it is called again after a crash.
     """
-    context = _Context(http, connections or {}, now, idempotency_key, attempt, item)
+    context = _Context(http, connections or {}, now, idempotency_key, attempt, item, steps or {})
     try:
         model = _validated(node_type, config)
         result: object = node_type.run(model, context)
@@ -100,7 +115,7 @@ async def run_node(
         outcome = _accepted(result, node_type, config)
     except Exception as error:  # noqa: BLE001  whatever a node raises is that node's outcome
         outcome = _failed(error)
-    return replace(outcome, lines=tuple(context.lines), steps=context.steps)
+    return replace(outcome, lines=tuple(context.lines), steps=context.steps, paid=tuple(context.paid))
 
 
 @dataclass(slots=True)
@@ -121,6 +136,7 @@ class _Context:
         idempotency_key: str,
         attempt: int,
         item: str,
+        done: Mapping[str, Json],
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
@@ -129,6 +145,8 @@ class _Context:
         self.idempotency_key = idempotency_key
         self.lines: list[Line] = []
         self.steps: dict[str, Json] = {}
+        self.paid: list[Paid] = []
+        self._done = done
         self._http = http
         self._connections = connections
         self._now = now
@@ -158,8 +176,20 @@ class _Context:
         if name in self.steps:
             message = f"The step {name!r} was done already; a step's name is unique within a call."
             raise ValueError(message)
-        self.steps[name] = await call(f"{self.idempotency_key}:{name}")
+        done = name in self._done
+        self.steps[name] = self._done[name] if done else _json(await call(f"{self.idempotency_key}:{name}"))
         return self.steps[name]
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
+    ) -> T:
+        try:
+            found, used = await call()
+        except Uncertain:
+            self.paid.append(Paid(provider, model, most))
+            raise
+        self.paid.append(Paid(provider, model, used))
+        return found
 
 
 def _validated(node_type: NodeType, config: Mapping[str, Json]) -> BaseModel:

@@ -6,14 +6,18 @@ import base64
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celeriac import Effect, Fail, Json, Link
+from celeriac.usage import Usage
 from engine.encoding import storable
 from engine.outside.scrub import scrub
 
 if TYPE_CHECKING:
     import httpx2
+
+
+T = TypeVar("T")
 
 
 def idempotency_key(execution: str, node: str, item: str, step: str = "") -> str:
@@ -36,11 +40,21 @@ StepJournal = Callable[[str, Effect, str, Callable[[str], Awaitable[Json]]], Awa
 """Runs one memoised sub-step: (name, effect, key, call) to its result."""
 
 
+class Purse(Protocol):
+    """Pays for calls of models, and asks budgets before."""
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
+    ) -> T:
+        """Do a call, and note what it used. Raises `Fail` (`budget.*`)."""
+
+
 class NodeContext:
     """What the engine hands to a node's function."""
 
     __slots__ = (
         "_around",
+        "_purse",
         "_ready_at",
         "_step",
         "attempt",
@@ -64,6 +78,7 @@ class NodeContext:
         around: Surroundings | None,
         step: StepJournal | None,
         log_limit: int,
+        purse: Purse | None = None,
     ) -> None:
         self.execution_id = execution_id
         self.node_id = node_id
@@ -76,6 +91,7 @@ class NodeContext:
         self._ready_at = ready_at
         self._around = around
         self._step = step
+        self._purse = purse
 
     @property
     def idempotency_key(self) -> str:
@@ -117,6 +133,15 @@ class NodeContext:
             return scrub(await call(own_key), self.secrets)
 
         return await self._step(name, effect, key, without_secrets)
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
+    ) -> T:
+        """Do a call of a model that costs money, and note what it used."""
+        if self._purse is None:
+            message = "A node that runs in a child process cannot pay."
+            raise Fail("node.no_steps", message)
+        return await self._purse.pay(provider, model, most, call)
 
     def _outside(self) -> Surroundings:
         if self._around is None:

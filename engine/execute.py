@@ -62,6 +62,7 @@ from engine.snapshots import (
     load,
     read_outputs,
 )
+from engine.spending import Purse
 from engine.withdrawals import OVER
 
 log = logging.getLogger(__name__)
@@ -362,6 +363,7 @@ class Executor:
 
     def _context(self, run: Run, step: Step, tries: int) -> NodeContext:
         at = self._services
+        acts = step.node.effect is not Effect.NONE
         return NodeContext(
             run.work.facts.execution,
             step.node.id,
@@ -369,9 +371,10 @@ class Executor:
             tries,
             run.work.ready_at,
             run.work.facts.project,
-            None if step.node.effect is Effect.NONE else at.around,
-            None if step.node.effect is Effect.NONE else self._journal_of_steps(run, step),
+            at.around if acts else None,
+            self._journal_of_steps(run, step) if acts else None,
             at.settings.limits.log_lines,
+            Purse(at, run, step.node.id) if acts else None,
         )
 
     async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:

@@ -1,6 +1,10 @@
 """The built-in node types. A new one is a file in a folder here, and a line in this list."""
 
 from celeriac import NodeType
+from nodes.ai.ai_call import ai_call
+from nodes.ai.ai_classify import ai_classify
+from nodes.ai.ai_embed import ai_embed
+from nodes.ai.ai_extract import ai_extract
 from nodes.flow.approval import approval
 from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
@@ -17,6 +21,10 @@ from nodes.flow.workflow import workflow
 from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    ai_call,
+    ai_classify,
+    ai_embed,
+    ai_extract,
     approval,
     emit,
     exit_scope,

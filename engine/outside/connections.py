@@ -13,10 +13,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import httpx2
+
 from celeriac import Fail, Json
 from engine.errors import Invalid
 from engine.nearest import nearest
 from engine.outside.credentials import Binding, Credential
+from engine.outside.egress import target_of
 from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed, seal
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -26,10 +29,20 @@ _FRAMING = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"}
 )
 
+MODELS: tuple[frozenset[str], ...] = tuple(
+    map(frozenset, ({"api_key"}, {"api_key", "base_url"}, {"base_url"}))
+)
+"""What a connection to a provider of models takes: a key, or the address of a server with the same API, or both."""
+
+HOMES = {"openai": "https://api.openai.com/v1/", "anthropic": "https://api.anthropic.com/v1/"}
+"""Where the providers of models are."""
+
 KINDS: dict[str, tuple[frozenset[str], ...]] = {
     "basic": (frozenset({"username", "password"}),),
     "bearer": (frozenset({"token"}),),
     "api_key": (frozenset({"header", "value"}), frozenset({"query", "value"})),
+    "openai": MODELS,
+    "anthropic": MODELS,
 }
 """The kinds, and the sets of values each one takes."""
 
@@ -85,6 +98,7 @@ def make_connection(
             f"{name!r} is no name for a connection.",
             hint="Letters, digits, _ and -, up to 64, a letter first.",
         )
+    hosts = hosts or _hosts_of(kind, values)
     if not hosts:
         raise ConnectionInvalid(
             f"The connection {name!r} is bound to no host.",
@@ -160,6 +174,8 @@ def _credential(name: str, kind: str, hosts: tuple[str, ...], given: Mapping[str
         return Credential(
             name, bound, header=("Authorization", f"Bearer {token}"), secrets=frozenset({token})
         )
+    if kind in HOMES:
+        return _of_models(name, bound, values.get("api_key"), values.get("base_url", HOMES[kind]))
     secret = values["value"]
     if "query" in values:
         return Credential(name, bound, query=(values["query"], secret), secrets=frozenset({secret}))
@@ -182,6 +198,45 @@ def _basic(name: str, bound: tuple[Binding, ...], username: str, password: str) 
     return Credential(
         name, bound, header=("Authorization", f"Basic {pair}"), secrets=frozenset({password, pair})
     )
+
+
+def _of_models(name: str, bound: tuple[Binding, ...], key: str | None, base: str) -> Credential:
+    try:
+        target = target_of(httpx2.URL(base))
+    except (httpx2.InvalidURL, Fail) as error:
+        raise ConnectionInvalid(
+            f"The base_url of the connection {name!r} is no address: {error}",
+            hint="For example http://localhost:11434/v1, where /chat/completions follows.",
+        ) from error
+    if key is not None:
+        _check_header_value(name, "api_key", key)
+    credential = Credential(
+        name,
+        bound,
+        header=None if key is None else ("Authorization", f"Bearer {key}"),
+        secrets=frozenset() if key is None else frozenset({key}),
+        base_url=base,
+    )
+    if not credential.bound_to(target.scheme, target.host, target.port):
+        raise ConnectionInvalid(
+            f"The connection {name!r} is bound to {', '.join(map(str, bound))}, and its base_url leads to "
+            f"{target.host}:{target.port}.",
+            hint="Leave the hosts out: they follow from base_url.",
+        )
+    return credential
+
+
+def _hosts_of(kind: str, values: Mapping[str, Json]) -> list[str]:
+    """Return the hosts that follow from the values, where they do."""
+    base = values.get("base_url", HOMES.get(kind))
+    if kind not in HOMES or not isinstance(base, str):
+        return []
+    try:
+        url = httpx2.URL(base)
+    except httpx2.InvalidURL:
+        return []
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return [host if url.port is None else f"{host}:{url.port}"] if host else []
 
 
 def _check_header_value(name: str, field_name: str, value: str) -> None:

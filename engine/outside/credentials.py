@@ -66,7 +66,8 @@ class Binding:
 class Credential:
     """What a connection adds to each request to its hosts: a header or a query parameter.
 
-    `secrets` are the texts that must not appear in any output. None of them shows in a `repr`.
+    `secrets` are the texts that must not appear in any output. None of them shows in a `repr`. Below `base_url` is what a
+    node reaches without naming an address itself.
     """
 
     connection: str
@@ -74,6 +75,7 @@ class Credential:
     header: tuple[str, str] | None = field(default=None, repr=False)
     query: tuple[str, str] | None = field(default=None, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    base_url: str = ""
 
     def bound_to(self, scheme: str, host: str, port: int) -> bool:
         """Whether a request may carry this credential."""

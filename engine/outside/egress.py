@@ -178,6 +178,7 @@ class _Client(httpx2.AsyncClient):
             follow_redirects=True,
             headers={"Accept-Encoding": ", ".join(CODINGS), "User-Agent": "celeriac"},
             timeout=limits.total_seconds,
+            base_url="" if credential is None else credential.base_url,
         )
         self._limits = limits
 

@@ -270,3 +270,43 @@ CREATE TABLE rate (
 	PRIMARY KEY (project_id, "key")
 )
  WITHOUT ROWID;
+CREATE TABLE model (
+	project_id TEXT NOT NULL,
+	id TEXT NOT NULL,
+	body TEXT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (project_id, id)
+)
+ WITHOUT ROWID;
+CREATE TABLE usage (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	workflow_id TEXT NOT NULL,
+	execution_id TEXT NOT NULL,
+	node TEXT NOT NULL,
+	item TEXT NOT NULL,
+	provider TEXT NOT NULL,
+	model TEXT NOT NULL,
+	input_tokens BIGINT NOT NULL,
+	output_tokens BIGINT NOT NULL,
+	cached_tokens BIGINT NOT NULL,
+	cost BIGINT,
+	settled INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX usage_execution ON usage (execution_id, node);
+CREATE INDEX usage_time ON usage (project_id, at);
+CREATE TABLE budget (
+	project_id TEXT NOT NULL,
+	scope TEXT NOT NULL,
+	period TEXT NOT NULL,
+	most_cost BIGINT,
+	most_tokens BIGINT,
+	since BIGINT NOT NULL,
+	cost BIGINT NOT NULL,
+	tokens BIGINT NOT NULL,
+	PRIMARY KEY (project_id, scope)
+)
+ WITHOUT ROWID;

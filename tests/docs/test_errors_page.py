@@ -48,6 +48,7 @@ EVENTS = {
     "node.kept",
     "node.log",
     "node.opened",
+    "node.paid",
     "node.pinned",
     "node.retrying",
     "node.skipped",

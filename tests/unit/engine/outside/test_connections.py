@@ -211,4 +211,65 @@ def test_an_unknown_connection_is_answered_with_the_nearest_name() -> None:
 
 
 def test_the_kinds_are_these() -> None:
-    assert list(KINDS) == ["basic", "bearer", "api_key"]
+    assert list(KINDS) == ["basic", "bearer", "api_key", "openai", "anthropic"]
+
+
+# Models
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "hosts", "base", "header"),
+    [
+        (
+            "openai",
+            {"api_key": "sk-1"},
+            ("api.openai.com",),
+            "https://api.openai.com/v1/",
+            ("Authorization", "Bearer sk-1"),
+        ),
+        (
+            "anthropic",
+            {"api_key": "sk-1"},
+            ("api.anthropic.com",),
+            "https://api.anthropic.com/v1/",
+            ("Authorization", "Bearer sk-1"),
+        ),
+        ("openai", {"base_url": "http://gpu:8000/v1"}, ("gpu:8000",), "http://gpu:8000/v1", None),
+        (
+            "openai",
+            {"base_url": "http://[::1]:11434/v1", "api_key": "k"},
+            ("[::1]:11434",),
+            "http://[::1]:11434/v1",
+            ("Authorization", "Bearer k"),
+        ),
+    ],
+)
+def test_a_connection_to_models_knows_where_they_are(
+    kind: str, values: dict[str, Json], hosts: tuple[str, ...], base: str, header: tuple[str, str] | None
+) -> None:
+    made = stored(kind, values, hosts=[])
+    credential = open_connection(made, KEY)
+
+    assert (made.hosts, credential.base_url, credential.header) == (hosts, base, header)
+    assert credential.secrets == ({values["api_key"]} if "api_key" in values else set())
+
+
+@pytest.mark.parametrize(
+    ("values", "hosts"),
+    [
+        ({}, []),
+        ({"api_key": "sk 1\n"}, []),
+        ({"base_url": "ftp://gpu/v1"}, []),
+        ({"base_url": "http://u:p@gpu/v1"}, []),
+        ({"base_url": "gpu"}, []),
+        ({"base_url": "http://[/v1"}, []),
+        ({"base_url": 5}, []),
+        ({"base_url": "http://gpu:8000/v1"}, ["gpu"]),
+        ({"api_key": "sk-1"}, ["proxy.example.com"]),
+    ],
+)
+def test_a_connection_to_models_that_leads_nowhere_is_refused(
+    values: dict[str, Json], hosts: list[str]
+) -> None:
+    with pytest.raises((ConnectionInvalid, BindingInvalid)):
+        stored("openai", values, hosts=hosts)

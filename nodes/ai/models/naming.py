@@ -1,0 +1,58 @@
+"""Which provider a model is of, and which connection leads there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from celeriac import Fail
+from nodes.ai.models.anthropic import Anthropic
+from nodes.ai.models.openai import OpenAI
+from nodes.ai.models.provider import Provider
+
+
+class Local(OpenAI):
+    """The models on this machine. They speak the API of OpenAI; `celeriac models install` puts them there."""
+
+    name = "local"
+    base_url = "http://local/v1/"
+
+
+PROVIDERS: dict[str, Provider] = {each.name: each for each in (OpenAI(), Anthropic(), Local())}
+
+_VENDORS = (
+    (re.compile(r"claude"), "anthropic"),
+    (re.compile(r"gpt-|chatgpt-|o\d|text-embedding-|ft:"), "openai"),
+    (re.compile(r"local\Z"), "local"),
+)
+"""Whose models have names that begin like this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """One model as a provider calls it, and the connection to reach it by."""
+
+    provider: Provider
+    model: str
+    connection: str
+
+
+def meant(name: str, connection: str | None = None) -> Meant:
+    """Return the model of this name: `gpt-4`, `anthropic/claude-...`, or any name where a connection is given.
+
+    A name without a provider that begins like none of theirs is taken for one of a server that speaks OpenAI's API.
+    Raises `Fail` (`ai.unknown_model`) when nothing says where it is to be found.
+    """
+    head, slash, rest = name.partition("/")
+    if slash and rest and head in PROVIDERS:
+        return Meant(PROVIDERS[head], rest, connection or head)
+    vendor = next((vendor for pattern, vendor in _VENDORS if pattern.match(name)), None)
+    if vendor is None and connection is None:
+        raise Fail(
+            "ai.unknown_model",
+            f"Nobody knows which provider has the model {name!r}. Write provider/model, with one of the providers "
+            f"{', '.join(PROVIDERS)}; or name the connection of the server that has it.",
+            {"model": name},
+        )
+    provider = PROVIDERS[vendor or "openai"]
+    return Meant(provider, name, connection or provider.name)

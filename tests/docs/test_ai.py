@@ -1,0 +1,92 @@
+"""The page about models: what it shows is accepted, can be planned, and runs against servers that speak as providers do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import cutting
+from engine.checking import problems
+from engine.definition import Workflow
+from engine.leases import _Loop
+from engine.outside.addresses import Policy
+from engine.outside.credentials import Binding, Credential
+from engine.outside.egress import Egress, OpenLink
+from engine.registry import Registry
+from tests.loopback import Asked, serving
+from tests.models import chat, embeddings
+from tests.workbench import Workbench
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ai.md").read_text(encoding="utf-8")
+REGISTRY = Registry.load(["nodes"])
+EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
+    assert len(EXAMPLES) == 4
+    for text in EXAMPLES:
+        assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
+        cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
+
+
+def test_every_node_that_asks_models_has_its_part() -> None:
+    types = {each.name for each in REGISTRY if each.name.startswith("ai_")}
+    assert types == set(re.findall(r"^## (ai_\w+)$", PAGE, re.MULTILINE))
+
+
+class Way:
+    """A way out that has a connection of each name to one server."""
+
+    def __init__(self, host: str) -> None:
+        self.egress = Egress(Policy.parse("127.0.0.0/8"))
+        self.credential = Credential("models", (Binding.parse(host),), base_url=f"http://{host}/v1")
+
+    def client(self) -> Any:
+        return self.egress.client()
+
+    async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
+        assert name in ("openai", "anthropic")
+        return self.egress.link(self.credential), frozenset()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
+    made = Workbench(tmp_path)
+    made.leases._loop = _Loop(asyncio.get_running_loop(), 0)
+    yield made
+    made.close()
+
+
+ANSWERS: dict[str, tuple[Any, str | None, Any]] = {
+    "Summary": ({"email": {"body": "Hello"}}, "A greeting.", "A greeting."),
+    "Invoice": (
+        {"text": "Invoice 7: 12.50"},
+        'Gladly: {"number": "7", "total": 12.5}',
+        {"number": "7", "total": 12.5},
+    ),
+    "Triage": ({"text": "It is broken!"}, '{"label": "bug"}', "bug"),
+    "Vectors": ({"texts": ["a", "b"]}, None, {"vectors": {"vectors": [[0.5], [0.25]], "dimensions": 1}}),
+}
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=lambda each: str(json.loads(each)["name"]))
+async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> None:
+    document = json.loads(text)
+    payload, said, expected = ANSWERS[document["name"]]
+
+    async def handle(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(embeddings([0.5], [0.25]) if said is None else chat(said))
+
+    async with serving(handle) as server:
+        way = Way(f"{server.host}:{server.port}")
+        name = bench.start(bench.push(document), payload)
+        await bench.carry(bench.executor(around=way))
+        await way.egress.aclose()
+    assert (bench.status(name), bench.output(name)) == ("succeeded", expected)
+    assert "node.paid" in bench.kinds(name)
