@@ -13,6 +13,7 @@ from celeriac.commands import (
     doctor,
     events,
     executions,
+    models,
     processes,
     running,
     storage,
@@ -42,6 +43,7 @@ app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(events.app, name="events")
 app.add_typer(connections.app, name="connections")
+app.add_typer(models.app, name="models")
 app.command()(up.up)
 app.command()(processes.worker)
 app.command()(processes.poller)

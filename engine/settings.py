@@ -62,6 +62,7 @@ class Settings:
     children: int = 0
     window: int = 64
     monitor: bool = False
+    models_folder: str = ""
     api_host: str = "127.0.0.1"
     api_port: int = 8321
     api_hosts: tuple[str, ...] = ()
@@ -74,6 +75,11 @@ class Settings:
     def sqlite(self) -> bool:
         """Whether the ledger is a SQLite file."""
         return self.database_url.startswith("sqlite")
+
+    @property
+    def models(self) -> Path:
+        """The folder of the models of this machine."""
+        return Path(self.models_folder) if self.models_folder else self.data / "models"
 
     @property
     def public_base(self) -> str:
@@ -106,6 +112,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         children=_number(environment, "CELERIAC_CHILDREN", 0),
         window=_number(environment, "CELERIAC_WINDOW", 64),
         monitor=environment.get("CELERIAC_MONITOR", "") == "1",
+        models_folder=environment.get("CELERIAC_MODELS", ""),
         api_host=environment.get("CELERIAC_API_HOST", "127.0.0.1"),
         api_port=_number(environment, "CELERIAC_API_PORT", 8321),
         api_hosts=_words(environment.get("CELERIAC_API_HOSTS", "")),

@@ -16,6 +16,7 @@ from engine.performance import Services
 from engine.snapshots import Reference
 from worker.application import settings
 from worker.children import Children
+from worker.local_models import LocalModels
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -38,7 +39,8 @@ class Performer:
         secret = secret_key.load(
             settings.secret_key, settings.data, make=settings.sqlite, random_bytes=at.clock.entropy
         )
-        self._outside = Outside(settings, at.reader, secret)
+        self._models = LocalModels(settings.models)
+        self._outside = Outside(settings, at.reader, secret, self._models)
         self._executor = Executor(
             Services(
                 at.ledger,
@@ -64,6 +66,7 @@ class Performer:
         """Finish what runs within `patience` seconds, hand back the rest, and stop."""
         await self._executor.drain(patience)
         await self._children.end()
+        await self._models.end()
         await self._outside.end()
         self._leases.end()
         await asyncio.to_thread(self._runtime.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from engine.outside.addresses import Policy
 from engine.outside.connections import SealedConnection, open_connection, unknown
@@ -23,10 +23,24 @@ _FIND = (
 _NAMES = "SELECT name FROM connection WHERE project_id = ?"
 
 
+LOCAL: Final = "local"
+"""The connection to the models of this machine, which nobody has to store."""
+
+
+class Models(Protocol):
+    """The models of this machine."""
+
+    def link(self) -> OpenLink:
+        """Return an opened connection to them."""
+
+
 class Outside:
     """What nodes of this process reach the world through."""
 
-    def __init__(self, settings: Settings, reader: Reader, secret: bytes) -> None:
+    def __init__(
+        self, settings: Settings, reader: Reader, secret: bytes, models: Models | None = None
+    ) -> None:
+        self._models = models
         self._egress = Egress(Policy.parse(settings.egress_allow))
         self._reader = reader
         self._key = SealingKey.of(secret)
@@ -37,6 +51,8 @@ class Outside:
 
     async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
         """Open a connection for one call; return it and the texts that must not appear in what the call gives back."""
+        if name == LOCAL and self._models is not None:
+            return self._models.link(), frozenset()
         sealed = await self._reader.read(lambda connection: find(connection, project, name))
         credential = open_connection(sealed, self._key)
         return self._egress.link(credential), credential.secrets

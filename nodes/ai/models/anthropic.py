@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from celeriac.usage import Usage
+from nodes.ai.models.plain import is_plain, with_one_kind_each
 from nodes.ai.models.provider import (
     Ask,
     Finish,
@@ -73,8 +74,11 @@ class Anthropic:
             ]
             kind = _CHOICES.get(ask.choose, "tool")
             body["tool_choice"] = {"type": kind} | ({"name": ask.choose} if kind == "tool" else {})
-        if ask.schema is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": dict(ask.schema)}}
+        if ask.schema is not None and is_plain(
+            dict(ask.schema)
+        ):  # an answer of another shape is only checked
+            shape = with_one_kind_each(dict(ask.schema))
+            body["output_config"] = {"format": {"type": "json_schema", "schema": shape}}
         version = _VERSION if ask.temperature is None else _WITH_TEMPERATURE
         return Letter("messages", body, {"anthropic-version": version})
 

@@ -7,16 +7,9 @@ from dataclasses import dataclass
 
 from celeriac import Fail
 from nodes.ai.models.anthropic import Anthropic
+from nodes.ai.models.local import Local
 from nodes.ai.models.openai import OpenAI
 from nodes.ai.models.provider import Provider
-
-
-class Local(OpenAI):
-    """The models on this machine. They speak the API of OpenAI; `celeriac models install` puts them there."""
-
-    name = "local"
-    base_url = "http://local/v1/"
-
 
 PROVIDERS: dict[str, Provider] = {each.name: each for each in (OpenAI(), Anthropic(), Local())}
 

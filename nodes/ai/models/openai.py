@@ -12,6 +12,7 @@ from typing import Any
 
 from celeriac import Json
 from celeriac.usage import Usage
+from nodes.ai.models.plain import is_plain
 from nodes.ai.models.provider import (
     Ask,
     Finish,
@@ -84,8 +85,8 @@ class OpenAI:
                 "json_schema": {
                     "name": "answer",
                     "schema": dict(ask.schema),
-                    # Strict mode refuses schemas that leave anything open; for these the answer is only checked.
-                    "strict": is_closed(dict(ask.schema)),
+                    # Strict mode takes plain schemas only; an answer in the shape of any other is only checked.
+                    "strict": is_plain(dict(ask.schema)),
                 },
             }
         return Letter("chat/completions", body)
@@ -133,21 +134,6 @@ class OpenAI:
     def spent(self, error: Mapping[str, Any]) -> bool:
         """Whether the code is one of those about money."""
         return bool(_SPENT & {str(error.get("code")), str(error.get("type"))})
-
-
-def is_closed(schema: Json) -> bool:
-    """Whether a schema leaves nothing open: every object names all its properties, and needs them all."""
-    if isinstance(schema, list):
-        return all(map(is_closed, schema))
-    if not isinstance(schema, dict):
-        return True
-    if schema.get("type") == "object" or "properties" in schema:
-        properties, required = schema.get("properties"), schema.get("required")
-        if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
-            return False
-        if set(properties) != set(map(str, required if isinstance(required, list) else ())):
-            return False
-    return all(map(is_closed, schema.values()))
 
 
 def _system(text: str) -> list[dict[str, Any]]:

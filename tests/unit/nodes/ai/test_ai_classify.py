@@ -39,10 +39,27 @@ async def test_a_label_that_was_not_given_is_not_taken(link: Link) -> None:
     assert outcome.code == "ai.no_fit"
 
 
-@pytest.mark.parametrize(("found", "first"), [(["wish", "bug"], "wish"), ([], None)])
-async def test_several_labels_may_apply_or_none(link: Link, found: list[Json], first: str | None) -> None:
-    outcome, _ = await classify(link, chat(json.dumps({"label": found})), multiple=True)
-    assert outcome.value == {"label": first, "labels": found}
+@pytest.mark.parametrize(
+    ("said", "labels", "first"),
+    [
+        ({"bug": True, "wish": True}, ["bug", "wish"], "bug"),
+        ({"bug": False, "wish": True}, ["wish"], "wish"),
+        ({"bug": False, "wish": False}, [], None),
+    ],
+)
+async def test_several_labels_may_apply_or_none(
+    link: Link, said: dict[str, bool], labels: list[Json], first: str | None
+) -> None:
+    outcome, (body,) = await classify(link, chat(json.dumps(said)), multiple=True)
+    assert outcome.value == {"label": first, "labels": labels}
+    assert body["response_format"]["json_schema"]["strict"] is True
+
+
+async def test_labels_that_are_no_plain_words_are_numbered_in_an_answer_about_all(link: Link) -> None:
+    names: list[Json] = ["it is broken", "it is missing"]
+    outcome, (body,) = await classify(link, chat('{"1": false, "2": true}'), multiple=True, labels=names)
+    assert outcome.value == {"label": "it is missing", "labels": ["it is missing"]}
+    assert "- 2: it is missing" in body["messages"][0]["content"]
 
 
 async def test_what_labels_mean_is_told_to_the_model(link: Link) -> None:

@@ -103,6 +103,11 @@ def test_questions_are_what_anthropic_takes(ask: Ask, anthropic_asks: TypeAdapte
     assert written(anthropic_asks.validate_python(body)) == body
 
 
+def test_anthropic_is_told_a_schema_only_when_it_is_plain() -> None:
+    assert "output_config" in Anthropic().ask(ASKS["a schema"], own=True).body
+    assert "output_config" not in Anthropic().ask(ASKS["an open schema"], own=True).body
+
+
 def test_requests_for_vectors_are_what_openai_takes() -> None:
     from openai.types.embedding_create_params import EmbeddingCreateParams
 
