@@ -24,7 +24,7 @@ from worker.model_child import LENGTH
 
 BASE = "http://local/v1/"
 IDLE_SECONDS = 600.0
-"""How long it keeps its memory after the last answer: about 250 MB for the chat model, 150 MB for the vectors."""
+"""How long it keeps its memory after the last answer: about 300 MB for the chat model, 120 MB for the vectors."""
 
 _START_SECONDS = 60.0
 _LARGEST = 64 * 1024 * 1024

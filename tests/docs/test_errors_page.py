@@ -18,8 +18,10 @@ FILES = {
     "api.token",
     "celeriac.db",
     "demo.json",
+    "model.safetensors",
     "secret.key",
     "tables.sql",
+    "tokenizer.json",
     "up.json",
     "up.lock",
     "valkey.sock",
@@ -33,6 +35,7 @@ NAMES = {
     "celeriac.segment",
     "r.status",
     "worker.child",
+    "worker.model_child",
 }
 """Modules, tasks, and what else has a name with a dot."""
 EVENTS = {
