@@ -57,8 +57,11 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self._shake_hands(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
@@ -82,6 +85,19 @@ class Guard:
         more = {"WWW-Authenticate": "Bearer"} if status == 401 else None
         answer = problem(status, code, detail, hint=hint, request_id=request_id, headers=more)
         await answer(scope, receive, marked)
+
+    async def _shake_hands(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a WebSocket in, or refuse it as another request would be. Its token may come in its first frame."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if _name_of(host) not in self._hosts or not _same_site(headers, host):
+            await receive()
+            await send({"type": "websocket.close", "code": 4403, "reason": "Refused."})
+            return
+        known = scope.setdefault("state", {})
+        known["authorized"] = self._knows_token(headers.get(b"authorization", b""))
+        known["knows"] = lambda token: self._knows_token(b"Bearer " + token.encode("utf-8", "replace"))
+        await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:
         """Return why a request is refused: status, code, reason, remedy."""

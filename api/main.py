@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from api import problems, token
 from api.guard import Guard
+from api.hub import Hub
 from api.replies import Replies
 from api.routes import (
     approvals,
@@ -19,13 +20,19 @@ from api.routes import (
     connections,
     events,
     executions,
+    feed,
     forks,
     health,
     schemas,
+    socket,
+    subscriptions,
     withdrawals,
     workflows,
 )
 from api.state import State
+from engine.hooks.courier import Courier
+from engine.outside.addresses import Policy
+from engine.outside.egress import Egress
 from engine.registry import Registry
 from engine.runtime import assemble
 from engine.settings import Settings
@@ -48,7 +55,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         runtime = assemble(settings, poll=serves, registry=registry)
         watcher = Watcher(runtime.reader, _FIRST_LOOK)
         replies = Replies(runtime.app, watcher.tell) if serves else None
-        state = app.state.celeriac = State(settings, runtime, watcher, replies)
+        hub = Hub(runtime.reader, settings.limits.events_kept)
+        state = app.state.celeriac = State(settings, runtime, watcher, replies, hub)
+        courier = _courier(state) if serves else None
         if serves:
             gc.collect()
             gc.freeze()
@@ -57,6 +66,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
             yield
         finally:
             state.stopping = True
+            if courier is not None:
+                await courier.end()
+            await hub.close()
             await watcher.close()
             if replies is not None:
                 replies.close()
@@ -81,6 +93,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         connections,
         events,
         callbacks,
+        socket,
+        feed,
+        subscriptions,
     ):
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
@@ -90,3 +105,12 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     limits = settings.limits
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
     return Guard(app, token=token.load(settings), hosts=hosts, largest=largest)
+
+
+def _courier(state: State) -> Courier:
+    """Start what tells subscriptions of events."""
+    settings = state.settings
+    egress = Egress(Policy.parse(settings.egress_allow))
+    made = Courier(state.runtime, egress, lambda: state.sealing, settings.public_base)
+    made.begin()
+    return made

@@ -14,6 +14,8 @@ from engine.errors import Unavailable
 from engine.settings import Settings
 
 _GRACE = 2
+_FRAME = 64 * 1024
+"""The most bytes of a WebSocket's frame that are read."""
 
 
 class Server(uvicorn.Server):
@@ -25,7 +27,9 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 guard,
                 http="httptools",
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=_FRAME,
+                ws_per_message_deflate=False,  # 1,000 compressors would need 300 MB
                 lifespan="on",
                 log_config=None,
                 access_log=False,

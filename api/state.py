@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request
 
+from api.hub import Hub
 from api.replies import Replies
 from engine.catalog import Versions
 from engine.runtime import Runtime
@@ -27,7 +28,10 @@ class State:
     runtime: Runtime
     watcher: Watcher
     replies: Replies | None
+    hub: Hub
     versions: Versions = field(default_factory=Versions)
+    sockets: int = 0
+    """WebSocket connections that are open."""
     stopping: bool = False
     _sealing: SealingKey | None = field(default=None, repr=False)
     _callbacks: Callbacks | None = field(default=None, repr=False)

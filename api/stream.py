@@ -1,53 +1,84 @@
-"""Events of an execution as they happen: Server-Sent Events (WHATWG HTML, section 9.2).
+"""Events as they happen: Server-Sent Events (WHATWG HTML, section 9.2).
 
-The id of an event is its sequence number, so a browser that reconnects names the last one it has, and goes on behind it.
+The id of an event says where its reader is: the number of the event in its execution, or a place in the feed of the
+project. A browser that reconnects names the last one it has, and goes on behind it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 
+from api.hub import TooSlow
 from api.state import State
+from api.topics import Topic
 from engine import queries
 from engine.errors import Unavailable
+from engine.feed import Place
 
 _PING = 15.0
-_SHORTEST, _LONGEST = 0.05, 0.5
+_PATIENCE = 1.0
+"""Seconds after which it is looked whether the API stops."""
 _AT_ONCE = 500
 
 
 async def events(state: State, execution: str, after: int) -> AsyncIterator[bytes]:
-    """Yield events behind a sequence number until the execution has ended and all of them are out."""
+    """Yield events of an execution behind a number until it has ended and all of them are out."""
     yield b"retry: 1000\n\n"
-    pause, said = _SHORTEST, time.monotonic()
-    while not state.stopping:
-        position = after
-        try:
-            found, final = await state.runtime.reader.read(
-                lambda connection, position=position: queries.events(
-                    connection, execution, position, _AT_ONCE
-                )  # type: ignore[misc]
-            )
-        except Unavailable:
-            found, final = [], False
-        if found:
-            yield b"".join(_encoded(each) for each in found)
-            after = int(str(found[-1]["seq"]))
-            pause, said = _SHORTEST, time.monotonic()
-        if final:
-            yield b"event: end\ndata: {}\n\n"
-            return
-        if time.monotonic() - said > _PING:
-            yield b": ping\n\n"
-            said = time.monotonic()
-        if len(found) < _AT_ONCE:
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST)
+    said = time.monotonic()
+    follower = await state.hub.join(lambda entry: entry.execution == execution)
+    try:
+        while not state.stopping:
+            position = after
+            try:
+                found, final = await state.runtime.reader.read(
+                    lambda connection, position=position: queries.events(
+                        connection, execution, position, _AT_ONCE
+                    )  # type: ignore[misc]
+                )
+            except Unavailable:
+                found, final = [], False
+            if found:
+                yield b"".join(_encoded(str(each["seq"]), each) for each in found)
+                after, said = int(str(found[-1]["seq"])), time.monotonic()
+            if final:
+                yield b"event: end\ndata: {}\n\n"
+                return
+            if time.monotonic() - said > _PING:
+                yield b": ping\n\n"
+                said = time.monotonic()
+            if len(found) < _AT_ONCE:
+                await follower.taken(_PATIENCE)
+    except TooSlow:
+        return  # the reader comes back, and says where it was
+    finally:
+        state.hub.leave(follower)
 
 
-def _encoded(event: queries.Body) -> bytes:
+async def feed(state: State, topic: Topic, after: Place | None) -> AsyncIterator[bytes]:
+    """Yield the events of a topic, from now on or behind a place in the feed, for ever."""
+    yield b"retry: 1000\n\n"
+    follower = await state.hub.join(topic.wants)
+    said = time.monotonic()
+    try:
+        if after is not None:
+            async for entries in state.hub.missed(follower, after):
+                for entry in entries:
+                    yield b"".join(_encoded(str(place), event) for place, event in topic.chosen(entry))
+        while not state.stopping:
+            for entry in await follower.taken(_PATIENCE):
+                yield b"".join(_encoded(str(place), event) for place, event in topic.chosen(entry))
+                said = time.monotonic()
+            if time.monotonic() - said > _PING:
+                yield b": ping\n\n"
+                said = time.monotonic()
+    except (TooSlow, Unavailable):
+        return
+    finally:
+        state.hub.leave(follower)
+
+
+def _encoded(id_: str, event: queries.Body) -> bytes:
     data = json.dumps(event, separators=(",", ":"))
-    return f"id: {event['seq']}\nevent: {event['type']}\ndata: {data}\n\n".encode()
+    return f"id: {id_}\nevent: {event['type']}\ndata: {data}\n\n".encode()

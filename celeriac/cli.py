@@ -17,6 +17,7 @@ from celeriac.commands import (
     processes,
     running,
     storage,
+    subscriptions,
     tests,
     up,
     workflows,
@@ -42,6 +43,7 @@ app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(events.app, name="events")
+app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.add_typer(models.app, name="models")
 app.command()(up.up)

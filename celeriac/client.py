@@ -229,6 +229,51 @@ class Client:
         """Publish `{type, correlation?, data?, id?}`; return `{id, duplicate, woken}`."""
         return await self._ask("POST", "/events", body=dict(event))
 
+    async def feed(
+        self, after: str | None = None, *, topic: str = "project", types: str = "", limit: int = 100
+    ) -> Body:
+        """Return `{data, cursor, has_more}`: events of all executions behind a cursor, or from the beginning."""
+        query = {"after": after, "topic": topic, "types": types or None, "limit": limit}
+        return await self._ask("GET", "/events", query=query)
+
+    async def subscriptions(self) -> list[Body]:
+        """Return the addresses that are told of events."""
+        return cast("list[Body]", (await self._ask("GET", "/subscriptions"))["data"])
+
+    async def subscribe(self, wish: Mapping[str, Json]) -> Body:
+        """Have an address told of events: `{url, types?, workflow?, description?}`. The answer shows its secret, once."""
+        return await self._ask("POST", "/subscriptions", body=dict(wish))
+
+    async def subscription(self, name: str) -> Body:
+        """Return a subscription."""
+        return await self._ask("GET", f"/subscriptions/{_part(name)}")
+
+    async def change_subscription(self, name: str, changes: Mapping[str, Json]) -> Body:
+        """Change `{url?, types?, workflow?, description?, enabled?}`."""
+        return await self._ask("PATCH", f"/subscriptions/{_part(name)}", body=dict(changes))
+
+    async def rotate_subscription(self, name: str) -> Body:
+        """Give a subscription a new secret, which the answer shows once. The old one signs too for a day."""
+        return await self._ask("POST", f"/subscriptions/{_part(name)}/rotate")
+
+    async def test_subscription(self, name: str) -> Body:
+        """Send an event of the type `webhook.test`."""
+        return await self._ask("POST", f"/subscriptions/{_part(name)}/test")
+
+    async def deliveries(self, name: str, limit: int = 50, cursor: str | None = None) -> Body:
+        """Return a page of what a subscription was told, the latest first."""
+        query = {"limit": limit, "cursor": cursor}
+        return await self._ask("GET", f"/subscriptions/{_part(name)}/deliveries", query=query)
+
+    async def redeliver(self, name: str, delivery: str) -> Body:
+        """Send what was delivered or given up once more."""
+        path = f"/subscriptions/{_part(name)}/deliveries/{_part(delivery)}/redeliver"
+        return await self._ask("POST", path)
+
+    async def unsubscribe(self, name: str) -> None:
+        """Remove a subscription."""
+        await self._ask("DELETE", f"/subscriptions/{_part(name)}")
+
     async def approvals(
         self, *, status: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> Body:

@@ -66,6 +66,11 @@ def workflow(connection: Connection, reference: str, project: str = DEFAULT_PROJ
     return {**_workflow_body(row), "document": json.loads(document)}
 
 
+def workflow_id(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> str:
+    """Return the id of a workflow that is named by it or by its name. Raises `NotFound`."""
+    return str(_workflow_row(connection, reference, project)[0])
+
+
 def versions(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> list[Body]:
     """Return the versions of a workflow, the newest first. Raises `NotFound`."""
     row = _workflow_row(connection, reference, project)

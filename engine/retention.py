@@ -52,6 +52,7 @@ _FORGET = (
     Batched("DELETE FROM signal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM event WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM journal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM hook_delivery WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM hold WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM segment WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM execution WHERE id IN (SELECT r.id FROM {rows})", columns("id")),

@@ -34,6 +34,10 @@ class Limits:
     deliveries: int = 3
     inline_segments: int = 64
     inline_ms: int = 50
+    sockets: int = 5_000
+    socket_topics: int = 100
+    events_kept: int = 2_000
+    subscriptions: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,3 +310,43 @@ CREATE TABLE budget (
 	PRIMARY KEY (project_id, scope)
 )
  WITHOUT ROWID;
+CREATE TABLE hook (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	url TEXT NOT NULL,
+	types TEXT NOT NULL,
+	workflow_id TEXT,
+	description TEXT DEFAULT '' NOT NULL,
+	enabled INTEGER DEFAULT '1' NOT NULL,
+	reason TEXT,
+	secret BLOB NOT NULL,
+	old_secret BLOB,
+	old_until BIGINT,
+	place TEXT NOT NULL,
+	failing_since BIGINT,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE TABLE hook_delivery (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	hook_id TEXT NOT NULL,
+	type TEXT NOT NULL,
+	execution_id TEXT,
+	workflow_id TEXT,
+	seq INTEGER NOT NULL,
+	event TEXT NOT NULL,
+	status TEXT NOT NULL,
+	attempt INTEGER NOT NULL,
+	due BIGINT,
+	attempts TEXT DEFAULT '[]' NOT NULL,
+	created_at BIGINT NOT NULL,
+	finished_at BIGINT,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX hook_delivery_hook ON hook_delivery (hook_id, id);
+CREATE INDEX hook_delivery_due ON hook_delivery (due) WHERE due IS NOT NULL;
+CREATE INDEX hook_delivery_execution ON hook_delivery (execution_id) WHERE execution_id IS NOT NULL;

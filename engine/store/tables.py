@@ -240,7 +240,7 @@ event = Table(
     Column("body", Text, nullable=False),
     Index("event_seq", "execution_id", "seq", unique=True),
 )
-"""On PostgreSQL the migration adds `xid`, the writing transaction's id: a stream over a project resumes by it."""
+"""On PostgreSQL the migration adds `xid`, the writing transaction's id, and an index on (xid, id): the feed's order."""
 
 blob = Table(
     "blob",
@@ -398,6 +398,62 @@ ledger_mark = Table(
     Column("at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+hook = Table(
+    "hook",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("types", Text, nullable=False),
+    Column("workflow_id", Text),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("reason", Text),
+    Column("secret", LargeBinary, nullable=False),
+    Column("old_secret", LargeBinary),
+    Column("old_until", BigInteger),
+    Column("place", Text, nullable=False),
+    Column("failing_since", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""An address outside that is told of events. `place` is how far it has got in the feed."""
+
+hook_delivery = Table(
+    "hook_delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("hook_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("execution_id", Text),
+    Column("workflow_id", Text),
+    Column("seq", Integer, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("due", BigInteger),
+    Column("attempts", Text, nullable=False, server_default="[]"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Index("hook_delivery_hook", "hook_id", "id"),
+    Index(
+        "hook_delivery_due",
+        "due",
+        sqlite_where=text("due IS NOT NULL"),
+        postgresql_where=text("due IS NOT NULL"),
+    ),
+    Index(
+        "hook_delivery_execution",
+        "execution_id",
+        sqlite_where=text("execution_id IS NOT NULL"),
+        postgresql_where=text("execution_id IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""An event that a hook is to be told. `due` is when the next attempt is made; while one is under way, when it counts as lost."""
 
 model = Table(
     "model",

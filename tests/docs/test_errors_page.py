@@ -34,6 +34,8 @@ NAMES = {
     "celeriac.perform",
     "celeriac.segment",
     "r.status",
+    "websocket.close",
+    "websocket.disconnect",
     "worker.child",
     "worker.model_child",
 }
@@ -67,6 +69,8 @@ EVENTS = {
     "segment.resolved",
     "segment.signalled",
     "step.succeeded",
+    "webhook.test",
+    "workflow.executed",
 }
 NO_CODES = FILES | NAMES | EVENTS
 

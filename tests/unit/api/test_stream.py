@@ -6,8 +6,10 @@ from typing import Any, cast
 import pytest
 
 from api import stream
-from engine import queries
+from api.hub import Hub
+from engine import feed, queries
 from engine.errors import Unavailable
+from engine.feed import BEGINNING
 
 
 class Told:
@@ -19,8 +21,11 @@ class Told:
         self.stopping = False
         self.runtime = self
         self.reader = self
+        self.hub = Hub(cast("Any", self), 100)
 
     async def read(self, query: Any) -> Any:
+        if query is feed.end:
+            return BEGINNING
         answer = query(self)
         if isinstance(answer, Exception):
             raise answer
@@ -37,8 +42,10 @@ def event(seq: int) -> dict[str, Any]:
 
 async def streamed(told: Told, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> str:
     monkeypatch.setattr(queries, "events", told.events)
-    monkeypatch.setattr(stream, "_SHORTEST", 0.001)
+    monkeypatch.setattr(feed, "read", lambda *_: [])
+    monkeypatch.setattr(stream, "_PATIENCE", 0.001)
     parts = [each async for each in stream.events(cast("Any", told), "exec_x", after)]
+    await told.hub.close()
     return b"".join(parts).decode()
 
 

@@ -1,0 +1,80 @@
+"""Topics: what somebody who follows events wants to hear of, in the words of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from celeriac import Json
+from engine import queries
+from engine.errors import Invalid
+from engine.feed import Entry, Place
+from engine.queries import Body
+from engine.settings import DEFAULT_PROJECT
+from engine.store.database import Connection
+
+ALL = "project"
+_TYPES = 20
+"""How many patterns of types one topic may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Events of a project, of one workflow in it, or of one execution; only those of some types, if any are named.
+
+    `types` are patterns such as `execution.*`.
+    """
+
+    name: str
+    project: str = DEFAULT_PROJECT
+    workflow: str | None = None
+    execution: str | None = None
+    types: tuple[str, ...] = ()
+
+    def wants(self, entry: Entry) -> bool:
+        """Whether there may be something for it in a row of the feed."""
+        return (
+            entry.project == self.project
+            and self.workflow in (None, entry.workflow)
+            and self.execution in (None, entry.execution)
+        )
+
+    def takes(self, event: Body) -> bool:
+        """Whether it wants an event of a row that it wants."""
+        return not self.types or any(fnmatchcase(str(event["type"]), each) for each in self.types)
+
+    def chosen(self, entry: Entry) -> Iterator[tuple[Place, Body]]:
+        """Yield the events it wants, each with the place behind it."""
+        for index, event in enumerate(entry.events):
+            if self.takes(event):
+                yield entry.behind(index), event
+
+
+def find(connection: Connection, name: str, types: tuple[str, ...] = ()) -> Topic:
+    """Return the topic of a name: `project`, `workflows/NAME` or `executions/ID`. Raises `Invalid` or `NotFound`."""
+    kind, _, reference = name.partition("/")
+    if name == ALL:
+        return Topic(name, types=types)
+    if kind == "workflows" and reference:
+        return Topic(name, workflow=str(queries.workflow_id(connection, reference)), types=types)
+    if kind == "executions" and reference:
+        queries.is_there(connection, reference)
+        return Topic(name, execution=reference, types=types)
+    message = f"{name[:100]!r} is no topic."
+    raise Invalid(message, hint="Follow `project`, `workflows/NAME` or `executions/ID`.")
+
+
+def types_of(value: Json) -> tuple[str, ...]:
+    """Read patterns of types: a list of texts, or one text with commas between them. Raises `Invalid`."""
+    listed = [each for each in value.split(",") if each] if isinstance(value, str) else value
+    if listed is None:
+        return ()
+    if (
+        not isinstance(listed, list)
+        or len(listed) > _TYPES
+        or not all(isinstance(each, str) and 0 < len(each) <= 100 for each in listed)
+    ):
+        message = f"`types` are at most {_TYPES} patterns of types."
+        raise Invalid(message, hint="For example execution.* or node.failed.")
+    return tuple(str(each) for each in listed)
