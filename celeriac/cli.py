@@ -7,6 +7,7 @@ import typer
 from celeriac.commands import (
     approvals,
     attention,
+    budgets,
     connections,
     definitions,
     demo,
@@ -46,6 +47,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.add_typer(models.app, name="models")
+app.add_typer(budgets.app, name="budgets")
 app.command()(up.up)
 app.command()(processes.worker)
 app.command()(processes.poller)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, WithJsonSchema
 
 from celeriac.outcomes import Call, Emit, Exit, Json, Route, TryAgain, Wait
-from celeriac.usage import Usage
+from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
     import httpx2
@@ -108,6 +108,9 @@ class Context(Protocol):
 
         `name` is unique within the call. For loops of paid or irreversible calls inside one node.
         """
+
+    async def model(self, name: str) -> Model | None:
+        """Return what the deployment has entered of the model of this name, if it has."""
 
     async def pay(
         self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[PaidT, Usage]]]

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from celeriac.contract import Effect, NodeType
 from celeriac.outcomes import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
-from celeriac.usage import Usage
+from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
     import httpx2
@@ -99,14 +99,17 @@ async def run_node(
     attempt: int = 1,
     item: str = "",
     steps: Mapping[str, Json] | None = None,
+    models: Mapping[str, Model] | None = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
 
     `connections` are clients by the names that the node may connect to. `steps` are in the journal already: the node gets
-    these results, as it does when it is called again after a crash.
+    these results, as it does when it is called again after a crash. `models` are those that a deployment has entered.
     """
-    context = _Context(http, connections or {}, now, idempotency_key, attempt, item, steps or {})
+    context = _Context(
+        http, connections or {}, now, idempotency_key, attempt, item, steps or {}, models or {}
+    )
     try:
         model = _validated(node_type, config)
         result: object = node_type.run(model, context)
@@ -137,6 +140,7 @@ class _Context:
         attempt: int,
         item: str,
         done: Mapping[str, Json],
+        models: Mapping[str, Model],
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
@@ -147,6 +151,7 @@ class _Context:
         self.steps: dict[str, Json] = {}
         self.paid: list[Paid] = []
         self._done = done
+        self._models = models
         self._http = http
         self._connections = connections
         self._now = now
@@ -179,6 +184,9 @@ class _Context:
         done = name in self._done
         self.steps[name] = self._done[name] if done else _json(await call(f"{self.idempotency_key}:{name}"))
         return self.steps[name]
+
+    async def model(self, name: str) -> Model | None:
+        return self._models.get(name)
 
     async def pay(
         self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]

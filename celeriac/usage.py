@@ -35,3 +35,13 @@ class Usage:
             "output_tokens": self.output_tokens,
             "cached_tokens": self.cached,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a deployment says of a model: its provider, what that calls it, and the connection that leads there."""
+
+    id: str
+    provider: str
+    model: str
+    connection: str | None = None

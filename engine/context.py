@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celeriac import Effect, Fail, Json, Link
-from celeriac.usage import Usage
+from celeriac.usage import Model, Usage
 from engine.encoding import storable
 from engine.outside.scrub import scrub
 
@@ -42,6 +42,9 @@ StepJournal = Callable[[str, Effect, str, Callable[[str], Awaitable[Json]]], Awa
 
 class Purse(Protocol):
     """Pays for calls of models, and asks budgets before."""
+
+    async def model(self, name: str) -> Model | None:
+        """Return what the deployment has entered of a model."""
 
     async def pay(
         self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
@@ -138,10 +141,17 @@ class NodeContext:
         self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
     ) -> T:
         """Do a call of a model that costs money, and note what it used."""
+        return await self._paying().pay(provider, model, most, call)
+
+    async def model(self, name: str) -> Model | None:
+        """Return what the deployment has entered of a model."""
+        return await self._paying().model(name)
+
+    def _paying(self) -> Purse:
         if self._purse is None:
-            message = "A node that runs in a child process cannot pay."
+            message = "A node that is declared without an effect or runs in a child process asks no models."
             raise Fail("node.no_steps", message)
-        return await self._purse.pay(provider, model, most, call)
+        return self._purse
 
     def _outside(self) -> Surroundings:
         if self._around is None:

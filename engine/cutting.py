@@ -46,6 +46,7 @@ def build(workflow: Workflow, registry: Registry) -> Plan:
         outputs=workflow.outputs,
         timeout=workflow.timeout,
         regions=tuple(cut.regions),
+        budget=workflow.budget,
     )
 
 

@@ -125,6 +125,20 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much one execution may spend on models, with what it calls: dollars, tokens, or both. `ask`: then ask for more."""
+
+    usd: float | None = None
+    tokens: int | None = None
+    ask: bool = False
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Allowance:
+        """Read the JSON form."""
+        return cls(body.get("usd"), body.get("tokens"), body.get("on_exceeded") == "ask")
+
+
+@dataclass(frozen=True, slots=True)
 class ForEach:
     """Perform a body once for each of `items` (an expression), `concurrency` of them at a time.
 
@@ -274,6 +288,7 @@ class Workflow:
     queue: str | None
     limits: Limits | None = None
     priority: int = 0
+    budget: Allowance | None = None
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Workflow:
@@ -298,6 +313,7 @@ class Workflow:
             queue=body.get("queue"),
             limits=Limits.parse(body),
             priority=body.get("priority", 0),
+            budget=Allowance.parse(body["budget"]) if "budget" in body else None,
         )
 
 

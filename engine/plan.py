@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from celeriac import Effect, Json
-from engine.definition import EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, RetryPolicy
+from engine.definition import Allowance, EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, RetryPolicy
 from engine.holds import Limits
 
 OUTPUT = "@output"
@@ -181,6 +181,7 @@ class Plan:
     outputs: Json
     timeout: float | None
     regions: tuple[Region, ...]
+    budget: Allowance | None = None
 
     @cached_property
     def segment_of(self) -> dict[str, int]:
@@ -251,6 +252,7 @@ class Plan:
             "outputs": self.outputs,
             "timeout": self.timeout,
             "regions": [asdict(each) for each in self.regions],
+            "budget": None if self.budget is None else asdict(self.budget),
         }
 
     @classmethod
@@ -264,6 +266,7 @@ class Plan:
             tuple(Region(**each) for each in body["regions"])
             if "regions" in body
             else (whole(len(body["segments"])),),
+            Allowance(**body["budget"]) if body.get("budget") else None,
         )
 
 

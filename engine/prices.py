@@ -16,13 +16,15 @@ FREE: Final = frozenset({"local"})
 def cost(provider: str, model: str, usage: Usage, own: Mapping[str, Any] | None = None) -> int | None:
     """Return what a call costs, rounded up; None when nobody knows the price.
 
-    `own` is what the deployment says of the model, with `input_cost_per_1k_tokens` and `output_cost_per_1k_tokens`.
+    `own` is what the deployment says of the model: its `input_cost_per_1k_tokens` and `output_cost_per_1k_tokens`, or else what
+    its provider calls it.
     """
     if provider in FREE:
         return 0
     if own is not None and "output_cost_per_1k_tokens" in own:
         given = Decimal(str(own["input_cost_per_1k_tokens"])), Decimal(str(own["output_cost_per_1k_tokens"]))
         return _whole((usage.input_tokens * given[0] + usage.output_tokens * given[1]) / 1000)
+    model = model if own is None else str(own.get("model", model))
     import genai_prices
 
     asked = genai_prices.Usage(

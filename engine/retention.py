@@ -53,6 +53,12 @@ _FORGET = (
     Batched("DELETE FROM event WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM journal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM hook_delivery WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM usage WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched(
+        "DELETE FROM budget WHERE (project_id, scope) IN (SELECT e.project_id, 'execution:' || e.id FROM {rows} "
+        "JOIN execution e ON e.id = r.id)",
+        columns("id"),
+    ),
     Batched("DELETE FROM hold WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM segment WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM execution WHERE id IN (SELECT r.id FROM {rows})", columns("id")),

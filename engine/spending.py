@@ -8,15 +8,19 @@ many calls are under way at once, as far as the estimates hold.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
 
 from celeriac import Fail, Json, Uncertain
-from celeriac.usage import Usage
+from celeriac.usage import Model, Usage
+from engine import models
+from engine.definition import Allowance
 from engine.performance import Run, Services
-from engine.prices import cost, dollars
+from engine.prices import DOLLAR, cost, dollars
+from engine.programs import Programs
+from engine.snapshots import Facts
 from engine.store.database import Connection
 
 T = TypeVar("T")
@@ -28,8 +32,18 @@ PROJECT: Final = "project"
 _MODEL: Final = "SELECT body FROM model WHERE project_id = ? AND id = ?"
 _BUDGETS: Final = (
     "SELECT scope, period, most_cost, most_tokens, since, cost, tokens FROM budget "
-    "WHERE project_id = ? AND scope IN (?, ?, ?) ORDER BY scope"
+    "WHERE project_id = ? AND scope IN ({}) ORDER BY scope"
 )
+_ALLOW: Final = (
+    "INSERT INTO budget (project_id, scope, period, most_cost, most_tokens, since, cost, tokens) "
+    "VALUES (?, ?, 'total', ?, ?, 0, 0, 0) ON CONFLICT (project_id, scope) DO NOTHING"
+)
+_AROUND: Final = (
+    "WITH RECURSIVE around (id, version_id, parent) AS (SELECT e.id, e.version_id, e.parent_execution FROM execution e "
+    "WHERE e.id = ? UNION ALL SELECT e.id, e.version_id, e.parent_execution FROM around a "
+    "JOIN execution e ON e.id = a.parent) SELECT id, version_id FROM around WHERE id <> ?"
+)
+"""The executions that have called this one, directly or not."""
 _SPEND: Final = "UPDATE budget SET since = ?, cost = ?, tokens = ? WHERE project_id = ? AND scope = ?"
 _BEGIN: Final = (
     "INSERT INTO usage (id, project_id, workflow_id, execution_id, node, item, provider, model, input_tokens, "
@@ -67,18 +81,20 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who calls a model: its project, workflow, execution, node and item."""
+    """Who calls a model: its project, workflow, execution, node and item; and what the executions around it may spend."""
 
     project: str
     workflow: str
     execution: str
     node: str
     item: str
+    allowances: Mapping[str, Allowance] = field(default_factory=dict)
 
     @property
-    def scopes(self) -> tuple[str, str, str]:
-        """The budgets that have to allow it."""
-        return (f"execution:{self.execution}", PROJECT, f"workflow:{self.workflow}")
+    def scopes(self) -> list[str]:
+        """The budgets that have to allow it, in the order in which they are locked."""
+        own = [f"execution:{each}" for each in self.allowances]
+        return sorted([*own, PROJECT, f"workflow:{self.workflow}"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,7 @@ class Called:
     """A call of a model that has begun: what it may cost at most, and since when."""
 
     id: str
+    payer: Payer
     provider: str
     model: str
     most: Usage
@@ -98,31 +115,39 @@ class Purse:
     """Pays for the calls of one node run."""
 
     def __init__(self, services: Services, run: Run, node: str) -> None:
-        facts = run.work.facts
         self._services = services
         self._run = run
-        self._payer = Payer(facts.project, facts.workflow, facts.execution, node, run.work.item)
+        self._node = node
+
+    async def model(self, name: str) -> Model | None:
+        """Return what the deployment has entered of a model."""
+        project = self._run.work.facts.project
+        return await self._services.reader.read(lambda connection: models.find(connection, name, project))
 
     async def pay(
         self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
     ) -> T:
         """Do a call, and note what it used. Raises `Fail` (`budget.*`) before it begins when no budget has that much left."""
-        at = self._services
+        at, facts, item = self._services, self._run.work.facts, self._run.work.item
         name, now = at.clock.mint("use"), at.clock.now()
-        begun: Called = (
-            await at.ledger.submit(  # which raises what it is answered with, when that is a failure
-                lambda connection: begin(connection, self._payer, name, provider, model, most, now)
-            )
-        )
+
+        def start(connection: Connection) -> Called | Fail:
+            found = allowances(connection, at.programs, facts)
+            payer = Payer(facts.project, facts.workflow, facts.execution, self._node, item, found)
+            return begin(connection, payer, name, provider, model, most, now)
+
+        begun: Called = await at.ledger.submit(
+            start
+        )  # which raises what it is answered with, when that is a failure
         try:
             found, used = await call()
         except Uncertain:
             self._tell(begun, most, begun.cost)
             raise
         except Exception:
-            await at.ledger.submit(lambda connection: settle(connection, self._payer, begun, None))
+            await at.ledger.submit(lambda connection: settle(connection, begun, None))
             raise
-        paid = await at.ledger.submit(lambda connection: settle(connection, self._payer, begun, used))
+        paid = await at.ledger.submit(lambda connection: settle(connection, begun, used))
         self._tell(begun, used, paid)
         return found
 
@@ -133,7 +158,16 @@ class Purse:
             **used.to_json(),
             "cost_usd": dollars(paid),
         }
-        self._run.events.append(("node.paid", self._payer.node, self._services.clock.now(), event))
+        self._run.events.append(("node.paid", self._node, self._services.clock.now(), event))
+
+
+def allowances(connection: Connection, programs: Programs, facts: Facts) -> dict[str, Allowance]:
+    """Return what an execution may spend, and those that have called it, as far as their definitions say so."""
+    around = [(facts.execution, facts.program.plan)]
+    if facts.depth:
+        rows = connection.run(_AROUND, (facts.execution, facts.execution))
+        around += [(name, programs.plan(version, connection)) for name, version in rows]
+    return {name: plan.budget for name, plan in around if plan.budget is not None}
 
 
 def begin(
@@ -146,7 +180,10 @@ def begin(
     known = connection.run(_MODEL, (payer.project, model))
     own = json.loads(known[0][0]) if known else None
     price = cost(provider, model, most, own)
-    budgets = [each.at(now) for each in budgets_of(connection, payer, lock=True)]
+    for execution, allowance in payer.allowances.items():
+        most_cost = None if allowance.usd is None else round(allowance.usd * DOLLAR)
+        connection.run(_ALLOW, (payer.project, f"execution:{execution}", most_cost, allowance.tokens))
+    budgets = [each.at(now) for each in budgets_of(connection, payer)]
     for each in budgets:
         if not each.allows(price, most.tokens):
             return _refusal(each, provider, model, price, most)
@@ -170,10 +207,10 @@ def begin(
             now,
         ),
     )
-    return Called(name, provider, model, most, price, now, own)
+    return Called(name, payer, provider, model, most, price, now, own)
 
 
-def settle(connection: Connection, payer: Payer, called: Called, used: Usage | None) -> int | None:
+def settle(connection: Connection, called: Called, used: Usage | None) -> int | None:
     """Note what a call has used, or that it came to nothing, and give the budgets back what it did not."""
     found: int | None = None
     tokens = 0
@@ -185,17 +222,20 @@ def settle(connection: Connection, payer: Payer, called: Called, used: Usage | N
         row = (used.input_tokens, used.output_tokens, used.cached, found, called.id)
         connection.run(_SETTLE, row)
         tokens = used.tokens
-    for each in budgets_of(connection, payer, lock=True):
+    for each in budgets_of(connection, called.payer):
         if each.since <= called.at:  # else it was taken out of a period that is over
             less = (found or 0) - (called.cost or 0)
-            _spend(connection, payer.project, each, less, tokens - called.most.tokens)
+            _spend(connection, called.payer.project, each, less, tokens - called.most.tokens)
     return found
 
 
-def budgets_of(connection: Connection, payer: Payer, *, lock: bool = False) -> list[Budget]:
+def budgets_of(connection: Connection, payer: Payer) -> list[Budget]:
     """Return the budgets that hold for a payer, locked until the end of the transaction."""
-    locked = " FOR UPDATE" if lock and connection.dialect == "postgresql" else ""
-    return [Budget(*row) for row in connection.run(_BUDGETS + locked, (payer.project, *payer.scopes))]
+    scopes = payer.scopes
+    statement = _BUDGETS.format(", ".join("?" * len(scopes)))
+    if connection.dialect == "postgresql":
+        statement += " FOR UPDATE"
+    return [Budget(*row) for row in connection.run(statement, (payer.project, *scopes))]
 
 
 def begin_of(period: Period, now: int) -> int:

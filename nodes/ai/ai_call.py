@@ -106,7 +106,7 @@ async def ai_call(config: Config, ctx: Context) -> Json:
         choose=config.tool_choice,
         stop=tuple(config.stop),
     )
-    reply = await answer(ctx, config.chain(), ask, "answer")
+    reply = await answer(ctx, await config.chain(ctx), ask, "answer")
     return {
         "text": reply.text,
         "model": reply.model,

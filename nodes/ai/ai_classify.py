@@ -72,7 +72,7 @@ async def ai_classify(config: Config, ctx: Context) -> Json:
         temperature=config.temperature,
         schema=shape,
     )
-    found = await extracted(ctx, config.chain(), ask, config.rounds)
+    found = await extracted(ctx, await config.chain(ctx), ask, config.rounds)
     chosen = found if isinstance(found, dict) else {}
     if not config.multiple:
         return {"label": chosen["label"], "labels": [chosen["label"]]}

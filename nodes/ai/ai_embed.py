@@ -47,7 +47,7 @@ OUTPUT: dict[str, Json] = {
 async def ai_embed(config: Config, ctx: Context) -> Json:
     """Return a vector for each text."""
     texts = [config.input] if isinstance(config.input, str) else config.input
-    chain = config.chain()
+    chain = await config.chain(ctx)
     found: Vectors = []
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]

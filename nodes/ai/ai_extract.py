@@ -50,4 +50,4 @@ async def ai_extract(config: Config, ctx: Context) -> Json:
         temperature=config.temperature,
         schema=config.shape,
     )
-    return await extracted(ctx, config.chain(), ask, config.rounds)
+    return await extracted(ctx, await config.chain(ctx), ask, config.rounds)

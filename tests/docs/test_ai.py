@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine import cutting
+from engine import cutting, models
 from engine.checking import problems
 from engine.definition import Workflow
 from engine.leases import _Loop
@@ -29,7 +29,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -71,6 +71,7 @@ ANSWERS: dict[str, tuple[Any, str | None, Any]] = {
         {"number": "7", "total": 12.5},
     ),
     "Triage": ({"text": "It is broken!"}, '{"label": "bug"}', "bug"),
+    "Thrifty": ({"question": "Why?"}, "Because.", "Because."),
     "Vectors": ({"texts": ["a", "b"]}, None, {"vectors": {"vectors": [[0.5], [0.25]], "dimensions": 1}}),
 }
 
@@ -83,6 +84,8 @@ async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> No
     async def handle(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(embeddings([0.5], [0.25]) if said is None else chat(said))
 
+    price = {"provider": "openai", "input_cost_per_1k_tokens": 0.001, "output_cost_per_1k_tokens": 0.002}
+    bench.ask(models.save("gpt-4o-mini", price, 0)[1])
     async with serving(handle) as server:
         way = Way(f"{server.host}:{server.port}")
         name = bench.start(bench.push(document), payload)

@@ -51,7 +51,7 @@ def test_a_budget_holds_however_many_spend_from_it_at_once(clients: list[Client]
         if isinstance(begun, Fail):
             return False
         assert isinstance(begun, Called)
-        at.ledger.ask_all([lambda connection: settle(connection, payer, begun, Usage(50, 50))])
+        at.ledger.ask_all([lambda connection: settle(connection, begun, Usage(50, 50))])
         return True
 
     with ThreadPoolExecutor(CALLS) as pool:

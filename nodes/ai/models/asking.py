@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, model_validator
 
-from celeriac import Retry, TryAgain
+from celeriac import Context, Retry, TryAgain
 from celeriac.duration import PATTERN, seconds
 from nodes.ai.models.chain import Chain
 from nodes.ai.models.naming import meant
@@ -115,9 +115,9 @@ class Asking(BaseModel, extra="forbid"):
     )
     timeout: Duration = Field(120.0, description="How long one model may take: seconds, or text like 90s.")
 
-    def chain(self) -> Chain:
+    async def chain(self, ctx: Context) -> Chain:
         """Return the models in their order. Raises `Fail` (`ai.unknown_model`)."""
-        return Chain((meant(self.model, self.connection),), seconds(self.timeout))
+        return Chain((await meant(ctx, self.model, self.connection),), seconds(self.timeout))
 
 
 class Speaking(Asking):
@@ -137,11 +137,11 @@ class Speaking(Asking):
         le=1_000_000,
     )
 
-    def chain(self) -> Chain:
+    async def chain(self, ctx: Context) -> Chain:
         """Return the models in their order. Raises `Fail` (`ai.unknown_model`)."""
-        first = super().chain()
+        first = await super().chain(ctx)
         others = [
-            meant(each) if isinstance(each, str) else meant(each.model, each.connection)
+            await (meant(ctx, each) if isinstance(each, str) else meant(ctx, each.model, each.connection))
             for each in self.fallback
         ]
         return Chain((*first.models, *others), first.timeout)

@@ -65,7 +65,7 @@ async def _first(ctx: Context, chain: Chain, call: Callable[[Meant], Awaitable[T
                 raise
             failed.append(error)
         if len(chain.models) > 1:
-            ctx.log(f"{meant.model} did not answer: {failed[-1].message}", "warning", code=failed[-1].code)
+            ctx.log(f"{meant.name} did not answer: {failed[-1].message}", "warning", code=failed[-1].code)
     raise next((each for each in failed if isinstance(each, TryAgain)), failed[0])
 
 
@@ -78,7 +78,7 @@ async def _asked(ctx: Context, chain: Chain, meant: Meant, ask: Ask) -> Reply:
         return reply, reply.usage
 
     most = Usage(estimated(letter, ask.messages), ask.max_tokens)
-    reply = await ctx.pay(post.payee, meant.model, most, call)
+    reply = await ctx.pay(post.payee, meant.name, most, call)
     if reply.finish == "refused":
         raise Fail("ai.refused", f"{meant.model} will not answer: {reply.text[:500]}")
     return reply
@@ -101,7 +101,7 @@ async def _embedded(
         return found, usage
 
     most = Usage(estimated(letter, ()))
-    return await ctx.pay(post.payee, meant.model, most, lambda: post.send(letter, read))
+    return await ctx.pay(post.payee, meant.name, most, lambda: post.send(letter, read))
 
 
 async def _post(ctx: Context, chain: Chain, meant: Meant) -> Post:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from celeriac import Fail
+from celeriac import Context, Fail
 from nodes.ai.models.anthropic import Anthropic
 from nodes.ai.models.local import Local
 from nodes.ai.models.openai import OpenAI
@@ -23,14 +23,24 @@ _VENDORS = (
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """One model as a provider calls it, and the connection to reach it by."""
+    """One model: what the author calls it, what its provider does, and the connection to reach it by."""
 
+    name: str
     provider: Provider
     model: str
     connection: str
 
 
-def meant(name: str, connection: str | None = None) -> Meant:
+async def meant(ctx: Context, name: str, connection: str | None = None) -> Meant:
+    """Return the model of this name: one that the deployment has entered, or else as `guessed`."""
+    known = await ctx.model(name)
+    if known is None:
+        return guessed(name, connection)
+    provider = PROVIDERS[known.provider]
+    return Meant(name, provider, known.model, connection or known.connection or provider.name)
+
+
+def guessed(name: str, connection: str | None = None) -> Meant:
     """Return the model of this name: `gpt-4`, `anthropic/claude-...`, or any name where a connection is given.
 
     A name without a provider that begins like none of theirs is taken for one of a server that speaks OpenAI's API.
@@ -38,14 +48,14 @@ def meant(name: str, connection: str | None = None) -> Meant:
     """
     head, slash, rest = name.partition("/")
     if slash and rest and head in PROVIDERS:
-        return Meant(PROVIDERS[head], rest, connection or head)
+        return Meant(rest, PROVIDERS[head], rest, connection or head)
     vendor = next((vendor for pattern, vendor in _VENDORS if pattern.match(name)), None)
     if vendor is None and connection is None:
         raise Fail(
             "ai.unknown_model",
             f"Nobody knows which provider has the model {name!r}. Write provider/model, with one of the providers "
-            f"{', '.join(PROVIDERS)}; or name the connection of the server that has it.",
+            f"{', '.join(PROVIDERS)}; or name the connection of the server that has it; or enter it: celeriac models add.",
             {"model": name},
         )
     provider = PROVIDERS[vendor or "openai"]
-    return Meant(provider, name, connection or provider.name)
+    return Meant(name, provider, name, connection or provider.name)

@@ -8,14 +8,17 @@ import pytest
 
 from celeriac import Context, Effect, Fail, Json, TryAgain, Uncertain
 from celeriac.usage import Usage
+from engine.definition import Allowance
+from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
 from engine.spending import Budget, Called, Payer, begin, begin_of, settle
+from nodes.flow.workflow import workflow
 from tests.builders import document
 from tests.builders import node as vertex
-from tests.theatre import Stage, Theatre
+from tests.theatre import REGISTRY, Stage, Theatre
 from tests.workbench import NOW, Workbench
 
-PAYER = Payer(DEFAULT_PROJECT, "wf_1", "exec_1", "ask", "")
+PAYER = Payer(DEFAULT_PROJECT, "wf_1", "exec_1", "ask", "", {"exec_1": Allowance(tokens=10_000)})
 GPT4 = 30_000
 """Billionths of a dollar for a token that goes in; one that comes out costs twice as much."""
 
@@ -43,12 +46,12 @@ def begun(bench: Workbench, most: Usage, model: str = "gpt-4", now: int = NOW) -
 
 def settled(bench: Workbench, called: Called | Fail, used: Usage | None) -> int | None:
     assert isinstance(called, Called)
-    found: int | None = bench.ask(lambda connection: settle(connection, PAYER, called, used))
+    found: int | None = bench.ask(lambda connection: settle(connection, called, used))
     return found
 
 
-def spent(bench: Workbench) -> list[tuple[Any, ...]]:
-    return bench.query("SELECT scope, cost, tokens FROM budget ORDER BY scope")
+def spent(bench: Workbench, scope: str = "%") -> list[tuple[Any, ...]]:
+    return bench.query("SELECT scope, cost, tokens FROM budget WHERE scope LIKE ? ORDER BY scope", scope)
 
 
 def usage(bench: Workbench) -> list[tuple[Any, ...]]:
@@ -65,7 +68,7 @@ def test_a_call_is_noted_before_with_its_most_and_after_with_what_it_used(bench:
 def test_a_call_that_came_to_nothing_is_forgotten(bench: Workbench) -> None:
     budgeted(bench, "project", 1000 * GPT4)
     settled(bench, begun(bench, Usage(100, 50)), None)
-    assert (usage(bench), spent(bench)) == ([], [("project", 0, 0)])
+    assert (usage(bench), spent(bench, "project")) == ([], [("project", 0, 0)])
 
 
 def test_every_budget_around_a_call_counts_it(bench: Workbench) -> None:
@@ -156,11 +159,11 @@ def test_another_period_begins_with_nothing_spent(bench: Workbench) -> None:
     first = begun(bench, Usage(100, 50), now=DAY + 1)
     assert isinstance(begun(bench, Usage(1), now=DAY + 2), Fail)
     second = begun(bench, Usage(100), now=DAY + 86_400_000)
-    assert spent(bench) == [("project", 100 * GPT4, 100)]
+    assert spent(bench, "project") == [("project", 100 * GPT4, 100)]
     settled(bench, first, Usage(1))  # of yesterday, which nobody counts any more
-    assert spent(bench) == [("project", 100 * GPT4, 100)]
+    assert spent(bench, "project") == [("project", 100 * GPT4, 100)]
     settled(bench, second, Usage(40))
-    assert spent(bench) == [("project", 40 * GPT4, 40)]
+    assert spent(bench, "project") == [("project", 40 * GPT4, 40)]
 
 
 def test_a_clock_that_went_back_begins_no_period() -> None:
@@ -224,6 +227,30 @@ async def test_a_budget_ends_an_execution_with_its_code(at: Theatre, stage: Stag
     name = await at.run(ASK)
     assert at.status(name) == "failed"
     assert at.error(name)["code"] == "budget.exceeded"
+
+
+async def test_what_an_execution_may_spend_stands_in_its_definition(at: Theatre, stage: Stage) -> None:
+    stage.tell("ask", paid)
+    name = await at.run({**ASK, "definition": {**ASK["definition"], "budget": {"tokens": 149}}})
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "budget.exceeded")
+    name = await at.run({**ASK, "definition": {**ASK["definition"], "budget": {"usd": 0.006, "tokens": 150}}})
+    assert at.status(name) == "succeeded"
+    assert spent(at, f"execution:{name}") == [(f"execution:{name}", 100 * GPT4, 90)]
+
+
+async def test_what_is_called_spends_from_the_budgets_around_it(at: Theatre, stage: Stage) -> None:
+    registry = Registry([*REGISTRY.everything(), workflow])
+    at.programs._registry = at.registry = registry
+    stage.tell("ask", paid)
+    inner = {"nodes": ASK["definition"]["nodes"], "outputs": "{{ nodes.ask.output }}"}
+    body = document([vertex("inner", "workflow", {"definition": inner})], budget={"tokens": 149})
+    name = await at.run(body)
+    assert at.status(name) == "failed"
+    assert at.error(name)["details"]["error"]["code"] == "budget.exceeded"
+    body["definition"]["budget"] = {"tokens": 150}
+    name = await at.run(body)
+    assert at.status(name) == "succeeded"
+    assert spent(at, f"execution:{name}") == [(f"execution:{name}", 100 * GPT4, 90)]
 
 
 async def test_a_killed_worker_pays_nothing_twice(at: Theatre, stage: Stage) -> None:
