@@ -42,13 +42,15 @@ class Decision:
     """What a fold over completions came to: segments that start, joins whose rows change, segments never to run.
 
     `skipped` names joins that have a row and will not run; skipped segments without a row are not named. `unreached` are those
-    that start though no way leads to them, since their region ends with them: only that is to be done of them.
+    that start though no way leads to them, since their region ends with them: only that is to be done of them. `opened` are
+    joins `each`, with the number of an edge to them that was taken.
     """
 
     ready: list[Address] = field(default_factory=list)
     joins: dict[Address, Arrivals] = field(default_factory=dict)
     skipped: list[Address] = field(default_factory=list)
     unreached: set[Address] = field(default_factory=set)
+    opened: list[tuple[Address, int]] = field(default_factory=list)
 
     def arrivals(self, address: Address) -> Arrivals:
         """Return what has arrived at a segment that starts."""
@@ -84,12 +86,12 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
     decision = Decision()
     for completed in completions:
         edges = deque(
-            (exit_.target, taken, True)
+            (exit_.target, taken, exit_.entry, True)
             for exit_, taken in zip(plan.segments[completed.segment].exits, completed.taken, strict=True)
             if taken is not None
         )
         while edges:
-            target, taken, performed = edges.popleft()
+            target, taken, entry, performed = edges.popleft()
             segment = plan.segments[target]
             address = (target, completed.item)
             counts = taken or (performed and segment.join.done)
@@ -98,6 +100,8 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
                 if is_join(segment)
                 else taken or segment.ends
             )
+            if taken and segment.join.mode == "each" and not _has_lost(plan, address, joins, decision):
+                decision.opened.append((address, entry))
             if runs and _has_lost(plan, address, joins, decision):
                 runs = False
             if runs:
@@ -107,7 +111,7 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
             elif runs is False:
                 if is_join(segment):
                     decision.skipped.append(address)
-                edges.extend((exit_.target, False, False) for exit_ in segment.exits)
+                edges.extend((exit_.target, False, exit_.entry, False) for exit_ in segment.exits)
     return decision
 
 
@@ -122,8 +126,8 @@ def _has_lost(plan: Plan, address: Address, joins: Mapping[Address, Arrivals], d
 
 
 def is_join(segment: Segment) -> bool:
-    """Whether arrivals at a segment are counted in a row: several edges lead in, or its author counts them."""
-    return segment.entries > 1
+    """Whether arrivals at a segment are counted in a row: several edges lead in, or each of them opens an instance."""
+    return segment.entries > 1 or segment.join.mode == "each"
 
 
 def _arrive(
@@ -134,7 +138,10 @@ def _arrive(
     *,
     taken: bool,
 ) -> bool | None:
-    """Count one decided edge. Returns whether the join runs now (True), is skipped now (False), or nothing yet (None)."""
+    """Count one decided edge. Returns whether the join runs now (True), is skipped now (False), or nothing yet (None).
+
+    A join `each` never runs by an edge: what its edges open does, and it goes on when that has ended.
+    """
     arrivals = changed.get(address)
     if arrivals is None:
         before = stored.get(address)
@@ -144,6 +151,9 @@ def _arrive(
         changed[address] = arrivals
     arrivals.pending -= 1
     arrivals.taken += taken
+    if segment.join.mode == "each":
+        arrivals.decided = arrivals.pending == 0 and arrivals.taken == 0
+        return False if arrivals.decided else None
     if arrivals.decided:
         return None
     needed = {"all": segment.entries, "any": 1, "n": segment.join.count}[segment.join.mode]

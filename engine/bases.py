@@ -107,11 +107,12 @@ def prepare(
     plan = plan_of(version, connection)
     if wanted.again is None:
         _check_failure(base, status, name)
-    for node in (*(wanted.again or ()), *wanted.outputs):
+    again = None if wanted.again is None else tuple(_around(plan, each) for each in wanted.again)
+    for node in (*(again or ()), *wanted.outputs):
         _check_name(plan, node)
     for node in wanted.outputs:
         _check_pin(plan, node)
-    wish = forks.Wish(frozenset(wanted.again or ()), frozenset(wanted.outputs), wanted.has_payload)
+    wish = forks.Wish(frozenset(again or ()), frozenset(wanted.outputs), wanted.has_payload)
     fork = forks.weigh(base, plan, wish)
     payload = wanted.payload if wanted.has_payload else json.loads(blob or text or "null")
     active = Active(workflow, version, project, title, bool(enabled), *start_of(connection, version))
@@ -177,6 +178,15 @@ def _check_failure(base: forks.Base, status: str, name: str) -> None:
         raise NothingFailed(message, hint=hint)
 
 
+def _around(plan: Plan, name: str) -> str:
+    """Return the part that a node stands in, if it stands in nothing else: nobody has written that, and it is done as a whole."""
+    if name in plan.nodes:
+        region = plan.region_of(name)
+        while region.kind in ("circle", "each"):
+            name, region = region.owner, plan.regions[region.parent]
+    return name
+
+
 def _check_name(plan: Plan, name: str) -> None:
     node = plan.nodes.get(name)
     if node is None or name == TRIGGER or node.ends:
@@ -237,6 +247,8 @@ def _instances(plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield items_of(region), was_of(region)
 
 
-def _row(plan: Plan, born: forks.Born) -> tuple[int, str, str, int, int, str | None]:
+def _row(plan: Plan, born: forks.Born) -> op.Born:
     exits = None if born.exits is None else bits(born.exits)
-    return born.segment, born.status, plan.segments[born.segment].queue, born.pending, born.taken, exits
+    fan = None if born.fan is None else born.fan.to_text()
+    queue = plan.segments[born.segment].queue
+    return op.Born(born.segment, born.item, born.status, queue, born.pending, born.taken, exits, fan)

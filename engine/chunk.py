@@ -13,7 +13,17 @@ from engine.context import NodeContext
 from engine.encoding import encode, place
 from engine.expressions import ExpressionError, Scope
 from engine.failure import error_of
-from engine.performance import Draws, Run, Services, in_time, keep_lines, links_of, name_items, result_of
+from engine.performance import (
+    Draws,
+    Run,
+    Services,
+    in_time,
+    keep_lines,
+    links_of,
+    name_items,
+    result_of,
+    seen_in_parts,
+)
 from engine.plan import BEGIN, item_of, split_item
 from engine.programs import Step
 
@@ -66,7 +76,7 @@ async def run_chunk(services: Services, run: Run, hi: int) -> None:
 async def _perform_item(services: Services, run: Run, item: str, value: Json) -> Json:
     """Perform the nodes of a chunk for one item. Raises what makes the item fail."""
     work, at = run.work, services
-    run.nodes = dict(work.outputs)
+    run.nodes = seen_in_parts(work.outputs)
     run.values = {**run.values, "nodes": run.nodes}
     name_items(run.values, work, item, value)
     failed = False

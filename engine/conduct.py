@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import NoReturn
 
-from celeriac import Fail, Json
+from celeriac import Fail, Json, Route
 from engine import operations as op
 from engine import takeovers
 from engine.containers import SLICE, Done, Open, Outcome, Overdue, Stay, decide
@@ -19,6 +19,7 @@ from engine.plan import Container, Plan, Region, item_of
 from engine.programs import Step
 from engine.snapshots import (
     items_of,
+    read_edges_out,
     read_outcomes,
     read_undone,
     still_running,
@@ -35,21 +36,27 @@ class Conductor:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def conduct(self, run: Run, step: Step, container: Container) -> Json:
+    async def conduct(self, run: Run, step: Step, container: Container) -> Json | Route:
         """Ask a container what comes next: open instances and rest, or go on with what they came to."""
         at, work = self._services, run.work
         facts, plan, node = work.facts, work.facts.program.plan, step.node
         fan = work.fan if run.head == work.head else None
         outcomes: dict[int, list[Outcome]] = {}
         undone: list[int] = []
+        led: set[str] = set()
         if fan is not None:
             await self._until_stopped(run, step)
 
             def look(connection: Connection) -> None:
-                latest = fan.opened - 1 if container.loop is not None else None
+                goes_round = container.part is not None and container.part.kind == "circle"
+                latest = fan.opened - 1 if container.loop is not None or goes_round else None
                 outcomes.update(
                     read_outcomes(connection, plan, facts.execution, work.item, container, latest)
                 )
+                if goes_round:
+                    led.update(
+                        read_edges_out(connection, plan, facts.execution, work.item, container, latest)
+                    )
                 undone.extend(read_undone(connection, plan, facts.execution, work.item, container.undo))
 
             await at.reader.read(look)
@@ -68,6 +75,7 @@ class Conductor:
                 chunked=plan.regions[container.body].chunked,
                 most=at.settings.limits.map_items,
                 undone=undone,
+                led=led,
             )
         except (Fail, ExpressionError):
             await self._close(run, fan)
@@ -80,6 +88,11 @@ class Conductor:
             await self._spread(run, ended=action.ended, due=fan.deadline if fan else None)
         if container.each is None or container.each.rest == "cancel":
             await self._close(run, fan)
+        if isinstance(action, Done) and container.part is not None:
+            edges = await at.reader.read(
+                lambda connection: read_edges_out(connection, plan, facts.execution, work.item, container)
+            )
+            return Route(("out", *edges.intersection(container.part.ports)), action.value)
         if isinstance(action, Done):
             return action.value
         found = await at.reader.read(

@@ -6,12 +6,12 @@ So it is a fold over outcomes, and a crash between two questions loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from celeriac import Fail, Json, NodeError
-from engine import retry
-from engine.definition import ForEach, Loop
+from engine import parts, retry
+from engine.definition import ForEach, Loop, Part
 from engine.expressions.values import kind
 from engine.failure import TIMED_OUT
 from engine.fans import Fan
@@ -68,7 +68,7 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The container succeeded."""
+    """The container succeeded. A part does so with what is seen of its nodes from outside."""
 
     value: Json
 
@@ -98,11 +98,12 @@ def decide(
     chunked: bool,
     most: int,
     undone: Sequence[int] = (),
+    led: Collection[str] = (),
 ) -> Action:
     """Return what a container does next. Raises `Fail` when it fails, or what `ask` raises.
 
     `fan` is nothing when the container has just been reached. `most` limits the items of a map; `undone` are the regions
-    that undo what has succeeded in the body, in their order.
+    that undo what has succeeded in the body, in their order; `led` are the edges by which the last round of a circle ended.
     """
     late = fan is not None and fan.deadline is not None and now >= fan.deadline
     if fan is not None and late and (fan.cut or not fan.over):
@@ -117,6 +118,10 @@ def decide(
         if fan is None:
             return map_.begin(chunked=chunked, most=most, deadline=deadline)
         return map_.go_on(fan, outcomes.get(container.body, ()))
+    if container.part is not None and container.part.kind == "circle":
+        return _circle(container, container.part, fan, outcomes.get(container.body, ()), led)
+    if container.part is not None:
+        return _each(container.part, fan, outcomes.get(container.body, ()))
     if container.loop is not None:
         loop = _Loop(container, container.loop, ask)
         return loop.begin(deadline) if fan is None else loop.go_on(fan, outcomes.get(container.body, ()))
@@ -246,6 +251,56 @@ class _Loop:
 
     def _fan(self, index: int, deadline: int | None) -> Fan:
         return Fan(self.container.body, index, 1, 1, 1, 0, deadline=deadline)
+
+
+def _circle(
+    container: Container, part: Part, fan: Fan | None, outcomes: Sequence[Outcome], led: Collection[str]
+) -> Action:
+    """Go round once more, if the last round has taken an edge back."""
+    if fan is None:
+        return Open(_single(container.body, None), [{}])
+    if not fan.over:
+        return Stay(fan.ended)
+    last = outcomes[-1]
+    if last.error is not None:
+        raise _failed(last)
+    finished = last.index + 1
+    if not any(parts.leads_to(each, part.first) for each in led):
+        return Done({"nodes": last.value})
+    if finished >= part.most:
+        message = f"The circle from {part.first} is not over after {finished:,} rounds."
+        raise Fail("loop.too_many_iterations", message, {"node": part.first})
+    return Open(Fan(container.body, finished, 1, 1, 1, 0))
+
+
+def _each(part: Part, fan: Fan | None, outcomes: Sequence[Outcome]) -> Action:
+    """Wait for all edges and for what they have opened, and list what each node came to, in the order of the edges."""
+    failed = next((each for each in outcomes if each.error is not None), None)
+    if failed is not None:
+        raise _failed(failed)
+    if fan is None or not fan.over:
+        return Stay(0 if fan is None else fan.ended)
+    seen = [each.value if isinstance(each.value, dict) else {} for each in outcomes]
+    found: dict[str, Json] = {}
+    for name in part.shown:
+        contexts = [each.get(name) for each in seen]
+        if any(isinstance(each, dict) and "output" in each for each in contexts):
+            found[name] = {
+                "output": [each.get("output") if isinstance(each, dict) else None for each in contexts]
+            }
+    return Done({"nodes": found})
+
+
+def _failed(outcome: Outcome) -> Fail:
+    """Return the failure of an instance as that of the part: it is the node's own."""
+    error = outcome.error or {}
+    details = error.get("details")
+    more: dict[str, Json] = {"node": error.get("node"), "index": outcome.index}
+    return Fail(
+        str(error.get("code")),
+        str(error.get("message")),
+        {**(details if isinstance(details, dict) else {}), **more},
+    )
 
 
 def _scope(container: Container, outcomes: Outcomes, undone: Sequence[int], deadline: int | None) -> Action:

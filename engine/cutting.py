@@ -13,9 +13,21 @@ from typing import Any
 
 from celeriac import Effect, Json, NodeType, TryAgain
 from celeriac.contract import retry_to_json
-from engine import expressions, nested
+from engine import expressions, nested, parts
 from engine.config import braced, with_braces
-from engine.definition import SCOPE, TRIGGER, Body, Edge, Handler, Join, Node, OnError, RetryPolicy, Workflow
+from engine.definition import (
+    SCOPE,
+    TRIGGER,
+    Body,
+    Edge,
+    Handler,
+    Join,
+    Node,
+    OnError,
+    Part,
+    RetryPolicy,
+    Workflow,
+)
 from engine.graph import Graph
 from engine.plan import (
     BEGIN,
@@ -58,6 +70,7 @@ class _Graph:
     name: str
     body: Body
     output: Json
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +89,15 @@ class _Handlers:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """The regions around a node, as far as their items can be read: each region with the name its item has there."""
+    """The regions around a node, as far as their items can be read: each region with the name its item has there.
+
+    The item of a circle is what its nodes have come to, that of an edge to a join `each` what one of its sources has.
+    """
 
     region: int
     name: str | None
     repeats: bool
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +122,11 @@ class _Cut:
     around: list[_Around] = field(default_factory=list)
     known: dict[str, None] = field(default_factory=dict)
     """The nodes that a template which chooses one at run time may mean."""
+    mentioned: frozenset[str | None] = frozenset()
+    """The nodes that something reads, once somebody has asked."""
     inner: dict[str, str] = field(default_factory=dict)
-    """By the name of a repeated scope the scope inside the repetition, whose failure its handlers deal with."""
+    """By the name of a repeated scope the scope inside the repetition, whose failure its handlers deal with. By the name of a
+    node in a part, seen from outside of it, the part."""
 
     def region(self, graph: _Graph, owner: str = "", parent: int = 0) -> Region:
         """Cut one region, and those inside it behind it. Returns it."""
@@ -115,10 +135,13 @@ class _Cut:
         first = len(self.segments)
         self.regions.append(Region(number, graph.kind, graph.name, owner, parent, depth, first, 0, False))
         begin, end = (TRIGGER, OUTPUT) if not owner else (f"{graph.name}{BEGIN}", f"{graph.name}{END}")
-        body = graph.body
+        body = parts.folded(graph.body)
         repeated = graph.kind == "body" and self.around[-1].repeats
-        outer = dict(self.known)
-        self.known.update(dict.fromkeys(each.id for each in body.nodes))
+        outer, outer_inner = dict(self.known), dict(self.inner)
+        self.known.update(dict.fromkeys(each.id for each in graph.body.nodes))
+        for node in body.nodes:
+            self.inner.pop(node.id, None)
+            self.inner.update(dict.fromkeys(node.part.nodes if node.part else (), node.id))
         edges = _with_implied(body, begin, end)
         branching = {each.source for each in edges if each.on in ("error", "timeout") or each.port == "error"}
         vertices = {begin: _Vertex(_bare(begin, begin if not owner else BEGIN), None, ("out",), None)}
@@ -131,12 +154,18 @@ class _Cut:
         for edge in edges:
             outgoing[edge.source].append(edge)
             entering[edge.target] += 1
+        arriving: dict[str, int] = {}
+        places: dict[Edge, int] = {}
+        for edge in edges:
+            if (join := vertices[edge.target].join) is not None and join.mode == "each":
+                places[edge] = arriving.get(edge.target, 0)
+                arriving[edge.target] = places[edge] + 1
         certain = _certain(vertices, outgoing, entering, begin)
         runs = _fuse(vertices, outgoing, entering, certain, begin, end)
         numbers = {run[0]: first + index for index, run in enumerate(runs)}
         for run in runs:
             self.segments.append(
-                self._segment(number, run, vertices, outgoing[run[-1]], entering[run[0]], numbers)
+                self._segment(number, run, vertices, outgoing[run[-1]], entering[run[0]], numbers, places)
             )
         self._find_losers(first)
         containers = [
@@ -147,7 +176,7 @@ class _Cut:
         ]
         for index, place, source in containers:
             self._inside(index, place, source, number)
-        self.known = outer
+        self.known, self.inner = outer, outer_inner
         found = replace(
             self.regions[number],
             beyond=len(self.segments),
@@ -161,7 +190,10 @@ class _Cut:
         graph = _body_of(node)
         repeats = node.each is not None or node.loop is not None
         name = node.each.name if node.each is not None else None
-        self.around.append(_Around(len(self.regions), name, repeats))
+        part = None if node.part is None else self._shown(node.part)
+        if part is not None:
+            graph = replace(graph, kind=part.kind, shown=part.shown)
+        self.around.append(_Around(len(self.regions), name, repeats, part))
         outside = dict(self.known)
         body = self.region(graph, node.id, region)
         self.around.pop()
@@ -169,7 +201,7 @@ class _Cut:
         around = dict(self.inner)
         if node.id.endswith(ITEM):
             self.inner[node.id.removesuffix(ITEM)] = node.id
-        handlers = _Handlers() if repeats else _Handlers.of(node)
+        handlers = _Handlers() if repeats or part is not None else _Handlers.of(node)
         undo = tuple(
             (each.id, self._region_of("undo", each.compensate.id, Body((each.compensate,), ()), node, region))
             for each in handlers.undo
@@ -190,7 +222,7 @@ class _Cut:
         )
         self.known, self.inner = outside, around
         timeout = node.timeout.total or node.timeout.attempt if node.timeout and node.body else None
-        container = Container(body.id, node.each, node.loop, undo, catch, last, timeout)
+        container = Container(body.id, node.each, node.loop, undo, catch, last, timeout, part)
         segment = self.segments[index]
         nodes = list(segment.nodes)
         nodes[place] = replace(nodes[place], container=container)
@@ -235,6 +267,7 @@ class _Cut:
     def _container(self, node: Node, *, branches: bool) -> _Vertex:
         config = _questions(node)
         limited = node.each is None and node.loop is None
+        ports = () if node.part is None else node.part.ports
         bare = _bare(node.id, SCOPE)
         made = replace(
             bare,
@@ -245,18 +278,19 @@ class _Cut:
             needs=self._needs([config, _keys(node)] if limited else config),
             limits=node.limits if limited else None,
         )
-        return _Vertex(made, None, ("out",), node.join, node)
+        return _Vertex(made, None, ("out", *ports), node.join, node)
 
     def _on_error(self, node: Node, *, branches: bool) -> OnError:
         return OnError("branch") if branches else node.on_error or self.workflow.on_error or OnError("fail")
 
     def _last(self, graph: _Graph, name: str, kind: str) -> _Vertex:
         """Return a region's last node: it renders the result, or gathers what the leaves came to."""
-        left = {each.source for each in graph.body.edges if _is_regular(each)}
-        leaves = tuple(each.id for each in graph.body.nodes if each.id not in left)
+        leaves = graph.shown if graph.kind in ("circle", "each") else _leaves(graph.body)
         own = graph.output is not None
         config: dict[str, Json] = {"output": graph.output} if own and kind == END else {}
-        needs = self._needs(graph.output) if own else leaves
+        needs = self._needs(graph.output) if own else tuple(dict.fromkeys(self._place_of(leaves)))
+        if not own and needs != leaves:
+            config = {"leaves": [*leaves]}
         return _Vertex(replace(_bare(name, kind), config=config, needs=needs), None, (), None)
 
     def _segment(
@@ -267,6 +301,7 @@ class _Cut:
         leaving: list[Edge],
         entries: int,
         numbers: Mapping[str, int],
+        places: Mapping[Edge, int],
     ) -> Segment:
         inside = set(run)
         nodes = tuple(vertices[each].node for each in run)
@@ -274,20 +309,27 @@ class _Cut:
         conditions = [expressions.compile_expression(edge.when) for edge in leaving if edge.when is not None]
         for each in conditions:
             needs.update(dict.fromkeys(name for name in self._read_by(each) if name not in inside))
-        needs.pop(TRIGGER, None)
         read: list[expressions.Template | expressions.Compiled] = [*conditions]
         read += (expressions.compile_value(dict(each.config)) for each in nodes)
         read += (expressions.compile_value(each.limits.keys) for each in nodes if each.limits)
+        items, sources = self._items_read(read)
+        if nodes[-1].ends and self.around and self.around[-1].part is not None:
+            items |= {self.around[-1].region} if self.around[-1].part.kind == "circle" else set()
+        needs.update(dict.fromkeys(self._place_of(sources)))
+        needs.pop(TRIGGER, None)
         return Segment(
             id=numbers[run[0]],
             nodes=nodes,
             queue=next((vertices[each].queue or "" for each in run if vertices[each].queue), DEFAULT_QUEUE),
-            exits=tuple(Exit(numbers[each.target], each.port, each.on, each.when) for each in leaving),
+            exits=tuple(
+                Exit(numbers[each.target], each.port, each.on, each.when, places.get(each, 0), each.mark)
+                for each in leaving
+            ),
             entries=entries,
             join=vertices[run[0]].join or Join(),
             needs=tuple(needs),
             region=region,
-            reads=tuple(sorted(self._items_read(read))),
+            reads=tuple(sorted(items)),
         )
 
     def _find_losers(self, first: int) -> None:
@@ -310,13 +352,32 @@ class _Cut:
                         heads.append(source)
             self.segments[number] = replace(self.segments[number], losers=tuple(sorted(doomed)))
 
-    def _items_read(self, compiled: Iterable[expressions.Template | expressions.Compiled]) -> Iterator[int]:
-        """Yield the regions around whose item is read, under its own name or as the innermost."""
-        roots = {reference.path[0] for each in compiled for reference in each.references}
-        repeating = [each for each in self.around if each.repeats]
-        for each in repeating:
-            if each.name in roots or (each is repeating[-1] and "item" in roots):
-                yield each.region
+    def _items_read(
+        self, compiled: Iterable[expressions.Template | expressions.Compiled]
+    ) -> tuple[set[int], tuple[str, ...]]:
+        """Return the regions around whose item is read, under its own name or as the innermost, and nodes that are items."""
+        references = [reference for each in compiled for reference in each.references]
+        roots = {each.path[0] for each in references}
+        read = {
+            str(each.path[1]) if len(each.path) > 1 else None
+            for each in references
+            if each.path[0] == "nodes"
+        }
+        found: set[int] = set()
+        innermost = True
+        sources: tuple[str, ...] = ()
+        for each in reversed(self.around):
+            if each.part is not None and each.part.kind == "circle":
+                if None in read or not read.isdisjoint(each.part.shown):
+                    found.add(each.region)
+            elif each.part is not None:
+                sources = each.part.sources if innermost and "item" in roots else sources
+                innermost = False
+            elif each.repeats:
+                if each.name in roots or (innermost and "item" in roots):
+                    found.add(each.region)
+                innermost = False
+        return found, sources
 
     def _is_chunked(self, segment: Segment) -> bool:
         """Whether the only segment of a region is so cheap and harmless that one process performs many items of it."""
@@ -339,7 +400,51 @@ class _Cut:
             if reference.path[0] == "nodes":
                 name = reference.path[1] if len(reference.path) > 1 else None
                 found.update(dict.fromkeys([name] if isinstance(name, str) else self.known))
-        return tuple(self.inner.get(each, each) for each in found)
+        return tuple(dict.fromkeys(self._place_of(found)))
+
+    def _place_of(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield where nodes are found under the names they are read by."""
+        return (self.inner.get(each, each) for each in names)
+
+    def _shown(self, part: Part) -> Part:
+        """Return a part with those of its nodes that something reads."""
+        if not self.mentioned:
+            self.mentioned = frozenset(_mentioned(self.workflow, self.registry))
+        everything = None in self.mentioned
+        return replace(part, shown=tuple(each for each in part.nodes if everything or each in self.mentioned))
+
+
+def _mentioned(workflow: Workflow, registry: Registry) -> Iterator[str | None]:
+    """Yield the nodes that something reads, and those that belong to a result; None when one is chosen at run time."""
+    yield TRIGGER
+    whole = Body(workflow.nodes, workflow.edges, workflow.outputs, workflow.outputs is not None)
+    bodies, written = [whole], [whole.output]
+    while bodies:
+        body = bodies.pop()
+        yield from () if body.has_output else _leaves(body)
+        written += [body.output, *(braced(each.when) for each in body.edges if each.when is not None)]
+        for node in body.nodes:
+            written += [_questions(node), _keys(node)]
+            for each in (node, node.compensate):
+                if each is not None and each.type != SCOPE:
+                    written.append(with_braces(nested.named(each), registry.resolve(each.type)))
+            bodies += [each for each in (node.body, node.last) if each is not None]
+            bodies += [each.body for each in node.catch]
+    for reference in expressions.compile_value(written).references:
+        if reference.path[0] == "nodes":
+            yield str(reference.path[1]) if len(reference.path) > 1 else None
+
+
+def _leaves(body: Body) -> tuple[str, ...]:
+    """Return the nodes that nothing regular follows but what leads back in a circle."""
+    edges = [(each.source, each.target) for each in body.edges]
+    names = [each.id for each in body.nodes]
+    starts = {each.target for each in body.edges if each.source == TRIGGER}
+    back = parts.edges_back((group for _, group in parts.nested(names, edges, (), starts)), edges)
+    left = {
+        each.source for each in body.edges if _is_regular(each) and (each.source, each.target) not in back
+    }
+    return tuple(name for name in names if name not in left)
 
 
 def _undone(body: Body) -> Iterator[Node]:
@@ -396,15 +501,16 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     A node whose every edge leads to a join that may start without it leads to the end too, so that the region
     does not end before it. So does a map that may go on without some of its items, once more for these.
     """
-    entered = {each.target for each in body.edges}
-    left = {each.source for each in body.edges if _is_regular(each)}
+    edges = [replace(each, target=end) if each.target == parts.LEAVE else each for each in body.edges]
+    entered = {each.target for each in edges}
+    left = {each.source for each in edges if _is_regular(each)}
     implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
     hasty = {
         node.id
         for node in body.nodes
-        if node.join is not None and node.join.mode != "all" and not node.join.cancel_rest
+        if node.join is not None and node.join.mode in ("any", "n") and not node.join.cancel_rest
     }
-    awaited = {each.source for each in body.edges if each.target not in hasty}
+    awaited = {each.source for each in edges if each.target not in hasty}
     final = [
         Edge(node.id, end, None, "any", None)
         for node in body.nodes
@@ -417,7 +523,7 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     ]
     if not body.nodes:
         final = [Edge(begin, end, None, "any", None)]
-    return [*implied, *body.edges, *final]
+    return [*implied, *edges, *final]
 
 
 def _is_regular(edge: Edge) -> bool:
@@ -506,6 +612,9 @@ def _fusible(
     alone = entering[edge.target] == 1 and target.join is None
     limited = source.node.limits is not None or target.node.limits is not None
     goes_on = unconditional and same_queue and alone and not source.node.waits and not limited
+    goes_on = (
+        goes_on and edge.mark is None
+    )  # whether it is taken is asked for, and only exits are written down
     return edge.target if goes_on else None
 
 

@@ -24,10 +24,11 @@ RESERVED = frozenset({"trigger", "nodes", "vars", "item", "index", "execution", 
 SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 """`$id` of the definition language; an editor finds completion by it."""
 
-JoinMode = Literal["all", "any", "n"]
+JoinMode = Literal["all", "any", "n", "each"]
 OnUncertain = Literal["ask", "fail", "retry"]
 OnItemError = Literal["fail", "null", "drop", "partition"]
 Rest = Literal["cancel", "finish"]
+PartKind = Literal["circle", "each"]
 EdgeKind = Literal["success", "error", "timeout", "any"]
 
 
@@ -100,7 +101,8 @@ class OnError:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """When a node with several incoming edges starts: after all of them are decided, or as soon as `count` are taken.
+    """When a node with several incoming edges starts: after all of them are decided, or as soon as `count` are taken; or once for
+    `each` that is taken, with all that only it leads to.
 
     With `done` an edge counts as soon as the node it comes from has ended, taken or not. With `cancel_rest` what could only have
     led here is stopped when the node starts.
@@ -198,6 +200,24 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Nodes of one graph that are performed as a region of their own, though no scope is written around them: `parts` says which.
+
+    A circle goes round at most `most` times, each time from its `first` node. What `each` edge to the first node opens goes
+    on beside the others; `sources` are the nodes these edges come from. `ports` are the edges that lead out, and `shown` the
+    nodes of it that something reads which is not performed with them.
+    """
+
+    kind: PartKind
+    first: str
+    nodes: tuple[str, ...]
+    ports: tuple[str, ...]
+    most: int = 0
+    sources: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
     """A graph inside a node. Without an `output` of its own its result is what its leaves came to."""
 
@@ -256,17 +276,24 @@ class Node:
     last: Body | None = None
     compensate: Node | None = None
     limits: Limits | None = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A way from a node's exit to another node, taken when its kind and its condition agree."""
+    """A way from a node's exit to another node, taken when its kind and its condition agree.
+
+    One that leads back in a circle may say how many times that `most` goes round. `mark` names the edge that the author has
+    written, where this one only leads to the end of a part.
+    """
 
     source: str
     target: str
     port: str | None
     on: EdgeKind
     when: str | None
+    most: int | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +369,14 @@ def _node(body: Mapping[str, Any]) -> Node:
 
 
 def _edge(body: Mapping[str, Any]) -> Edge:
-    return Edge(body["from"], body["to"], body.get("port"), body.get("on", "success"), body.get("when"))
+    return Edge(
+        body["from"],
+        body["to"],
+        body.get("port"),
+        body.get("on", "success"),
+        body.get("when"),
+        body.get("max_iterations"),
+    )
 
 
 def content_hash(document: Mapping[str, Any]) -> str:

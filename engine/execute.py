@@ -49,8 +49,9 @@ from engine.performance import (
     name_items,
     result_of,
     scope_of,
+    seen_in_parts,
 )
-from engine.plan import BEGIN, ITEM, OUTPUT
+from engine.plan import BEGIN, ITEM, OUTPUT, PlanNode
 from engine.plan import Exit as Way
 from engine.programs import Step
 from engine.registry import UnknownNodeType
@@ -255,7 +256,7 @@ class Executor:
         facts = work.facts
         payload = facts.payload
         nodes: dict[str, Json] = {name.removesuffix(ITEM): each for name, each in work.outputs.items()}
-        nodes |= work.outputs
+        nodes |= seen_in_parts(work.outputs)
         values: dict[str, Json] = dict(payload) if isinstance(payload, dict) else {}
         values["trigger"] = {**facts.trigger, "payload": payload}
         values["nodes"] = nodes
@@ -803,7 +804,9 @@ class Executor:
                 failed = error_of(error)
         error_text = None
         if failed is not None:
-            error_text = json.dumps({"node": work.segment.nodes[run.head].id, **failed.to_json()})
+            error_text = json.dumps(
+                {"node": _culprit(work.segment.nodes[run.head], failed), **failed.to_json()}
+            )
         if run.leaving is not None:
             self._leave(run)
             taken = (False,) * len(work.segment.exits)
@@ -878,7 +881,12 @@ class Executor:
         at, facts = self._services, run.work.facts
         number, item, claimed = successor
         segment = facts.program.plan.segments[number]
-        outputs = {name: run.nodes[name] for name in segment.needs if name in run.nodes}
+        own = {node.id for node in run.work.segment.nodes}  # what is carried from round to round may be old
+        outputs = {
+            name: run.nodes[name]
+            for name in segment.needs
+            if name in run.nodes and (name in own or name in run.work.outputs)
+        }
         work = Work(
             facts,
             segment,
@@ -1050,6 +1058,12 @@ def _shares_a_row(run: Run, step: Step) -> bool:
     """Whether a node's outcome goes into the pack: it has no effect, no journal row of its own from before, and ends nothing."""
     node = step.node
     return node.effect is Effect.NONE and not node.ends and (node.id, "") not in run.work.past
+
+
+def _culprit(node: PlanNode, error: NodeError) -> Json:
+    """Return the node that an error is of: a part fails as the node in it has."""
+    inside = node.container is not None and node.container.part is not None
+    return error.details.get("node", node.id) if inside else node.id
 
 
 def _is_decided(work: Work) -> bool:

@@ -26,6 +26,7 @@ class Fan:
     `opened` is the next index to be opened, `pending` counts the rows under way, `ended` those that are over and `failed`
     the items that failed. More failures than `tolerate` close it. `watch` asks for the container to look at every end;
     `deadline` is in milliseconds. `there` are ranges of indexes still ahead, first and last, that have an outcome already.
+    Those of a join `each` are opened one by one, as its edges are taken; so many of these are still `undecided`.
     """
 
     region: int
@@ -42,6 +43,12 @@ class Fan:
     failed: int = 0
     closed: bool = False
     there: list[list[int]] = field(default_factory=list)
+    undecided: int | None = None
+
+    @classmethod
+    def of_edges(cls, region: int, edges: int) -> Fan:
+        """Return that of a join `each`: so many edges lead to it, and nothing is decided of them."""
+        return cls(region, 0, edges, 1, edges, 0, undecided=edges)
 
     @classmethod
     def from_text(cls, text: str) -> Fan:
@@ -55,7 +62,8 @@ class Fan:
     @property
     def over(self) -> bool:
         """Whether nothing more will arrive."""
-        return self.closed or (self.pending == 0 and self.opened >= self.first + self.count)
+        ahead = self.first + self.count - self.opened if self.undecided is None else self.undecided
+        return self.closed or (self.pending == 0 and ahead <= 0)
 
     @property
     def cut(self) -> bool:
@@ -65,7 +73,7 @@ class Fan:
     def open(self) -> Iterator[Row]:
         """Open as many rows as the window has room for."""
         self.opened = max(self.opened, self.first)
-        while not self.closed and self.pending < self.window:
+        while not self.closed and self.pending < self.window and self.undecided is None:
             self._pass_by()
             beyond = self.there[0][0] if self.there else self.first + self.count
             if self.opened >= beyond:

@@ -18,7 +18,8 @@ from celeriac import Json
 from engine import expressions
 from engine.advance import Completed, Decision, advance
 from engine.definition import TRIGGER
-from engine.plan import Container, Plan, PlanNode, Region, Segment
+from engine.fans import Fan
+from engine.plan import Container, Exit, Plan, PlanNode, Region, Segment
 from engine.timeline import SegmentState, skipped
 
 Word = Literal["kept", "pinned", "again", "changed", "removed", "added"]
@@ -78,13 +79,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """A row of the new execution."""
+    """A row of the new execution. Only what a join `each` has opened has an `item`; its row counts these in a `fan`."""
 
     segment: int
     status: str
     pending: int
     taken: int
     exits: tuple[bool, ...] | None = None
+    item: str = ""
+    fan: Fan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +291,8 @@ class _Scale:
                 lost.add(segment.nodes[-1].id)
                 self.why[segment.nodes[-1].id] = "its exits differ"
         decision = advance(self.plan, {}, [Completed(number, "", taken) for number, taken in done.items()])
-        reached = {0, *(number for number, _ in decision.ready)}
+        several = {number for (number, _), _ in decision.opened}
+        reached = {0, *(number for number, _ in decision.ready), *several}
         for segment in self.after.segments:
             held = [node.id for node in segment.nodes if node.id in kept and node.id != TRIGGER]
             if segment.id not in reached and held:
@@ -299,12 +303,25 @@ class _Scale:
             if number in done
             else Born(number, "ready", *_counts(decision, number))
             for number in sorted(reached - self._losers(reached - set(done), decision))
+            if number in done or number not in several
         ]
+        for number in sorted(several - set(done)):
+            rows += self._opened(number, decision)
         for (number, _), arrivals in decision.joins.items():
             if number not in reached:
                 status = "skipped" if arrivals.decided else "blocked"
                 rows.append(Born(number, status, arrivals.pending, arrivals.taken))
         return tuple(rows), lost
+
+    def _opened(self, number: int, decision: Decision) -> Iterator[Born]:
+        """Yield the row of a join `each` that is not kept, and those of what its edges open."""
+        segment, arrivals = self.plan.segments[number], decision.joins[(number, "")]
+        region = self.plan.owned[segment.nodes[-1].id][0]
+        opened = [entry for (place, _), entry in decision.opened if place == number]
+        fan = Fan.of_edges(region.id, segment.entries)
+        fan.pending, fan.undecided = len(opened), arrivals.pending
+        yield Born(number, "waiting", arrivals.pending, arrivals.taken, fan=fan)
+        yield from (Born(region.first, "ready", 0, 1, item=str(entry)) for entry in opened)
 
     def _losers(self, open_: Iterable[int], decision: Decision) -> set[int]:
         """Return the segments that a join which has started does without."""
@@ -317,7 +334,7 @@ class _Scale:
         known = self._decided(last.id)
         found = []
         for exit_ in segment.exits:
-            way = _way(self.plan, exit_.target, exit_.port, exit_.on, exit_.when)
+            way = _way(self.plan, exit_)
             if way in known and not (self.wish.payload and way[3] and _roots(way[3]) - _INNER):
                 found.append(known[way])
             elif (
@@ -336,8 +353,7 @@ class _Scale:
         if row is None or row.status != "done" or segment.nodes[-1].id != name:
             return {}
         return {
-            _way(plan, each.target, each.port, each.on, each.when): bit == "1"
-            for each, bit in zip(segment.exits, bits(segment, row), strict=True)
+            _way(plan, each): bit == "1" for each, bit in zip(segment.exits, bits(segment, row), strict=True)
         }
 
     def _is_plain(self, name: str) -> bool:
@@ -411,7 +427,7 @@ def edges(plan: Plan, region: Region) -> Iterator[tuple[str, str, str | None, st
         for source, target in pairwise(names):
             yield source, target, None, "any" if plan.nodes[target].ends else "success", None
         for exit_ in segment.exits:
-            target, port, on, when = _way(plan, exit_.target, exit_.port, exit_.on, exit_.when)
+            target, port, on, when = _way(plan, exit_)
             yield names[-1], target, port, on, when
 
 
@@ -424,6 +440,7 @@ def signature(plan: Plan, name: str) -> Any:
             "each": node.container.each,
             "loop": node.container.loop,
             "timeout": node.container.timeout,
+            "part": node.container.part,
             "performs": _performs(plan, node.container),
         }
     if "vars" in _mentions(plan, node):
@@ -510,11 +527,13 @@ def _roots(value: Json | Mapping[str, Json]) -> set[str]:
     return {str(each.path[0]) for each in compiled.references}
 
 
-def _way(plan: Plan, target: int, port: str | None, on: str, when: str | None) -> Edge:
+def _way(plan: Plan, exit_: Exit) -> Edge:
     """Return an edge as it is written, whatever the numbers of the segments."""
-    first = plan.segments[target].nodes[0]
-    plain = None if port == "out" else port
-    return first.id, plain, "any" if first.ends else on, when
+    first = plan.segments[exit_.target].nodes[0]
+    plain = None if exit_.port == "out" else exit_.port
+    if exit_.mark is not None:
+        return first.id, f"{plain}@{exit_.mark}", exit_.on, exit_.when
+    return first.id, plain, "any" if first.ends else exit_.on, exit_.when
 
 
 def _counts(decision: Decision, number: int) -> tuple[int, int]:

@@ -7,8 +7,17 @@ milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Nodes that all lead to each other, in the order they were written, and those of them at which it is entered."""
+
+    nodes: tuple[str, ...]
+    entries: tuple[str, ...]
 
 
 class Graph:
@@ -98,6 +107,33 @@ class Graph:
             for node in component
             if len(component) > 1 or node in self.successors[node]
         }
+
+    def circles(self, starts: Collection[str] = ()) -> list[Circle]:
+        """Return the strongly connected parts. One that nothing leads into is entered at the node that was written first.
+
+        `starts` are entered from outside of the graph.
+        """
+        found: list[Circle] = []
+        for component in self.components:
+            if component[0] in self.cyclic:
+                nodes = tuple(sorted(component, key=self._bit.__getitem__))
+                inside = set(nodes)
+                entries = tuple(
+                    each for each in nodes if each in starts or not inside.issuperset(self.predecessors[each])
+                )
+                found.append(Circle(nodes, entries or nodes[:1]))
+        return found
+
+    def only_after(self, first: str, starts: Collection[str] = ()) -> list[str]:
+        """Return a node and all that only it leads to. The graph has no circles; `starts` are reached from elsewhere, too."""
+        undecided: dict[str, int] = {}
+        found = [first]
+        for node in found:
+            for target in self.successors[node]:
+                undecided[target] = undecided.get(target, len(self.predecessors[target])) - 1
+                if undecided[target] == 0 and target not in starts:
+                    found.append(target)
+        return found
 
     @cached_property
     def _bit(self) -> dict[str, int]:

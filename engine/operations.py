@@ -63,14 +63,28 @@ EventBody = tuple[object, ...]
 
 
 @value
+class Born:
+    """A segment of an execution that takes over another one. `exits` are those it took there; `fan` counts what it waits for."""
+
+    segment: int
+    item: str
+    status: str
+    queue: str
+    pending: int
+    taken: int
+    exits: str | None
+    fan: str | None
+
+
+@value
 class Fork:
     """What a new execution takes over from its base, and where it begins.
 
-    `rows` are its segments (number, status, queue, pending, taken, exits), `copied` the nodes whose rows in the journal it gets,
-    each with the name it has there, `entries` those that are written anew. `inside` are copied at every item.
+    `rows` are its segments, `copied` the nodes whose rows in the journal it gets, each with the name it has there, `entries`
+    those that are written anew. `inside` are copied at every item.
     """
 
-    rows: tuple[tuple[int, str, str, int, int, str | None], ...]
+    rows: tuple[Born, ...]
     copied: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
     inside: tuple[tuple[str, str], ...] = ()

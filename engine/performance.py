@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from engine.failure import TIMED_OUT
 from engine.leases import Hold, Leases
 from engine.ledger import LedgerThread
 from engine.outside.scrub import scrub
-from engine.plan import OUTPUT, item_in, split_item
+from engine.plan import OUTPUT, PARTS, item_in, split_item
 from engine.programs import Programs, Step
 from engine.reader import Reader
 from engine.settings import Settings
@@ -202,12 +202,16 @@ def result_of(run: Run, step: Step, scope: Scope) -> Json:
     template = program.outputs if node.type == OUTPUT else step.parts.get("output")
     if template is not None:
         return template.render(scope)
+    written = node.config.get("leaves")
+    names = [str(each) for each in written] if isinstance(written, list) else [*node.needs]
+    if program.plan.regions[run.work.segment.region].kind in ("circle", "each"):
+        return {name: run.nodes[name] for name in names if name in run.nodes}
     found = {
         name: context.get("output")
-        for name in node.needs
+        for name in names
         if isinstance(context := run.nodes.get(name), dict) and name != TRIGGER
     }
-    return found if node.type == OUTPUT or len(node.needs) != 1 else found.get(node.needs[0])
+    return found if node.type == OUTPUT or len(names) != 1 else found.get(names[0])
 
 
 async def in_time(returned: Awaitable[Any], seconds: float) -> Any:
@@ -231,7 +235,15 @@ def name_items(values: dict[str, Json], work: Work, item: str | None = None, val
     innermost = True
     while region.id:
         container = plan.nodes[region.owner].container
-        if container is not None and container.body == region.id and (container.each or container.loop):
+        if region.kind == "circle":
+            nodes, before = values["nodes"], work.items.get(region.id)
+            if isinstance(nodes, dict) and isinstance(before, dict):
+                nodes.update((name, each) for name, each in before.items() if name not in nodes)
+        elif region.kind == "each" and innermost and container is not None and container.part is not None:
+            index = split_item(item_in(item, region.depth))[1]
+            values["index"], values["item"] = index, _arrived(values, container.part.sources[index])
+            innermost = False
+        elif container is not None and container.body == region.id and (container.each or container.loop):
             here = value if work.hi is not None and innermost else work.items.get(region.id)
             if innermost:
                 values["index"] = split_item(item_in(item, region.depth))[1]
@@ -240,6 +252,26 @@ def name_items(values: dict[str, Json], work: Work, item: str | None = None, val
                 values[container.each.name] = here
             innermost = False
         region = plan.regions[region.parent]
+
+
+def seen_in_parts(outputs: Mapping[str, dict[str, Json]]) -> dict[str, Json]:
+    """Return outputs together with what parts show of their nodes."""
+    found: dict[str, Json] = dict(outputs)
+    for name, context in outputs.items():
+        value = context.get("output") if name.endswith(PARTS) else None
+        nodes = value.get("nodes") if isinstance(value, dict) else None
+        found |= nodes if isinstance(nodes, dict) else {}
+    return found
+
+
+def _arrived(values: Mapping[str, Json], source: str) -> Json:
+    """Return what an edge to a join `each` brings along: what the node it comes from has come to, or the payload."""
+    if source == TRIGGER:
+        trigger = values["trigger"]
+        return trigger.get("payload") if isinstance(trigger, dict) else None
+    nodes = values["nodes"]
+    context = nodes.get(source) if isinstance(nodes, dict) else None
+    return context.get("output", context.get("error")) if isinstance(context, dict) else None
 
 
 def keep_lines(run: Run, context: NodeContext, now: int) -> None:

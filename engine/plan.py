@@ -18,7 +18,17 @@ from functools import cached_property
 from typing import Any, Literal
 
 from celeriac import Effect, Json
-from engine.definition import Allowance, EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, RetryPolicy
+from engine.definition import (
+    Allowance,
+    EdgeKind,
+    ForEach,
+    Join,
+    Loop,
+    OnError,
+    OnUncertain,
+    Part,
+    RetryPolicy,
+)
 from engine.holds import Limits
 
 OUTPUT = "@output"
@@ -30,9 +40,12 @@ REST = "@rest"
 ITEM = "@item"
 """What a repeated node is called where it is performed for one item, behind its own name."""
 
+PARTS = ("@circle", "@each")
+"""What a part is called in the graph around it, behind the name of its first node."""
+
 DEFAULT_QUEUE = "default"
 
-RegionKind = Literal["whole", "body", "undo", "catch", "finally"]
+RegionKind = Literal["whole", "body", "undo", "catch", "finally", "circle", "each"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ class Container:
     catch: tuple[Catch, ...] = ()
     last: int | None = None
     timeout: float | None = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +136,17 @@ class PlanNode:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """An edge out of a segment's last node."""
+    """An edge out of a segment's last node.
+
+    `entry` numbers the edges that lead to a join `each`. `mark` names the edge out of a part that this one stands for.
+    """
 
     target: int
     port: str | None
     on: EdgeKind
     when: str | None
+    entry: int = 0
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -317,7 +336,15 @@ def _container_from_json(body: Mapping[str, Any] | None) -> Container | None:
         ),
         last=body["last"],
         timeout=body["timeout"],
+        part=_part_from_json(body.get("part")),
     )
+
+
+def _part_from_json(body: Mapping[str, Any] | None) -> Part | None:
+    if body is None:
+        return None
+    several = {name: tuple(body[name]) for name in ("nodes", "ports", "sources", "shown")}
+    return Part(body["kind"], body["first"], most=body["most"], **several)
 
 
 def whole(segments: int) -> Region:

@@ -98,7 +98,9 @@ class Program:
     def _step(self, node: PlanNode) -> Step:
         if "@" not in node.type[1:]:
             parts = {name: expressions.compile_value(each) for name, each in node.config.items()}
-            return Step(node, None, expressions.compile_value({}), None, parts=parts)
+            part = None if node.container is None else node.container.part
+            ports = frozenset(("out", *(part.ports if part is not None else ())))
+            return Step(node, None, expressions.compile_value({}), None, ports, parts)
         node_type = self._registry.resolve(node.type)
         compiled = expressions.compile_value(dict(node.config))
         model = None

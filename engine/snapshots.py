@@ -15,7 +15,7 @@ from engine.programs import Program, Programs
 from engine.signals import LISTENING, Heard
 from engine.store.database import Connection
 from engine.store.signals import SIGNALS
-from engine.store.statements import BLOBS, COMPLETED, INSTANCES, LOAD, OUTPUTS, STILL_RUNNING
+from engine.store.statements import BLOBS, COMPLETED, EXITS, INSTANCES, LOAD, OUTPUTS, STILL_RUNNING
 
 Reference = tuple[str, int, str]
 """(execution, segment, item): all that a message carries."""
@@ -150,7 +150,7 @@ def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple
     """
     parent, index = split_item(item_in(item, region.depth))
     container = plan.nodes[region.owner].container
-    if container is not None and container.loop is not None and index > 0:
+    if container is not None and (container.loop or container.part) and index > 0:
         return region.end, item_of(parent, index - 1)
     first = index if chunked and region.chunked else index - index % SLICE
     return items_of(region), item_of(parent, first)
@@ -186,6 +186,30 @@ def read_outcomes(
         ]
         if outcomes:
             found[number] = sorted(outcomes, key=lambda each: each.index)
+    return found
+
+
+def read_edges_out(
+    connection: Connection,
+    plan: Plan,
+    execution: str,
+    item: str,
+    container: Container,
+    latest: int | None = None,
+) -> set[str]:
+    """Return the edges out of a part that were taken: by the `latest` round, or by any."""
+    region = plan.regions[container.body]
+    low, high = (f"{item}.", f"{item}/") if item else ("", "~")
+    if latest is not None:
+        low, high = item_of(item, latest), f"{item_of(item, latest)}!"
+    found: set[str] = set()
+    for segment in plan.segments[region.first : region.beyond]:
+        marks = [each.mark for each in segment.exits]
+        if segment.region != region.id or not any(marks):
+            continue
+        for (bits,) in connection.run(EXITS, (execution, segment.id, low, high)):
+            taken = "1" * len(marks) if bits in (None, "*") else bits
+            found.update(mark for mark, bit in zip(marks, taken, strict=True) if mark and bit == "1")
     return found
 
 
@@ -243,7 +267,8 @@ def _remember_item(work: Work, region: int, status: str, value: Any) -> None:
     whole = work.hi is not None and found.chunked
     if status == "items" and not whole:
         container = work.facts.program.plan.nodes[found.owner].container
-        value = value[0 if container is not None and container.loop is not None else index % SLICE]
+        single = container is not None and (container.loop or container.part)
+        value = value[0 if single else index % SLICE]
     work.items[region] = value
 
 

@@ -51,7 +51,7 @@ EXECUTION_MOVES: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
 }
 
 SEGMENT_MOVES: dict[SegmentStatus, frozenset[SegmentStatus]] = {
-    S.BLOCKED: frozenset({S.READY, S.RUNNING, S.SKIPPED, S.CANCELLED}),
+    S.BLOCKED: frozenset({S.READY, S.RUNNING, S.WAITING, S.SKIPPED, S.CANCELLED}),
     S.READY: frozenset({S.RUNNING, S.DONE, S.FAILED, S.WAITING, S.BACKING_OFF, S.CANCELLED}),
     S.RUNNING: frozenset(
         {S.DONE, S.FAILED, S.WAITING, S.BACKING_OFF, S.UNCERTAIN, S.READY, S.QUARANTINED, S.CANCELLED}

@@ -680,6 +680,28 @@ def a_misspelt_end_in_a_body(document: Definition, _draw: Draw) -> tuple[str, st
 
 
 @mistake
+def a_circle_with_two_entries(document: Definition, _draw: Draw) -> tuple[str, str]:
+    edges = [{"from": "s", "to": "a"}, {"from": "s", "to": "b"}, {"from": "a", "to": "b"}]
+    edges.append({"from": "b", "to": "a", "when": "order.total > 1"})
+    where = _box(document, _noop("s"), _noop("a"), _noop("b"), edges=edges)
+    return "definition.circle_entries", f"{where}/body/edges/1"
+
+
+@mistake
+def a_bound_of_what_leads_on(document: Definition, _draw: Draw) -> tuple[str, str]:
+    edges = [{"from": "a", "to": "b", "max_iterations": 3}]
+    where = _box(document, _noop("a"), _noop("b"), edges=edges)
+    return "definition.not_in_circle", f"{where}/body/edges/0/max_iterations"
+
+
+@mistake
+def a_compensation_in_a_circle(document: Definition, _draw: Draw) -> tuple[str, str]:
+    edges = [{"from": "a", "to": "a", "when": "order.total > 1"}]
+    where = _box(document, _noop("a", compensate={"type": "noop"}), edges=edges)
+    return "definition.compensate_repeated", f"{where}/body/nodes/0/compensate"
+
+
+@mistake
 def a_cycle_in_a_body(document: Definition, _draw: Draw) -> tuple[str, str]:
     edges = [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]
     return "definition.cycle", f"{_box(document, _noop('a'), _noop('b'), edges=edges)}/body/edges/1"

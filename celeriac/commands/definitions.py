@@ -206,11 +206,12 @@ def _mermaid(plan: Plan) -> Iterator[str]:
         yield f"  s{plan.owner_of(region)} -.->{label} s{region.first}"
     for segment in plan.segments:
         for exit_ in segment.exits:
-            label = (
-                exit_.port if exit_.port not in (None, "out") else exit_.on if exit_.on != "success" else ""
-            )
+            port = (exit_.port or "").partition(":")[2].replace(">", " to ") or exit_.port  # out of a part
+            label = port if port not in (None, "out") else exit_.on if exit_.on != "success" else ""
             if exit_.when is not None:
                 label = f"{label} when".strip()
+            if exit_.mark is not None:
+                label = f"{label} to {exit_.mark.rpartition('>')[2]}".strip()
             yield f"  s{segment.id} -->{f'|{label}|' if label else ''} s{exit_.target}"
 
 

@@ -17,6 +17,7 @@ from engine.checking.outline import Outline, Region, Vertex, Way
 from engine.checking.source import Path
 from engine.checking.wiring import OUT
 from engine.definition import TRIGGER, Join
+from engine.graph import Graph
 
 START: Final = 0
 """The first step of every chart, before all nodes: what starts the region."""
@@ -52,12 +53,19 @@ class Course:
 
 
 class Chart:
-    """The nodes of a sound region as steps, each after those before it; step 0 is the start."""
+    """The nodes of a sound region as steps, each after those before it; step 0 is the start.
+
+    Of a circle it shows the first round: what may be missing or happen in that may do so in every run.
+    """
 
     def __init__(self, region: Region, outline: Outline) -> None:
         self.region = region
         self._fallback = outline.body.get("on_error", "fail")
-        order = [name for component in reversed(region.graph.components) for name in component]
+        graph = region.graph
+        if region.back:
+            ways = ((each.source, each.target) for each in region.ways)
+            graph = Graph(region.ids, (each for each in ways if each not in region.back))
+        order = [name for component in reversed(graph.components) for name in component]
         self.vertices: list[Vertex | None] = [None, *(region.ids[name] for name in order)]
         self.step = {name: number for number, name in enumerate(order, start=1)}
         self.ways: list[Way | None] = []
@@ -111,7 +119,8 @@ class Chart:
         step = {TRIGGER: START, **self.step}
         for way in self.region.ways:
             source = step[way.source]
-            self._line(source, step[way.target], way)
+            if (way.source, way.target) not in self.region.back:
+                self._line(source, step[way.target], way)
             if way.fails:
                 self._caught.add(source)
             if way.when is not None:
@@ -169,7 +178,7 @@ class Chart:
 
 def is_straight(region: Region, outline: Outline) -> bool:
     """Whether every node of a region runs, in every run that nothing ends early: there is nothing to be charted."""
-    if outline.body.get("on_error", "fail") != "fail":
+    if outline.body.get("on_error", "fail") != "fail" or region.back:
         return False
     return all(way.when is None and not way.fails for way in region.ways) and all(
         "join" not in each.written and "on_error" not in each.written and _exits(each) is _ONE

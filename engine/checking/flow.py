@@ -59,13 +59,19 @@ class Held:
 
 
 class Readings:
-    """The conditions of a definition, each read once, and only when another one asks for the same value."""
+    """The conditions of a definition, each read once, and only when another one asks for the same value.
+
+    What is asked of `changing` nodes, and of items, need not hold any more when it is asked again: they are performed several
+    times.
+    """
 
     def __init__(self, charts: Iterable[Chart]) -> None:
+        self.changing: set[str] = set()
         self._trees: dict[tuple[str, bool], Mapping[Name, Domain]] = {}
         self._names: dict[str, frozenset[Name]] = {}
         self._asked: Counter[Name] = Counter()
         for chart in charts:
+            self.changing |= chart.region.circling | chart.region.arriving.keys()
             for way in chart.region.ways:
                 if way.when is not None:
                     self._asked.update(self._read(way.when))
@@ -89,6 +95,11 @@ class Readings:
             tree = expression_tree(condition)
             self._trees[key] = {} if tree is None else demands(tree, holds=holds)
         return self._trees[key]
+
+    def may_change(self, name: Name) -> bool:
+        """Whether a value may be another one when it is asked for again."""
+        several = bool(self.changing) and name[:1] in (("item",), ("index",))
+        return several or (name[:1] == ("nodes",) and len(name) > 1 and name[1] in self.changing)
 
     def _read(self, text: str) -> frozenset[Name]:
         if text not in self._names:
@@ -206,7 +217,9 @@ class Flow:
                     self._tell_closed(line, found, of_edge=isinstance(decided[number], Held))
             if held:
                 chosen = self._chosen[step]
-                if len(left) < len(set(groups)):
+                vertex = self.chart.vertices[step]
+                changes = vertex is not None and vertex.id in self._readings.changing
+                if len(left) < len(set(groups)) and not changes:
                     chosen = _latest({**chosen, step: frozenset(left)})
                 self.open.add(line)
                 self._along[line] = _any_held(held), chosen
@@ -217,7 +230,7 @@ class Flow:
         for condition, outcome in course.decisions:
             if isinstance(held, Held):
                 demanded = self._readings.of(condition, holds=outcome)
-                held = _meet(held, demanded, f"the config of {self._name(step)}")
+                held = self._meet(held, demanded, f"the config of {self._name(step)}")
         return held
 
     def _asked(self, line: int, held: Held | _Clash) -> Held | _Clash:
@@ -226,7 +239,15 @@ class Flow:
         if way is None or way.when is None or isinstance(held, _Clash):
             return held
         demanded = self._readings.of(way.when, holds=True)
-        return _meet(held, demanded, f"the edge {way.source} -> {way.target}")
+        return self._meet(held, demanded, f"the edge {way.source} -> {way.target}")
+
+    def _meet(self, held: Held, demanded: Mapping[Name, Domain], place: str) -> Held | _Clash:
+        """Return what holds when a condition at a place does too."""
+        met = _meet(held, demanded, place)
+        if not isinstance(met, _Clash) or met.earlier is None or not self._readings.may_change(met.name):
+            return met
+        kept = {name: each for name, each in held.demands.items() if not self._readings.may_change(name)}
+        return _meet(Held(kept, held.places), demanded, place)
 
     def _tell_closed(self, line: int, clash: _Clash, *, of_edge: bool) -> None:
         way = self.chart.ways[line]

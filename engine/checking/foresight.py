@@ -133,7 +133,7 @@ def _may_be_absent(reading: _Reading, presence: Presence, flow: Flow) -> bool:
         return False
     if not here.done:
         return presence.at(here.reader, fact)
-    line = None if here.way is None else flow.chart.number[here.way.path]
+    line = None if here.way is None else flow.chart.number.get(here.way.path)
     return presence.after(here.reader, fact, line)
 
 

@@ -102,8 +102,9 @@ class Where:
         reader, region = self.reader, self.region
         if reader not in region.ids:
             return True
+        itself = self.done or name in region.circling
         return (
-            (self.done if name == reader else region.graph.precedes(name, reader))
+            (itself if name == reader else region.graph.precedes(name, reader))
             or name in region.leading_astray
             or reader in region.coming_from_nowhere
         )
@@ -157,7 +158,10 @@ class Names:
             for way in region.ways:
                 if way.when is not None:
                     words = f"the edge {way.source} -> {way.target}"
-                    where = Where(words, region, way.source, done=True, way=way)
+                    names = (
+                        region.ids[way.source].names & REPEATED if way.source in region.arriving else _NONE
+                    )
+                    where = Where(words, region, way.source, done=True, way=way, names=names)
                     if way.source == TRIGGER and region is whole:
                         where = Where("an edge from trigger", region, start=True, way=way)
                     yield from self._expression((*way.path, "when"), way.when, where)
@@ -299,7 +303,8 @@ class Names:
         if name not in self._outline.ids:
             return self._wrong_node([name], where)
         vertex = self._outline.ids[name]
-        if where.start or vertex.is_container or where.beside(name) is None:
+        here = where.beside(name)
+        if where.start or vertex.is_container or here is None or here.region.is_apart(name, here.reader):
             message = f"{where.words} cannot tell which wait of {name} is meant."
             return (
                 "expression.unavailable_name",

@@ -12,10 +12,11 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from celeriac import Json, NodeType
-from engine import nested
+from engine import nested as definitions
 from engine.checking.source import Path
 from engine.definition import SCOPE, TRIGGER
 from engine.graph import Graph
+from engine.parts import Group, edges_back, nested
 from engine.registry import Registry, UnknownNodeType
 
 BODY: Path = ("definition",)
@@ -63,8 +64,8 @@ class Vertex:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that what it repeats can use."""
-        return _repeated(self.written)
+        """The names that what it repeats can use, or what is performed for each edge to a join."""
+        return _repeated(self.written) | (REPEATED if self.id in self.region.arriving else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Way:
     port: str | None
     on: str | None
     when: str | None
+    bounds: bool = False
+    """Whether it says how many times a circle goes round."""
 
     @property
     def fails(self) -> bool:
@@ -97,15 +100,14 @@ class Region:
         around: Region | None = None,
         owner: Vertex | None = None,
         kind: Kind = "definition",
-        names: frozenset[str] = frozenset(),
+        given: frozenset[str] = frozenset(),
     ) -> None:
         self.path = path
         self.body = body
         self.around = around
         self.owner = owner
         self.kind = kind
-        self.names = names
-        """The names that maps and loops around it give."""
+        self._given = given
         self.depth: int = 0 if around is None else around.depth + 1
         self.after: Region | None = None
         """The body that a `catch` or `finally` comes after: its nodes may have run."""
@@ -120,6 +122,7 @@ class Region:
                 _text(each.get("port")),
                 _text(each.get("on")),
                 _text(each.get("when")) or None,
+                "max_iterations" in each,
             )
             for index, each in enumerate(self.edges)
             if isinstance(each, dict)
@@ -163,13 +166,49 @@ class Region:
 
     @cached_property
     def graph(self) -> Graph:
-        """The nodes and the edges between them, without loops of one node, which are no cycles between
-        nodes.
-        """
-        return Graph(
-            self.ids,
-            ((each.source, each.target) for each in self.ways if each.source != each.target),
-        )
+        """The nodes and the edges between them."""
+        return Graph(self.ids, ((each.source, each.target) for each in self.ways))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that maps, loops and joins `each` around it give."""
+        if self.around is None:
+            return self._given
+        arriving = self.owner is not None and self.owner.id in self.around.arriving
+        return self._given | self.around.names | (REPEATED if arriving else frozenset())
+
+    @cached_property
+    def parts(self) -> list[tuple[int, Group]]:
+        """The parts of the graph, and those inside of them, with their depth."""
+        edges = [
+            (way.source, way.target) for way in self.ways if way.source in self.ids and way.target in self.ids
+        ]
+        starts = {way.target for way in self.ways if way.source == TRIGGER}
+        each = [vertex.id for vertex in self.ids.values() if _mode(vertex.written.get("join")) == "each"]
+        return list(nested([*self.ids], edges, each, starts)) if each or self.graph.cyclic else []
+
+    @cached_property
+    def back(self) -> set[tuple[str, str]]:
+        """The edges that lead back in a circle."""
+        return edges_back((group for _, group in self.parts), ((way.source, way.target) for way in self.ways))
+
+    def is_apart(self, name: str, reader: str | None) -> bool:
+        """Whether a node runs several times for one run of its reader, so that nobody knows which is meant."""
+        return any(name in group.nodes and reader not in group.nodes for _, group in self.parts)
+
+    @cached_property
+    def circling(self) -> set[str]:
+        """The nodes that stand in a circle."""
+        return {name for _, group in self.parts if group.kind == "circle" for name in group.nodes}
+
+    @cached_property
+    def arriving(self) -> dict[str, str]:
+        """The nodes that are performed for each edge to a join, by the outermost of such joins."""
+        found: dict[str, str] = {}
+        for _, group in sorted(self.parts, key=lambda each: each[0]):
+            for name in group.nodes if group.kind == "each" else ():
+                found.setdefault(name, group.first)
+        return found
 
     @cached_property
     def leading_astray(self) -> set[str]:
@@ -224,8 +263,8 @@ class Outline:
                 vertex = self._vertex(path, each, region) if isinstance(each.get("id"), str) else None
                 body: Region | None = None
                 for inner, kind, graph in _bodies(each):
-                    names = region.names | _repeated(each) if kind == "body" else region.names
-                    found = Region((*path, *inner), graph, region, vertex, kind, names)
+                    given = _repeated(each) if kind == "body" else frozenset[str]()
+                    found = Region((*path, *inner), graph, region, vertex, kind, given)
                     found.after = body
                     body = found if kind == "body" else body
                     self._enter(found)
@@ -256,7 +295,7 @@ class Outline:
 
 
 def _config(node: Mapping[str, Any]) -> dict[str, Any]:
-    return nested.without(node.get("type"), _object(node.get("config")))
+    return definitions.without(node.get("type"), _object(node.get("config")))
 
 
 def _bodies(node: Mapping[str, Any]) -> Iterator[tuple[Path, Kind, Mapping[str, Any]]]:
@@ -275,6 +314,10 @@ def _repeated(node: Mapping[str, Any]) -> frozenset[str]:
         return frozenset()
     name = _object(node.get("for_each")).get("as")
     return REPEATED | {name} if isinstance(name, str) else REPEATED
+
+
+def _mode(join: Any) -> Any:
+    return join.get("mode") if isinstance(join, dict) else join
 
 
 def _list(value: Any) -> list[Any]:

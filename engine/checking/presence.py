@@ -160,6 +160,16 @@ class Presence:
             taken ^= bit
         return found
 
+    def _left_part(self, line: int) -> int:
+        """Return what is decided besides when an edge leads out of what a join `each` repeats: all that this waited for."""
+        chart = self._chart
+        source, target = chart.vertices[chart.sources[line]], chart.vertices[chart.targets[line]]
+        arriving = chart.region.arriving
+        join = arriving.get(source.id) if source is not None else None
+        if join is None or target is None or arriving.get(target.id) == join:
+            return 0
+        return _any(self._decided_along[each] for each in chart.entering[chart.step[join]])
+
     def _arrive(self, step: int) -> None:
         chart = self._chart
         if step == START:
@@ -191,7 +201,7 @@ class Presence:
         chart = self._chart
         decided = self._decided[step] | self._own(step)
         for line in chart.leaving[step]:
-            self._decided_along[line] = decided
+            self._decided_along[line] = decided | self._left_part(line)
             self._missing_along[line] = 0
         for course in chart.courses[step]:
             if any(each not in self._flow.open for each in course.taken):

@@ -216,6 +216,8 @@ class Types:
 
     def _output(self, vertex: Vertex, keys: Sequence[str | int]) -> Shape | _Lost | None:
         """Return what a path leads to in a node's output, whatever comes of the node."""
+        if vertex.id in vertex.region.arriving:
+            return None  # from outside it is a list, inside what it came to
         found = self._made(vertex, keys)
         if not self._is_handled(vertex) or found is None:
             return found

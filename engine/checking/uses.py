@@ -14,10 +14,12 @@ from engine.checking.outline import BODY, Outline, Region, Vertex
 def unused(outline: Outline, expressions: Iterable[Expression]) -> Iterator[Finding]:
     """Yield the variables and outputs that could be left out."""
     read: set[tuple[str, str | int | None]] = set()
+    items = False
     for expression in expressions:
         for reference in expression.references:
             if reference.path[0] in ("nodes", "vars"):
                 read.add((str(reference.path[0]), reference.path[1] if len(reference.path) > 1 else None))
+            items = items or reference.path[0] == "item"
     variables = outline.body.get("variables")
     if isinstance(variables, dict) and ("vars", None) not in read:
         for name in variables:
@@ -30,7 +32,11 @@ def unused(outline: Outline, expressions: Iterable[Expression]) -> Iterator[Find
     if ("nodes", None) in read:
         return
     for region in outline.regions:
-        followed = {way.source for way in region.ways if not way.fails}
+        back, joins = region.back, set(region.arriving.values()) if items else ()
+        followed = {
+            way.source for way in region.ways if not way.fails and (way.source, way.target) not in back
+        }
+        read.update(("nodes", way.source) for way in region.ways if way.target in joins)
         for vertex in region.vertices:
             if (
                 ("nodes", vertex.id) not in read

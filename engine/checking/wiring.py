@@ -12,6 +12,8 @@ from engine.checking.finding import Finding, Guesses, did_you_mean, listed
 from engine.checking.outline import Outline, Region, Vertex, Way
 from engine.checking.source import Path
 from engine.definition import TRIGGER
+from engine.graph import Graph
+from engine.parts import MOST_NESTED, Group
 
 ERROR: Final = "error"
 """The exit every node has besides those of its type."""
@@ -38,8 +40,9 @@ def wiring(outline: Outline, flawed: Collection[Path], guesses: Guesses) -> Iter
         yield from _edges(region, outline, ports, guesses)
         yield from _joins(region)
         yield from _failures(region)
-        yield from _cycles(region)
-        yield from _unreachable(region, guesses)
+        yield from _circles(region, ports)
+        yield from _parts(region)
+        yield from _unreachable(region, ports, guesses)
 
 
 def _ports(vertex: Vertex, flawed: Collection[Path]) -> tuple[str, ...] | None:
@@ -95,14 +98,12 @@ def _edges(region: Region, outline: Outline, ports: Ports, guesses: Guesses) -> 
     seen: dict[tuple[str | None, ...], Way] = {}
     for way in region.ways:
         yield from _ends(way, region, outline, guesses)
-        if way.source == way.target and way.source in region.ids:
-            message = f"The edge leads from {way.source} back to itself."
-            yield Finding(
-                way.path,
-                "definition.self_loop",
-                message,
-                "Remove it; `retry` repeats a node that fails, `loop` one that succeeds.",
+        if way.source == way.target and way.source in region.ids and _is_unconditional(way, region, ports):
+            message = f"The edge leads from {way.source} back to itself, always."
+            hint = (
+                "Give it a `when`; or remove it: `retry` repeats a node that fails, `loop` one that succeeds."
             )
+            yield Finding(way.path, "definition.self_loop", message, hint)
         port = ERROR if way.on == ERROR else None if way.port == "out" else way.port
         on = None if way.on in ("success", ERROR) else way.on
         first = seen.setdefault((way.source, way.target, port, on, way.when), way)
@@ -202,7 +203,7 @@ def _exit(way: Way, region: Region, ports: Ports, guesses: Guesses) -> Iterator[
 
 
 def _joins(region: Region) -> Iterator[Finding]:
-    entries = Counter(each.target for each in region.ways)
+    entries = Counter(each.target for each in region.ways if (each.source, each.target) not in region.back)
     for vertex in region.vertices:
         join = vertex.written.get("join")
         if not isinstance(join, dict):
@@ -214,7 +215,14 @@ def _joins(region: Region) -> Iterator[Finding]:
             message = 'A join of mode "n" needs a count.'
             hint = f"Write how many of the {entering} edges that lead to it are enough."
             yield Finding(path, "definition.bad_join", message, hint)
-        elif mode in ("all", "any") and count is not None:
+        elif mode == "each" and (
+            key := next((each for each in ("cancel_rest", "when") if each in join), None)
+        ):
+            message = (
+                f'`{key}` says nothing of a join of mode "each": it starts for every edge that is taken.'
+            )
+            yield Finding((*path, key), "definition.bad_join", message, "Remove it.", key=True)
+        elif mode in ("all", "any", "each") and count is not None:
             message = f'A join of mode "{mode}" has no count.'
             yield Finding(
                 (*path, "count"), "definition.bad_join", message, 'Remove it, or write "mode": "n".'
@@ -241,24 +249,81 @@ def _failures(region: Region) -> Iterator[Finding]:
             yield Finding(path, "definition.on_error_unused", message, hint, severity="warning")
 
 
-def _cycles(region: Region) -> Iterator[Finding]:
-    if not region.graph.cyclic:
-        return
+def _is_unconditional(way: Way, region: Region, ports: Ports) -> bool:
+    """Whether an edge is taken whenever its source succeeds."""
+    vertex = region.ids[way.source]
+    own = OUT if vertex.is_container else ports[vertex]
+    return way.when is None and not way.fails and (way.port is None or own == OUT)
+
+
+def _circles(region: Region, ports: Ports) -> Iterator[Finding]:
+    """Find circles that nothing ends, that have several entries, or that stand too deep inside each other."""
     edges: dict[tuple[str, str], Way] = {}
     for way in region.ways:
         edges.setdefault((way.source, way.target), way)
-    for cycle in region.graph.cycles(_CYCLES_SHOWN):
+    endless = Graph(region.ids, _always(region, ports)) if region.graph.cyclic else None
+    for cycle in endless.cycles(_CYCLES_SHOWN) if endless is not None else ():
         shown = cycle if len(cycle) <= _PATH_SHOWN else [*cycle[: _PATH_SHOWN - 3], "...", *cycle[-2:]]
-        message = f"The edges lead in a circle: {' -> '.join(shown)}."
-        hint = "Remove an edge of it, most likely this one; what is to be repeated goes into a `loop`."
+        message = f"The edges lead in a circle that nothing ends: {' -> '.join(shown)}."
+        hint = "Give an edge of it a `when` or a port, most likely this one, so that the others lead out; or remove it."
         yield Finding(edges[cycle[-2], cycle[-1]].path, "definition.cycle", message, hint)
+    for depth, group in region.parts:
+        inside = set(group.nodes)
+        if len(group.entries) > 1 and (endless is None or endless.cyclic.isdisjoint(inside)):
+            yield _several_entries(group, region)
+        if depth > MOST_NESTED:
+            message = f"Circles and joins `each` are nested more than {MOST_NESTED} deep, at {group.first}."
+            path = region.ids[group.first].path
+            yield Finding(
+                path, "definition.scopes_too_deep", message, "Write scopes, or call another workflow."
+            )
 
 
-def _unreachable(region: Region, guesses: Guesses) -> Iterator[Finding]:
+def _always(region: Region, ports: Ports) -> Iterator[tuple[str, str]]:
+    for way in region.ways:
+        if way.source in region.ids and way.source != way.target and _is_unconditional(way, region, ports):
+            yield way.source, way.target
+
+
+def _several_entries(group: Group, region: Region) -> Finding:
+    """Say that nobody knows where a circle begins, and how to write what was meant."""
+    first, second, *_ = group.entries
+    inside = set(group.nodes)
+    way = next(each for each in region.ways if each.target == second and each.source not in inside)
+    shown = [*group.nodes[:_PATH_SHOWN], *(["..."] if len(group.nodes) > _PATH_SHOWN else [])]
+    message = (
+        f"The circle of {', '.join(shown)} is entered at {first} and at {second}, so it has no beginning."
+    )
+    hint = (
+        f"Let the edge from {way.source} lead to {first}, and let {first} decide where to go on; "
+        f'or put the nodes into a scope with "loop": {{"while": ...}}.'
+    )
+    return Finding(way.path, "definition.circle_entries", message, hint)
+
+
+def _parts(region: Region) -> Iterator[Finding]:
+    """Find what is written about circles and joins `each`, and means nothing there."""
+    for way in region.ways:
+        if way.bounds and (way.source, way.target) not in region.back:
+            message = f"The edge {way.source} -> {way.target} does not lead back in a circle, so nothing goes round by it."
+            hint = "Remove `max_iterations`; `loop` has one of its own."
+            yield Finding((*way.path, "max_iterations"), "definition.not_in_circle", message, hint, key=True)
+    for vertex in region.vertices:
+        repeated = vertex.id in region.circling or vertex.id in region.arriving
+        if repeated and "compensate" in vertex.written:
+            kind = "a circle" if vertex.id in region.circling else "what a join `each` repeats"
+            message = f"The node {vertex.id} stands in {kind}: which of its runs `compensate` undoes is open."
+            hint = "Put it into a scope of its own there, with what has to succeed together with it."
+            yield Finding(
+                (*vertex.path, "compensate"), "definition.compensate_repeated", message, hint, key=True
+            )
+
+
+def _unreachable(region: Region, ports: Ports, guesses: Guesses) -> Iterator[Finding]:
     """Find what no way from the trigger leads to.
 
     Without an edge from the trigger, and in a body, every node that no edge leads to starts by itself, so nothing is out of
-    reach but what a circle hides; and of that, the circle is the mistake. An edge with a misspelt end counts
+    reach but what a circle hides that nothing ends; and of that, the circle is the mistake. An edge with a misspelt end counts
     where it was meant.
     """
     starts = {each.target for each in region.ways if each.source == TRIGGER}
@@ -267,11 +332,17 @@ def _unreachable(region: Region, guesses: Guesses) -> Iterator[Finding]:
     graph = region.graph
     astray = [each for each in region.ways if each.source not in region.ids and each.source != TRIGGER]
     meant = {guesses.nearest(each, region.ids) for each in _lost_targets(region)}
-    reached = graph.reachable({*starts, *graph.cyclic, *(each.target for each in astray), *(meant - {None})})  # type: ignore[arg-type]
+    endless = Graph(region.ids, _always(region, ports)).cyclic if graph.cyclic else ()
+    reached = graph.reachable({*starts, *endless, *(each.target for each in astray), *(meant - {None})})  # type: ignore[arg-type]
+    entered = {name: group.first for depth, group in region.parts if depth == 1 for name in group.nodes}
     for vertex in region.ids.values():
-        if vertex.id in reached or any(each not in reached for each in graph.predecessors[vertex.id]):
+        before = [each for each in graph.predecessors[vertex.id] if (each, vertex.id) not in region.back]
+        hidden = any(each not in reached for each in before)
+        if vertex.id in reached or hidden or entered.get(vertex.id, vertex.id) != vertex.id:
             continue
         message = f"No edge leads to {vertex.id}, so it never runs: executions start where the edges from trigger lead."
+        if vertex.id in entered:
+            message = f"No way leads to the circle of {vertex.id}: executions start where the edges from trigger lead."
         hint = f'Add {{"from": "trigger", "to": "{vertex.id}"}}, or an edge from the node it is to follow.'
         yield Finding(vertex.path, "definition.unreachable_node", message, hint)
 

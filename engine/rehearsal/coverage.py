@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from celeriac import Json
 from engine.definition import Body, Edge, Node, Workflow
-from engine.plan import Plan
+from engine.parts import leads_to
+from engine.plan import Exit, Plan
 from engine.rehearsal.stage import Performance
 from engine.timeline import SegmentState
 
@@ -65,17 +66,31 @@ def coverage(workflow: Workflow, plan: Plan, performances: Iterable[Performance]
 
 def _is_taken(edge: Edge, plan: Plan, rows: Sequence[SegmentState], ran: set[str]) -> bool:
     """Whether an edge led on: inside a segment when its target ran, between two when the exit was decided so."""
-    number, target = plan.segment_of[edge.source], plan.segment_of[edge.target]
-    if number == target:
+    number = plan.segment_of[edge.source]
+    segment = plan.segments[number]
+    target = _seen_from(plan, segment.region, edge.target)
+    names = [each.id for each in segment.nodes]
+    if names[names.index(edge.source) + 1 :][:1] == [target]:
         return edge.target in ran
-    exits = plan.segments[number].exits
     places = [
-        place
-        for place, each in enumerate(exits)
-        if (each.target, each.port, each.on, each.when) == (target, edge.port, edge.on, edge.when)
+        place for place, each in enumerate(segment.exits) if _stands_for(each, edge, plan.segment_of[target])
     ]
     decided = [row.exits for row in rows if row.segment == number and row.status == "done"]
     return any(each is None or each == "*" or any(each[place] == "1" for place in places) for each in decided)
+
+
+def _seen_from(plan: Plan, region: int, name: str) -> str:
+    """Return a node, or the part it stands in, as a region sees it."""
+    here = plan.region_of(name)
+    while here.id != region and here.kind in ("circle", "each"):
+        name, here = here.owner, plan.regions[here.parent]
+    return name
+
+
+def _stands_for(exit_: Exit, edge: Edge, target: int) -> bool:
+    """Whether an exit of a segment is an edge as it was written, which may lead out of a part, or back in it."""
+    same = (exit_.port, exit_.on, exit_.when) == (edge.port, edge.on, edge.when)
+    return same and (exit_.target == target if exit_.mark is None else leads_to(exit_.mark, edge.target))
 
 
 def _bodies(nodes: Iterable[Node]) -> Iterator[Body]:

@@ -366,7 +366,7 @@ TAKE_OVER = Batched(
 BORN = Insert(
     "segment",
     columns(
-        "execution_id segment item status queue pending taken ready_at due exits",
+        "execution_id segment item status queue pending taken ready_at due exits fan",
         segment="bigint",
         pending="bigint",
         taken="bigint",
@@ -394,6 +394,10 @@ OUTPUTS = Batched(
 INSTANCES = (
     "SELECT j.item, j.status, j.output, j.blob, j.error FROM journal j WHERE j.execution_id = ? AND j.node = ? "
     "AND j.item >= ? AND j.item < ? AND j.step = ''"
+)
+EXITS = (
+    "SELECT DISTINCT s.exits FROM segment s WHERE s.execution_id = ? AND s.segment = ? "
+    "AND s.item >= ? AND s.item < ? AND s.status = 'done'"
 )
 STILL_RUNNING = (
     "SELECT count(*) FROM segment s WHERE s.execution_id = ? AND s.segment >= ? AND s.segment < ? "

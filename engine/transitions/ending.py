@@ -40,7 +40,8 @@ def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     for each in winners:
         of_execution[each.execution].append(each)
     owners = _owners(batch, winners)
-    wave = Wave(batch, _load_joins(batch, of_execution, owners), load_fans(batch, owners))
+    joins, several = _load_joins(batch, of_execution, owners)
+    wave = Wave(batch, joins, load_fans(batch, dict.fromkeys([*owners, *several])))
     answers: dict[Key, op.Settled] = {}
     for execution, group in of_execution.items():
         # A map before the items that it does not wait for: what is left of them is counted where it ends.
@@ -120,8 +121,8 @@ def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
 
 def _load_joins(
     batch: Batch, of_execution: Mapping[str, list[op.Settle]], owners: Iterable[Key]
-) -> dict[str, dict[Address, Arrivals]]:
-    """Read the joins that completions may touch, as they stand."""
+) -> tuple[dict[str, dict[Address, Arrivals]], list[Key]]:
+    """Read the joins that completions may touch, as they stand. Returns also which of them have an instance for each edge."""
     found: dict[str, dict[Address, Arrivals]] = {each: {} for each in of_execution}
     wanted: set[Key] = set()
     for execution, group in of_execution.items():
@@ -136,12 +137,17 @@ def _load_joins(
         if late is not None:
             touched = joins_touched(plan, Completed(number, item, late))
             wanted.update((execution, *address) for address in touched)
+    several: list[Key] = []
+    for execution, number, item in sorted(wanted):
+        plan = batch.rules.plan_of(batch.rows[execution].version, batch.connection)
+        if plan.segments[number].join.mode == "each":
+            several.append((execution, number, item))
     if wanted:
         for execution, segment, item, status, pending, taken in batch.connection.batch(
             sql.JOINS, sorted(wanted)
         ):
             found[execution][(segment, item)] = Arrivals(pending, taken, status != "blocked")
-    return found
+    return found, several
 
 
 def _end_of(row: Row, each: op.Settle) -> str:

@@ -38,11 +38,12 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
         entries += [journal_row(name, "", 0, entry) for entry in fork.entries]
         row = Row(name, each.project, each.version, ExecutionStatus.CREATED, 1, 0, None, None, None, None)
         row.priority = each.priority
-        for segment, status, queue, pending, taken, exits in fork.rows:
-            due, send = batch.due(row, queue, each.now) if status == READY else (None, False)
-            born.append((name, segment, "", status, queue, pending, taken, each.now, due, exits))
+        for one in fork.rows:
+            due, send = batch.due(row, one.queue, each.now) if one.status == READY else (None, False)
+            counts = (one.pending, one.taken, each.now, due, one.exits, one.fan)
+            born.append((name, one.segment, one.item, one.status, one.queue, *counts))
             if send:
-                ready[name].append((segment, "", queue))
+                ready[name].append((one.segment, one.item, one.queue))
         body = json.dumps(fork.events)
         batch.events.append((name, each.project, 1, len(fork.events), 0, each.now, body))
         for blob in each.blobs:
@@ -56,7 +57,7 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
 
 def open_in(fork: op.Fork) -> int:
     """Return how many segments of a fork can move by themselves."""
-    return sum(status == READY for _, status, *_ in fork.rows)
+    return sum(each.status == READY for each in fork.rows)
 
 
 def _copy(batch: Batch, starts: Sequence[op.Start], rows: Sequence[tuple[str | None, ...]]) -> None:

@@ -245,11 +245,56 @@ class Wave:
         for address in decision.ready:
             self._start(row, plan, each, address, started, decision.arrivals(address))
             self._stop_losers(row, plan, each, address)
+        more = 0
         for address, arrivals in decision.joins.items():
-            if address not in decision.ready:
+            if plan.segments[address[0]].join.mode == "each" and not arrivals.decided:
+                opened = [entry for place, entry in decision.opened if place == address]
+                more += self._open_each(row, plan, each, address, arrivals, opened, started)
+            elif address not in decision.ready:
                 self._count(row, plan, each, address, arrivals, skipped=address in decision.skipped)
-        row.count(len(decision.ready) - 1, each.now)
+        row.count(len(decision.ready) + more - 1, each.now)
         return started.settled()
+
+    def _open_each(
+        self,
+        row: Row,
+        plan: Plan,
+        each: op.Settle,
+        address: Address,
+        arrivals: Arrivals,
+        opened: Sequence[int],
+        started: _Started,
+    ) -> int:
+        """Open an instance for each edge that was taken to a join `each`. Returns how many rows move by it.
+
+        Its row waits from the first of them on, and is looked at when all edges are decided and all instances have ended.
+        """
+        key = (row.id, *address)
+        waiting = self.fans.get(key)
+        if waiting is None and not opened:
+            self._count(row, plan, each, address, arrivals, skipped=False)
+            return 0
+        segment = plan.segments[address[0]]
+        region = plan.owned[segment.nodes[-1].id][0]
+        if waiting is None:
+            fan = Fan.of_edges(region.id, segment.entries)
+            waiting = self.fans[key] = _Waiting(fan, "waiting", 0, 0, 0, 0, 0, 0, None)
+            self.counts.pop(key, None)
+            self.segments[key] = (*key, "waiting", segment.queue, 0, 0, 0, each.now, None, None, None)
+            told = on_item(address[1], region=region.name, count=segment.entries)
+            self.batch.emit(row, 0, each.now, ("node.opened", region.owner, each.now, told))
+        waiting.fan.undecided, waiting.changed = arrivals.pending, True
+        waiting.pending, waiting.taken = arrivals.pending, arrivals.taken
+        self._count(row, plan, each, address, replace(arrivals, decided=True), skipped=False)
+        if waiting.fan.closed or waiting.status != "waiting":
+            return 0
+        for entry in opened:
+            waiting.fan.pending += 1
+            self._start(row, plan, each, (region.first, item_of(address[1], entry)), started)
+        if not waiting.fan.over:
+            return len(opened)
+        self._start(row, plan, each, address, started, container=waiting)
+        return len(opened) + 1
 
     def _start(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from celeriac import Json
 from engine import cutting, models
 from engine.checking import problems
 from engine.definition import Workflow
@@ -84,7 +85,11 @@ async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> No
     async def handle(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(embeddings([0.5], [0.25]) if said is None else chat(said))
 
-    price = {"provider": "openai", "input_cost_per_1k_tokens": 0.001, "output_cost_per_1k_tokens": 0.002}
+    price: dict[str, Json] = {
+        "provider": "openai",
+        "input_cost_per_1k_tokens": 0.001,
+        "output_cost_per_1k_tokens": 0.002,
+    }
     bench.ask(models.save("gpt-4o-mini", price, 0)[1])
     async with serving(handle) as server:
         way = Way(f"{server.host}:{server.port}")

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac import Fail, Json
 from engine.containers import CHUNK, Action, Done, Gather, Open, Outcome, Overdue, Stay, catches, decide
-from engine.definition import ForEach, Loop
+from engine.definition import ForEach, Loop, Part
 from engine.fans import Fan
 from engine.plan import Catch, Container
 
@@ -34,6 +34,7 @@ def decided(
     chunked: bool = False,
     most: int = 1_000,
     undone: tuple[int, ...] = (),
+    led: tuple[str, ...] = (),
     **answers: Any,
 ) -> Action:
     """What is decided when the container's expressions have these values; a function sees the names it is given."""
@@ -42,7 +43,9 @@ def decided(
         value = answers[name]
         return value(more) if callable(value) else value  # type: ignore[no-any-return]
 
-    return decide(container, ask, fan, outcomes or {}, now=now, chunked=chunked, most=most, undone=undone)
+    return decide(
+        container, ask, fan, outcomes or {}, now=now, chunked=chunked, most=most, undone=undone, led=led
+    )
 
 
 def good(index: int, value: Json = None) -> Outcome:
@@ -396,3 +399,55 @@ def test_what_follows_a_failure_follows_a_deadline_too() -> None:
 
 def test_what_has_ended_before_it_was_looked_at_has_ended() -> None:
     assert decided(TIMED, over(1, deadline=3_500), {BODY: [good(0, 1)]}, now=9_000) == Done(1)
+
+
+# Parts.
+
+CIRCLE = Container(BODY, part=Part("circle", "a", ("a", "b"), ("2:b>c",), most=2))
+EACH = Container(BODY, part=Part("each", "m", ("m", "n"), (), sources=("a", "b"), shown=("m", "n")))
+
+
+def edges_of(undecided: int, pending: int = 0) -> Fan:
+    return Fan(BODY, 0, 2, 1, 2, 0, pending=pending, undecided=undecided)
+
+
+def test_a_circle_begins_with_nothing_come_to() -> None:
+    assert decided(CIRCLE) == Open(Fan(BODY, 0, 1, 1, 1, 0), [{}])
+
+
+def test_a_circle_stays_as_long_as_its_round_lasts() -> None:
+    assert decided(CIRCLE, replace(over(1), pending=1)) == Stay(1)
+
+
+def test_a_circle_goes_round_again_when_an_edge_back_was_taken_whatever_else_was() -> None:
+    asked = decided(CIRCLE, over(1), {BODY: [good(0, {})]}, led=("2:b>c", "1:b>a"))
+    assert asked == Open(Fan(BODY, 1, 1, 1, 1, 0))
+
+
+def test_a_circle_is_over_when_no_edge_back_was_taken() -> None:
+    seen: Json = {"a": {"output": 1}}
+    assert decided(CIRCLE, over(1), {BODY: [good(0, seen)]}, led=("2:b>c",)) == Done({"nodes": seen})
+
+
+def test_a_circle_fails_when_it_would_go_round_too_often() -> None:
+    with pytest.raises(Fail) as failed:
+        decided(CIRCLE, over(1), {BODY: [good(1, {})]}, led=("1:b>a",))
+    assert (failed.value.code, failed.value.details) == ("loop.too_many_iterations", {"node": "a"})
+
+
+@pytest.mark.parametrize("container", [CIRCLE, EACH])
+def test_a_part_fails_as_its_node_has(container: Container) -> None:
+    error: dict[str, Json] = {**ERROR, "node": "b", "details": {"more": 1}}
+    with pytest.raises(Fail) as failed:
+        decided(container, replace(over(1), closed=True), {BODY: [Outcome(3, None, error)]})
+    assert failed.value.details == {"more": 1, "node": "b", "index": 3}
+
+
+@pytest.mark.parametrize("fan", [None, edges_of(1), edges_of(0, pending=1)])
+def test_a_join_each_stays_until_all_is_decided_and_has_ended(fan: Fan | None) -> None:
+    assert decided(EACH, fan, {BODY: [good(0, {})]}) == Stay(0)
+
+
+def test_a_join_each_lists_what_each_node_came_to_where_it_was_reached() -> None:
+    outcomes = {BODY: [good(0, {"m": {"output": 1}}), good(4, {"m": {"error": ERROR}})]}
+    assert decided(EACH, edges_of(0), outcomes) == Done({"nodes": {"m": {"output": [1, None]}}})

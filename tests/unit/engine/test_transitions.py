@@ -1106,7 +1106,12 @@ def test_a_claim_tells_where_a_container_and_a_chunk_stand(bench: Workbench) -> 
 # The whole, by chance
 
 
-ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES, MAP, CHUNKS, NESTED]
+EACH = document(
+    [*({**EFFECT, "id": each} for each in "abn"), {**EFFECT, "id": "m", "join": "each"}],
+    edges("a->m->n", "b->m"),
+    name="each",
+)
+ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES, MAP, CHUNKS, NESTED, EACH]
 
 
 class Chance:
@@ -1368,6 +1373,7 @@ BORN = {
     ("segment", "running"): {"settle", "spread"},
     ("segment", "blocked"): {"settle"},
     ("segment", "skipped"): {"settle"},
+    ("segment", "waiting"): {"settle"},
     ("segment", "cancelled"): {"settle"},
 }
 """How rows come into being. One that is born and cancelled in the same commit is seen as cancelled only."""

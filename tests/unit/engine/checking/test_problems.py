@@ -3,6 +3,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,7 +173,8 @@ def send_email(config: SendEmail, _ctx: Context) -> Json:
 
 def test_the_short_form_is_accepted_once_its_node_types_exist() -> None:
     assert problems.check_text(SHORT_FORM, Registry([ai_call, send_email])) == (json.loads(SHORT_FORM), [])
-    assert codes(json.loads(SHORT_FORM)) == [
+    _, found = problems.check_text(SHORT_FORM, Registry([]))
+    assert [(each.code, each.pointer) for each in found] == [
         ("definition.unknown_node_type", "/definition/nodes/0/type"),
         ("definition.unknown_node_type", "/definition/nodes/1/type"),
     ]
@@ -414,7 +416,7 @@ def test_every_mistake_is_in_one_answer() -> None:
       {"from": "trigger", "to": "a"},
       {"from": "a", "to": "b"},
       {"from": "b", "to": "e", "port": "yes"},
-      {"from": "e", "to": "b"},
+      {"from": "e", "to": "e"},
       {"from": "f", "to": "g", "when": ""}
     ]
   }
@@ -439,7 +441,7 @@ def test_every_mistake_is_in_one_answer() -> None:
         ("definition.bad_config", "/definition/nodes/4/config/level", '"warn"'),
         ("definition.bad_join", "/definition/nodes/5/join/count", "3}}"),
         ("definition.unknown_port", "/definition/edges/2/port", '"yes"'),
-        ("definition.cycle", "/definition/edges/3", '{"from": "e", "to": "b"}'),
+        ("definition.self_loop", "/definition/edges/3", '{"from": "e", "to": "e"}'),
         ("definition.unknown_edge_end", "/definition/edges/4/from", '"f"'),
         ("definition.unknown_edge_end", "/definition/edges/4/to", '"g"'),
         ("definition.bad_value", "/definition/edges/4/when", '""}'),
@@ -561,7 +563,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "has no version 7",
             "Installed: 1.",
         ),
-        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: approval,"),
+        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: ai_call,"),
         (
             workflow({"id": "a", "type": "scpoe", "body": body(noop("b"))}),
             "no node type",
@@ -597,7 +599,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (workflow(noop("a", timeout=[])), "a number, text or an object, not a list", "duration"),
         (workflow(noop("a", timeout={})), "is empty", ""),
         (workflow(noop("a", on_error="explode")), "none of fail, continue or branch", '{"default": value}'),
-        (workflow(noop("a", join="n")), "none of all or any", '{"mode": "n"'),
+        (workflow(noop("a", join="n")), "none of all, any or each", '{"mode": "n"'),
         (workflow(noop("a", effect=None)), '"none", "read", "keyed" or "once", not null', ""),
         (workflow(), "`nodes` is empty", ""),
         (workflow(noop("a"), edges=[{"from": "a"}]), "Edge 1 needs the key `to`", "id of a node"),
@@ -646,7 +648,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (
             workflow(noop("a"), noop("b"), edges=[{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]),
             "a -> b -> a",
-            "Remove",
+            "Give an edge of it a `when`",
         ),
         (workflow(noop("a"), edges=[{"from": "aa", "to": "a"}]), "no such node", "Did you mean a?"),
         (
@@ -724,7 +726,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (
             workflow(scope("a", noop("b", compensate={"type": "scope"}))),
             "cannot undo a node",
-            "Installed: approval,",
+            "Installed: ai_call,",
         ),
         (workflow(noop("a", compensate={"type": "noop"})), "stands in no scope", "the body of a scope"),
         (
@@ -1131,3 +1133,98 @@ def test_the_address_of_a_wait_outside_may_be_given_away_inside() -> None:
 )
 def test_an_address_that_names_no_wait_is_a_mistake(document: Any, code: str) -> None:
     assert only(document).code == code
+
+
+# Circles and joins `each`.
+
+
+def circle(*nodes: Any, edges: str = "a->b", back: str = "b->a", when: str = "x", **more: Any) -> Any:
+    """A workflow with an edge that leads back on a condition."""
+    source, target = back.split("->")
+    ways = [{"from": a, "to": b} for each in edges.split() for a, b in [each.split("->")]]
+    return workflow(*nodes, edges=[*ways, {"from": source, "to": target, "when": when}], **more)
+
+
+def test_a_node_in_a_circle_may_read_itself_and_what_comes_later() -> None:
+    reader: Any = {
+        "id": "a",
+        "type": "log",
+        "config": {"message": "{{ nodes.a.output }} {{ nodes.b.output }}"},
+    }
+    assert refused(circle(reader, noop("b"))) == []
+
+
+def test_what_comes_later_in_a_circle_may_be_missing_in_the_first_round() -> None:
+    reader: Any = {"id": "a", "type": "log", "config": {"message": "{{ nodes.b.output.x }}"}}
+    later: Any = {"id": "b", "type": "set", "config": {"values": {"x": 1}}}
+    assert codes(circle(reader, later)) == [("flow.maybe_absent", "/definition/nodes/0/config/message")]
+
+
+def test_a_condition_that_held_before_need_not_hold_in_another_round() -> None:
+    counts: Any = {
+        "id": "a",
+        "type": "transform",
+        "config": {"expression": "nodes.a.output | default(0) + 1"},
+    }
+    first = circle(counts, noop("b"), noop("c"), edges="b->c", back="b->a", when="nodes.a.output < 3")
+    first["definition"]["edges"].append({"from": "a", "to": "b", "when": "nodes.a.output < 9"})
+    first["definition"]["edges"][0]["when"] = "nodes.a.output > 9"
+    assert [code for code, _ in codes(first)] == []
+
+
+def test_edges_that_different_rounds_take_come_together() -> None:
+    ways: list[Any] = [
+        {"from": "a", "to": "b", "port": "true"},
+        {"from": "a", "to": "c", "port": "false"},
+        {"from": "b", "to": "z"},
+        {"from": "c", "to": "z"},
+        {"from": "b", "to": "a", "when": "x"},
+    ]
+    nodes: list[Any] = [{"id": "a", "type": "if", "config": {"condition": "y"}}, noop("b"), noop("c")]
+    last = noop("z", join={"mode": "n", "count": 2})
+    assert codes(workflow(*nodes, last, edges=ways)) == []
+    assert [code for code, _ in codes(workflow(*nodes, last, edges=ways[:4]))] == ["flow.never_runs"]
+
+
+@pytest.mark.parametrize("name", ["item", "index"])
+def test_what_a_join_each_repeats_reads_its_arrival(name: str) -> None:
+    reading_it: Any = {"id": "n", "type": "log", "config": {"message": f"{{{{ {name} }}}}"}}
+    ways: list[Any] = [{"from": a, "to": "m"} for a in "ab"]
+    inside: Any = workflow(
+        noop("a"), noop("b"), noop("m", join="each"), reading_it, edges=[*ways, {"from": "m", "to": "n"}]
+    )
+    assert codes(inside) == []
+    inside["definition"]["edges"][2]["when"] = f"{name} == 1"
+    assert codes(inside) == []
+    ways += [{"from": "m", "to": "n"}, {"from": "a", "to": "n"}]
+    outside = workflow(noop("a"), noop("b"), noop("m", join="each"), reading_it, edges=ways)
+    assert [code for code, _ in codes(outside)] == ["expression.unavailable_name"]
+
+
+def test_what_follows_a_join_each_has_waited_for_all_its_edges() -> None:
+    values: list[Any] = [{"id": each, "type": "set", "config": {"values": {"x": 1}}} for each in "ab"]
+    reader: Any = {
+        "id": "z",
+        "type": "log",
+        "config": {"message": "{{ nodes.a.output.x }} {{ nodes.b.output.x }}"},
+    }
+    ways: list[Any] = [{"from": a, "to": b} for a, b in ("am", "bm", "mz", "bz")]
+    assert codes(workflow(*values, noop("m", join="each"), reader, edges=ways)) == []
+
+
+def test_a_wait_in_a_circle_has_no_one_address_outside() -> None:
+    tells: Any = {"id": "t", "type": "log", "config": {"message": "{{ callback_url('w') }}"}}
+    waits: Any = {"id": "w", "type": "wait", "config": {"callback": True}}
+    found = circle(tells, waits, noop("b"), edges="t->w w->b", back="b->w")
+    assert codes(found) == [("expression.unavailable_name", "/definition/nodes/0/config/message")]
+
+
+def test_circles_are_nested_ten_deep_at_most() -> None:
+    def ladder(steps: int) -> Json:
+        names = [f"n{number}" for number in range(steps + 1)]
+        ways: list[Any] = [{"from": a, "to": b, "when": "x"} for a, b in pairwise(names)]
+        ways += [{"from": b, "to": a, "when": "y"} for a, b in pairwise(names)]
+        return workflow(*map(noop, names), edges=ways)
+
+    assert codes(ladder(10)) == []
+    assert [code for code, _ in codes(ladder(11))] == ["definition.scopes_too_deep"]

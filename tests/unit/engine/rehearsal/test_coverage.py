@@ -46,6 +46,25 @@ def test_edges_after_errors_and_with_conditions_are_edges_of_their_own(perform: 
     assert found.percent == 100
 
 
+def test_edges_into_circles_around_in_them_and_out_count_as_they_were_written(perform: Perform) -> None:
+    count = {"expression": "nodes.b.output | default(0) + 1"}
+    nodes = [node("a"), node("b", "transform", count), node("c"), node("d"), node("e")]
+    ways = [*edges("trigger->a->b->c"), edge("c", "b", when="nodes.b.output < n"), edge("c", "d")]
+    ways += [edge("b", "e", when="nodes.b.output > 2"), edge("trigger", "b")]
+    found = reached(perform, document(nodes, ways), ({"n": 1}, {}))
+    assert list(missed(found.edges)) == ["c -> b when nodes.b.output < n", "b -> e when nodes.b.output > 2"]
+    found = reached(perform, document(nodes, ways), ({"n": 3}, {}))
+    assert found.percent == 100
+
+
+def test_edges_to_a_join_each_and_what_it_starts_count_as_they_were_written(perform: Perform) -> None:
+    nodes = [node("a"), node("b"), node("m", join="each"), node("n"), node("z")]
+    ways = [edge("a", "m", when="x"), *edges("b->m->n->z", "b->z")]
+    found = reached(perform, document(nodes, ways), ({"x": False}, {}))
+    assert list(missed(found.edges)) == ["a -> m when x"]
+    assert all(found.nodes.values())
+
+
 def test_bodies_count_with_their_nodes_and_edges(perform: Perform) -> None:
     undo = {"type": "noop"}
     body = {"nodes": [node("p"), node("q", compensate=undo)], "edges": edges("p->q")}
