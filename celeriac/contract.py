@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from celeriac.outcomes import Call, Emit, Exit, Json, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Json, OnDecision, Route, TryAgain, Wait
 from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
@@ -109,6 +109,26 @@ class Context(Protocol):
         `name` is unique within the call. For loops of paid or irreversible calls inside one node.
         """
 
+    async def call(self, name: str, call: Call, seconds: float | None = None) -> Json:
+        """Start another workflow as the step `name`, rest until it has ended, and get its result.
+
+        While it runs nothing of this node does: it is called again afterwards, and comes here with all earlier steps in the
+        journal. So nothing outside a step may be done twice. After `seconds` it is given up. Raises `Fail` (`workflow.*`).
+        The node's type is declared with `calls=True`.
+        """
+
+    async def ask(self, name: str, question: OnDecision, seconds: float | None = None) -> Json:
+        """Ask people as the step `name`, and rest until they have decided, as `call` does.
+
+        Returns `{decision, by, votes}`; after `seconds` without enough voices the decision is `rejected`, by `time`.
+        """
+
+    async def use(self, name: str, node_type: str, config: Mapping[str, Json]) -> Json:
+        """Do what a node of another type would do with this config, as the step `name`: with a key of its own, at most once.
+
+        Raises what it raises; `Fail` (`node.not_usable`) for a type that waits, or needs a process of its own.
+        """
+
     async def model(self, name: str) -> Model | None:
         """Return what the deployment has entered of the model of this name, if it has."""
 
@@ -160,6 +180,7 @@ class NodeType:
     queue: str
     process: bool
     waits: bool
+    calls: bool
     retry: Retry
     timeout: float
     output: dict[str, Json] | None
@@ -192,6 +213,7 @@ def node(
     queue: str = "default",
     process: bool = False,
     waits: bool = False,
+    calls: bool = False,
     retry: Retry | None = None,
     timeout: float = 300.0,
     output: dict[str, Json] | None = None,
@@ -203,6 +225,7 @@ def node(
       child process that can be killed: for work that computes.
     - An `async def` is awaited among thousands of others: for work that waits.
     - `waits` says that it may return `Wait`, `Call` or `Exit`; such a node ends its segment.
+    - `calls` says that it may call workflows or ask people on its way (`Context.call`, `Context.ask`).
     - `timeout` is in seconds, for one attempt.
     - `output` is the JSON Schema of what it returns; validation compares with it what later nodes read.
     - `decides` says, from the config as it is written, what the expressions in it have to come to for each port to be
@@ -221,6 +244,7 @@ def node(
             queue=queue,
             process=process,
             waits=waits,
+            calls=calls,
             retry=retry or Retry(),
             timeout=timeout,
             output=output,

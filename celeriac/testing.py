@@ -20,7 +20,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from celeriac.contract import Effect, NodeType
-from celeriac.outcomes import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
+from celeriac.outcomes import (
+    Call,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    NodeError,
+    OnDecision,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+)
 from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
@@ -100,15 +112,27 @@ async def run_node(
     item: str = "",
     steps: Mapping[str, Json] | None = None,
     models: Mapping[str, Model] | None = None,
+    answers: Mapping[str, Json | Exception] | None = None,
+    types: Mapping[str, NodeType] | None = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
 
     `connections` are clients by the names that the node may connect to. `steps` are in the journal already: the node gets
     these results, as it does when it is called again after a crash. `models` are those that a deployment has entered.
+    `answers` are what calls and questions come to, by the names of these steps; `types` are the node types that it may use.
     """
     context = _Context(
-        http, connections or {}, now, idempotency_key, attempt, item, steps or {}, models or {}
+        http,
+        connections or {},
+        now,
+        idempotency_key,
+        attempt,
+        item,
+        done=steps or {},
+        models=models or {},
+        answers=answers or {},
+        types=types or {},
     )
     try:
         model = _validated(node_type, config)
@@ -139,8 +163,11 @@ class _Context:
         idempotency_key: str,
         attempt: int,
         item: str,
+        *,
         done: Mapping[str, Json],
         models: Mapping[str, Model],
+        answers: Mapping[str, Json | Exception],
+        types: Mapping[str, NodeType],
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
@@ -152,6 +179,9 @@ class _Context:
         self.paid: list[Paid] = []
         self._done = done
         self._models = models
+        self._answers = answers
+        self._types = types
+        self.asked: dict[str, str] = {}
         self._http = http
         self._connections = connections
         self._now = now
@@ -184,6 +214,37 @@ class _Context:
         done = name in self._done
         self.steps[name] = self._done[name] if done else _json(await call(f"{self.idempotency_key}:{name}"))
         return self.steps[name]
+
+    async def call(self, name: str, call: Call, _: float | None = None) -> Json:
+        self.asked[name] = call.workflow
+        return self._answer(name)
+
+    async def ask(self, name: str, question: OnDecision, _: float | None = None) -> Json:
+        self.asked[name] = question.title
+        return self._answer(name)
+
+    def _answer(self, name: str) -> Json:
+        if name not in self._answers:
+            message = f"The node calls or asks as the step {name!r}. Say what comes of it: answers={{{name!r}: ...}}."
+            raise Fail("workflow.unknown", message)
+        found = self._answers[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def use(self, name: str, node_type: str, config: Mapping[str, Json]) -> Json:
+        if node_type not in self._types:
+            message = f"The node uses {node_type}. Hand it to run_node: types={{{node_type!r}: ...}}."
+            raise Fail("node.unknown_type", message)
+        found = self._types[node_type]
+        model = _validated(found, config)
+
+        async def run(_: str) -> Json:
+            result: Any = found.run(model, self)
+            result = await result if isawaitable(result) else result
+            return _json(result.value if isinstance(result, Route) else result)
+
+        return await self.step(name, found.effect_of(config), run)
 
     async def model(self, name: str) -> Model | None:
         return self._models.get(name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
-from engine import nested
+from engine import inquiries, nested
 from engine.clock import Clock
 from engine.cutting import build
 from engine.definition import Workflow, content_hash
@@ -78,7 +78,7 @@ def push(
     ids = clock.mint("wf"), clock.mint("ver")
     inner = [
         push({"name": ids[1] + name, "definition": written}, registry, clock, project, hidden=True)
-        for name, written in nested.definitions(workflow)
+        for name, written in (*nested.definitions(workflow), *inquiries.definitions(workflow, registry))
     ]
 
     def change(connection: Connection) -> Pushed:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from celeriac import Effect, Fail, Json, Link
+from celeriac import Call, Effect, Emit, Exit, Fail, Json, Link, NodeType, OnDecision, Route, Wait
 from celeriac.usage import Model, Usage
+from engine import inquiries
 from engine.encoding import storable
 from engine.outside.scrub import scrub
+from engine.programs import validated
 
 if TYPE_CHECKING:
     import httpx2
@@ -52,11 +56,23 @@ class Purse(Protocol):
         """Do a call, and note what it used. Raises `Fail` (`budget.*`)."""
 
 
+class Inside(Protocol):
+    """What a node may do on its way besides its own work."""
+
+    def call(self, name: str, call: Call, seconds: float | None) -> Json:
+        """Return what a call has come to, or raise what makes it."""
+
+    def type(self, reference: str) -> NodeType:
+        """Return a node type by its name."""
+
+
 class NodeContext:
     """What the engine hands to a node's function."""
 
     __slots__ = (
         "_around",
+        "_inside",
+        "_prefix",
         "_purse",
         "_ready_at",
         "_step",
@@ -82,6 +98,8 @@ class NodeContext:
         step: StepJournal | None,
         log_limit: int,
         purse: Purse | None = None,
+        inside: Inside | None = None,
+        prefix: str = "",
     ) -> None:
         self.execution_id = execution_id
         self.node_id = node_id
@@ -95,11 +113,13 @@ class NodeContext:
         self._around = around
         self._step = step
         self._purse = purse
+        self._inside = inside
+        self._prefix = prefix
 
     @property
     def idempotency_key(self) -> str:
         """The key of this call's own effect."""
-        return idempotency_key(self.execution_id, self.node_id, self.item)
+        return idempotency_key(self.execution_id, self.node_id, self.item, self._prefix)
 
     @property
     def http(self) -> httpx2.AsyncClient:
@@ -130,12 +150,63 @@ class NodeContext:
         if self._step is None:
             message = "A node that runs in a child process has no steps."
             raise Fail("node.no_steps", message)
+        name = self._named(name)
         key = idempotency_key(self.execution_id, self.node_id, self.item, name)
 
         async def without_secrets(own_key: str) -> Json:
             return scrub(await call(own_key), self.secrets)
 
         return await self._step(name, effect, key, without_secrets)
+
+    async def call(self, name: str, call: Call, seconds: float | None = None) -> Json:
+        """Start another workflow as a step, and rest until it has ended."""
+        return self._calling().call(self._named(name), replace(call, wait=True), seconds)
+
+    async def ask(self, name: str, question: OnDecision, seconds: float | None = None) -> Json:
+        """Ask people as a step, and rest until they have decided."""
+        return await self.call(name, inquiries.question(question, seconds))
+
+    async def use(self, name: str, node_type: str, config: Mapping[str, Json]) -> Json:
+        """Do what a node of another type would do, as a step."""
+        found = self._calling().type(node_type)
+        if found.waits or found.process or found.calls:
+            message = f"The node type {found.key} waits, or needs a process of its own; a workflow around it can be called."
+            raise Fail("node.not_usable", message)
+        model = validated(self.node_id, found, dict(config))
+        inner = NodeContext(
+            self.execution_id,
+            self.node_id,
+            self.item,
+            self.attempt,
+            self._ready_at,
+            self.project,
+            self._around,
+            self._step,
+            self.log_limit,
+            self._purse,
+            self._inside,
+            self._named(name),
+        )
+        inner.lines = self.lines
+
+        async def run(_: str) -> Json:
+            result = found.run(model, inner)
+            if isinstance(result, Awaitable):
+                async with asyncio.timeout(found.timeout):
+                    result = await result
+            self.secrets |= inner.secrets
+            return _value(result, found)
+
+        return await self.step(name, found.effect_of(config), run)
+
+    def _named(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    def _calling(self) -> Inside:
+        if self._inside is None:
+            message = "A node that is declared without an effect or runs in a child process calls nothing."
+            raise Fail("node.no_steps", message)
+        return self._inside
 
     async def pay(
         self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
@@ -160,3 +231,13 @@ class NodeContext:
             )
             raise Fail("egress.no_way_out", message)
         return self._around
+
+
+def _value(result: object, node_type: NodeType) -> Json:
+    """Return what a used node came to. Raises `Fail` for what only a node of its own may return."""
+    if isinstance(result, Route):
+        return result.value
+    if isinstance(result, (Wait, Call, Emit, Exit)):
+        message = f"The node type {node_type.key} returns {type(result).__name__}, which only a node of its own may."
+        raise Fail("node.not_usable", message)
+    return result  # type: ignore[return-value]  # what is no JSON is refused when it is journaled

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from celeriac import Json, NodeError
+from celeriac import Call, Json, NodeError
 from engine import operations as op
 from engine.callbacks import Callbacks, Waits
 from engine.clock import Clock
@@ -72,6 +72,15 @@ class Called(BaseException):
 
     def __init__(self, ready: Sequence[tuple[str, Reference]]) -> None:
         self.ready = ready
+
+
+class CallsInside(BaseException):
+    """A node has called a workflow on its way, as one of its steps, and is to be called again when that has ended."""
+
+    def __init__(self, name: str, call: Call, seconds: float) -> None:
+        self.name = name
+        self.call = call
+        self.seconds = seconds
 
 
 class Stopped(asyncio.CancelledError):

@@ -11,13 +11,16 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import Final, Literal, TypeVar
 
-from celeriac import Fail, Json, Uncertain
+from celeriac import Fail, Json, OnDecision, Uncertain
 from celeriac.usage import Model, Usage
 from engine import models
 from engine.definition import Allowance
-from engine.performance import Run, Services
+from engine.inquiries import approved, question
+from engine.inside import YEAR
+from engine.performance import CallsInside, Run, Services
 from engine.prices import DOLLAR, cost, dollars
 from engine.programs import Programs
 from engine.snapshots import Facts
@@ -45,6 +48,10 @@ _AROUND: Final = (
 )
 """The executions that have called this one, directly or not."""
 _SPEND: Final = "UPDATE budget SET since = ?, cost = ?, tokens = ? WHERE project_id = ? AND scope = ?"
+_RAISED: Final = "SELECT most_cost, most_tokens, raised FROM budget WHERE project_id = ? AND scope = ?"
+_RAISE: Final = (
+    "UPDATE budget SET most_cost = ?, most_tokens = ?, raised = ? WHERE project_id = ? AND scope = ?"
+)
 _BEGIN: Final = (
     "INSERT INTO usage (id, project_id, workflow_id, execution_id, node, item, provider, model, input_tokens, "
     "output_tokens, cached_tokens, cost, settled, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
@@ -136,9 +143,7 @@ class Purse:
             payer = Payer(facts.project, facts.workflow, facts.execution, self._node, item, found)
             return begin(connection, payer, name, provider, model, most, now)
 
-        begun: Called = await at.ledger.submit(
-            start
-        )  # which raises what it is answered with, when that is a failure
+        begun = await self._begun(start)
         try:
             found, used = await call()
         except Uncertain:
@@ -150,6 +155,45 @@ class Purse:
         paid = await at.ledger.submit(lambda connection: settle(connection, begun, used))
         self._tell(begun, used, paid)
         return found
+
+    async def _begun(self, start: Callable[[Connection], Called | Fail]) -> Called:
+        """Begin a call, once people have allowed what it takes. Raises `Fail` when nobody is to be asked, or they refuse."""
+        while True:
+            try:
+                begun: Called = await self._services.ledger.submit(start)  # raises what it is answered with
+            except Fail as refusal:
+                if not await self._is_raised(refusal):
+                    raise
+            else:
+                return begun
+
+    async def _is_raised(self, refusal: Fail) -> bool:
+        """Ask people for as much again, if that is what the definition says, and return whether they have agreed.
+
+        The n-th question of a node run is a step of its own: what was decided before a crash is not asked again, and raises the
+        budget once.
+        """
+        facts, past = self._run.work.facts, self._run.work.past
+        allowance, scope = facts.program.plan.budget, f"execution:{facts.execution}"
+        if allowance is None or not allowance.ask or refusal.details.get("scope") != scope:
+            return False
+        for number in count(1):
+            name = f"budget {number}"
+            known = past.get((self._node, name))
+            if known is None:
+                asked = OnDecision(
+                    title=f"May {self._node} of {facts.execution} spend more on models?",
+                    description=refusal.message,
+                    show={**refusal.details, "more": {"usd": allowance.usd, "tokens": allowance.tokens}},
+                )
+                raise CallsInside(name, question(asked, None), YEAR)
+            decision = known.output.get("value") if isinstance(known.output, dict) else None
+            if not approved(decision):
+                return False
+            key = f"{self._node}/{self._run.work.item}/{number}"
+            if await self._services.ledger.submit(_raising(facts.project, scope, allowance, key)):
+                return True
+        raise refusal
 
     def _tell(self, called: Called, used: Usage, paid: int | None) -> None:
         event: dict[str, Json] = {
@@ -208,6 +252,23 @@ def begin(
         ),
     )
     return Called(name, payer, provider, model, most, price, now, own)
+
+
+def _raising(project: str, scope: str, allowance: Allowance, key: str) -> Callable[[Connection], bool]:
+    return lambda connection: more(connection, project, scope, allowance, key)
+
+
+def more(connection: Connection, project: str, scope: str, allowance: Allowance, key: str) -> bool:
+    """Raise a budget by an allowance, once for each key. Returns whether it was raised now."""
+    locked = " FOR UPDATE" if connection.dialect == "postgresql" else ""
+    ((cost, tokens, raised),) = connection.run(_RAISED + locked, (project, scope))
+    keys = json.loads(raised)
+    if key in keys:
+        return False
+    cost = None if cost is None or allowance.usd is None else cost + round(allowance.usd * DOLLAR)
+    tokens = None if tokens is None or allowance.tokens is None else tokens + allowance.tokens
+    connection.run(_RAISE, (cost, tokens, json.dumps([*keys, key]), project, scope))
+    return True
 
 
 def settle(connection: Connection, called: Called, used: Usage | None) -> int | None:

@@ -307,6 +307,7 @@ CREATE TABLE budget (
 	since BIGINT NOT NULL,
 	cost BIGINT NOT NULL,
 	tokens BIGINT NOT NULL,
+	raised TEXT DEFAULT '[]' NOT NULL,
 	PRIMARY KEY (project_id, scope)
 )
  WITHOUT ROWID;

@@ -501,8 +501,9 @@ budget = Table(
     Column("since", BigInteger, nullable=False),
     Column("cost", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
+    Column("raised", Text, nullable=False, server_default="[]"),
     sqlite_with_rowid=False,
     postgresql_with=_HOT,
 )
 """How much may be spent within a period that began at `since`, and how much has been; what is under way counts with the
-most that it may come to."""
+most that it may come to. `raised` names the decisions that have allowed more."""

@@ -149,7 +149,7 @@ async def test_the_signal_of_a_wait_goes_with_its_execution(bench: Workbench) ->
 
 def test_what_an_execution_spent_goes_with_it_and_what_its_workflow_spent_stays(bench: Workbench) -> None:
     name = bench.start(bench.push(document([node("n")])))
-    spend = "INSERT INTO budget VALUES (?, ?, 'total', NULL, 5, 0, 0, 5)"
+    spend = "INSERT INTO budget VALUES (?, ?, 'total', NULL, 5, 0, 0, 5, '[]')"
     use = "INSERT INTO usage VALUES (?, ?, 'wf', ?, 'n', '', 'openai', 'gpt-4', 1, 1, 0, NULL, 1, 0)"
     for scope in (f"execution:{name}", "execution:other", "project"):
         bench.ask(lambda connection, scope=scope: connection.run(spend, (DEFAULT_PROJECT, scope)))

@@ -12,12 +12,15 @@ from engine.definition import Allowance
 from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
 from engine.spending import Budget, Called, Payer, begin, begin_of, settle
+from nodes import NODE_TYPES
 from nodes.flow.workflow import workflow
 from tests.builders import document
 from tests.builders import node as vertex
+from tests.people import asked, decide
 from tests.theatre import REGISTRY, Stage, Theatre
 from tests.workbench import NOW, Workbench
 
+NODE_TYPES_BUT_NOOP = [each for each in NODE_TYPES if each.name != "noop"]
 PAYER = Payer(DEFAULT_PROJECT, "wf_1", "exec_1", "ask", "", {"exec_1": Allowance(tokens=10_000)})
 GPT4 = 30_000
 """Billionths of a dollar for a token that goes in; one that comes out costs twice as much."""
@@ -251,6 +254,39 @@ async def test_what_is_called_spends_from_the_budgets_around_it(at: Theatre, sta
     name = await at.run(body)
     assert at.status(name) == "succeeded"
     assert spent(at, f"execution:{name}") == [(f"execution:{name}", 100 * GPT4, 90)]
+
+
+async def asking(at: Theatre, stage: Stage, tokens: int) -> str:
+    at.programs._registry = at.registry = Registry([*REGISTRY.everything(), *NODE_TYPES_BUT_NOOP])
+    stage.tell("ask", paid)
+    return await at.run(
+        {**ASK, "definition": {**ASK["definition"], "budget": {"tokens": tokens, "on_exceeded": "ask"}}}
+    )
+
+
+async def test_people_are_asked_for_more_when_that_is_said(at: Theatre, stage: Stage) -> None:
+    name = await asking(at, stage, 149)
+    assert (at.status(name), asked(at)[1]) == ("waiting", f"May ask of {name} spend more on models?")
+    await decide(at, "approved")
+    await at.tick(1)
+    assert (at.status(name), at.output(name)) == ("succeeded", "answer")
+    assert at.query("SELECT most_tokens, tokens, raised FROM budget") == [(298, 90, '["ask//1"]')]
+
+
+async def test_when_people_refuse_the_budget_ends_the_execution(at: Theatre, stage: Stage) -> None:
+    name = await asking(at, stage, 149)
+    await decide(at, "rejected")
+    await at.tick(1)
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "budget.exceeded")
+
+
+async def test_people_are_asked_again_as_long_as_it_is_not_enough(at: Theatre, stage: Stage) -> None:
+    name = await asking(at, stage, 60)
+    for _ in range(2):
+        await decide(at, "approved")
+        await at.tick(1)
+    assert at.status(name) == "succeeded"
+    assert at.query("SELECT most_tokens FROM budget") == [(180,)]
 
 
 async def test_a_killed_worker_pays_nothing_twice(at: Theatre, stage: Stage) -> None:

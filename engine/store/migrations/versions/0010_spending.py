@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("cost", sa.BigInteger(), nullable=False),
         sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.Column("raised", sa.Text(), server_default="[]", nullable=False),
         sqlite_with_rowid=False,
         postgresql_with={"fillfactor": "70"},
     )

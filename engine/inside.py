@@ -1,0 +1,40 @@
+"""What a node may do on its way besides its own work: call workflows, and use other node types."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from celeriac import Call, Fail, Json, NodeType
+from engine.performance import CallsInside, Run
+from engine.programs import Step
+
+YEAR: Final = 366 * 86_400.0
+
+
+class Inside:
+    """The steps of one node run that are more than a function of its own."""
+
+    def __init__(self, run: Run, step: Step) -> None:
+        self._run = run
+        self._step = step
+
+    def call(self, name: str, call: Call, seconds: float | None) -> Json:
+        """Return what a call has come to that was made before; else raise what makes it. Raises `Fail` when it failed."""
+        past = self._run.work.past.get((self._step.node.id, name))
+        if past is None or past.status != "succeeded":
+            if self._step.type is not None and not self._step.type.calls:
+                message = f"The node calls on its way, which its type {self._step.node.type} does not declare (calls=True)."
+                raise Fail("node.call_undeclared", message)
+            raise CallsInside(name, call, YEAR if seconds is None else min(seconds, YEAR))
+        match past.output:
+            case {"error": {"code": str(code), "message": str(message), **more}}:
+                details = more.get("details")
+                raise Fail(code, message, details if isinstance(details, dict) else None)
+            case {"value": value}:
+                return value
+        message = f"The journal holds something else than the end of the call {name!r}."
+        raise Fail("node.output_invalid", message)
+
+    def type(self, reference: str) -> NodeType:
+        """Return a node type by its name. Raises `UnknownNodeType`."""
+        return self._run.work.facts.program.registry.resolve(reference)
