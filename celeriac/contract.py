@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -123,11 +123,21 @@ class Context(Protocol):
         Returns `{decision, by, votes}`; after `seconds` without enough voices the decision is `rejected`, by `time`.
         """
 
-    async def use(self, name: str, node_type: str, config: Mapping[str, Json]) -> Json:
+    async def use(
+        self, name: str, node_type: str, config: Mapping[str, Json], foreign: Collection[str] = ()
+    ) -> Json:
         """Do what a node of another type would do with this config, as the step `name`: with a key of its own, at most once.
 
-        Raises what it raises; `Fail` (`node.not_usable`) for a type that waits, or needs a process of its own.
+        `foreign` are the fields whose values somebody else has chosen, a model say. Raises what it raises; `Fail`
+        (`node.not_usable`) for a type that waits or needs a process of its own, (`taint.field`) for a foreign field that decides
+        where something goes or in whose name.
         """
+
+    def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
+        """Return the effect that a node of another type would have with this config. Raises `Fail` (`node.unknown_type`)."""
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        """Limit what this node run may spend on models, over all its attempts, before it pays for the first one."""
 
     async def model(self, name: str) -> Model | None:
         """Return what the deployment has entered of the model of this name, if it has."""
@@ -152,6 +162,10 @@ EXPRESSION = "x-celeriac-expression"
 
 LITERAL = "x-celeriac-literal"
 """Schema keyword: the field is read before anything runs (it names a port, say), so it cannot hold an expression."""
+
+TRUSTED = "x-celeriac-trusted"
+"""Schema keyword: the field decides where something goes, in whose name, or what is run; nothing foreign may choose it. With the
+value "host", only the part of an address up to its path does."""
 
 RENDERED = "x-celeriac-rendered"
 """Schema keyword of an output: it is what this field of the config comes to."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
@@ -182,6 +182,7 @@ class _Context:
         self._answers = answers
         self._types = types
         self.asked: dict[str, str] = {}
+        self.allowed: tuple[float | None, int | None] | None = None
         self._http = http
         self._connections = connections
         self._now = now
@@ -232,11 +233,22 @@ class _Context:
             raise found
         return found
 
-    async def use(self, name: str, node_type: str, config: Mapping[str, Json]) -> Json:
+    def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
+        return self._type(node_type).effect_of(config)
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        self.allowed = (usd, tokens)
+
+    def _type(self, node_type: str) -> NodeType:
         if node_type not in self._types:
             message = f"The node uses {node_type}. Hand it to run_node: types={{{node_type!r}: ...}}."
             raise Fail("node.unknown_type", message)
-        found = self._types[node_type]
+        return self._types[node_type]
+
+    async def use(
+        self, name: str, node_type: str, config: Mapping[str, Json], _: Collection[str] = ()
+    ) -> Json:
+        found = self._type(node_type)
         model = _validated(found, config)
 
         async def run(_: str) -> Json:

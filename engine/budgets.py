@@ -16,7 +16,7 @@ PERIODS: Final = ("day", "month", "total")
 _LIST: Final = (
     "SELECT b.scope, b.period, b.most_cost, b.most_tokens, b.since, b.cost, b.tokens, w.name FROM budget b "
     "LEFT JOIN workflow w ON b.scope = 'workflow:' || w.id WHERE b.project_id = ? "
-    "AND b.scope NOT LIKE 'execution:%' ORDER BY b.scope"
+    "AND (b.scope = 'project' OR b.scope LIKE 'workflow:%') ORDER BY b.scope"
 )
 _SPENT: Final = (
     "SELECT coalesce(sum(cost), 0), coalesce(sum(input_tokens + output_tokens), 0) FROM usage "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -16,6 +16,7 @@ from engine import inquiries
 from engine.encoding import storable
 from engine.outside.scrub import scrub
 from engine.programs import validated
+from engine.taint import trusted_fields
 
 if TYPE_CHECKING:
     import httpx2
@@ -49,6 +50,9 @@ class Purse(Protocol):
 
     async def model(self, name: str) -> Model | None:
         """Return what the deployment has entered of a model."""
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        """Limit what it pays for."""
 
     async def pay(
         self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
@@ -166,9 +170,22 @@ class NodeContext:
         """Ask people as a step, and rest until they have decided."""
         return await self.call(name, inquiries.question(question, seconds))
 
-    async def use(self, name: str, node_type: str, config: Mapping[str, Json]) -> Json:
+    def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
+        """Return the effect that a node of another type would have."""
+        return self._calling().type(node_type).effect_of(config)
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        """Limit what this node run may spend on models."""
+        self._paying().allow(usd, tokens)
+
+    async def use(
+        self, name: str, node_type: str, config: Mapping[str, Json], foreign: Collection[str] = ()
+    ) -> Json:
         """Do what a node of another type would do, as a step."""
         found = self._calling().type(node_type)
+        if chosen := sorted(set(foreign) & trusted_fields(found).keys()):
+            message = f"The field {chosen[0]} of {found.key} decides where something goes or in whose name; nothing foreign may."
+            raise Fail("taint.field", message, {"field": chosen[0], "type": found.key})
         if found.waits or found.process or found.calls:
             message = f"The node type {found.key} waits, or needs a process of its own; a workflow around it can be called."
             raise Fail("node.not_usable", message)

@@ -7,6 +7,7 @@ from typing import Final
 from celeriac import Call, Fail, Json, NodeType
 from engine.performance import CallsInside, Run
 from engine.programs import Step
+from engine.registry import UnknownNodeType
 
 YEAR: Final = 366 * 86_400.0
 
@@ -36,5 +37,8 @@ class Inside:
         raise Fail("node.output_invalid", message)
 
     def type(self, reference: str) -> NodeType:
-        """Return a node type by its name. Raises `UnknownNodeType`."""
-        return self._run.work.facts.program.registry.resolve(reference)
+        """Return a node type by its name. Raises `Fail` (`node.unknown_type`)."""
+        try:
+            return self._run.work.facts.program.registry.resolve(reference)
+        except UnknownNodeType as error:
+            raise Fail(error.code, error.message, {"type": reference}) from None

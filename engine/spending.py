@@ -88,7 +88,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who calls a model: its project, workflow, execution, node and item; and what the executions around it may spend."""
+    """Who calls a model: its project, workflow, execution, node and item; and what these may spend, by scope."""
 
     project: str
     workflow: str
@@ -100,8 +100,7 @@ class Payer:
     @property
     def scopes(self) -> list[str]:
         """The budgets that have to allow it, in the order in which they are locked."""
-        own = [f"execution:{each}" for each in self.allowances]
-        return sorted([*own, PROJECT, f"workflow:{self.workflow}"])
+        return sorted([*self.allowances, PROJECT, f"workflow:{self.workflow}"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +124,11 @@ class Purse:
         self._services = services
         self._run = run
         self._node = node
+        self._own: Allowance | None = None
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        """Limit what this node run pays for, over all its attempts."""
+        self._own = Allowance(usd, tokens)
 
     async def model(self, name: str) -> Model | None:
         """Return what the deployment has entered of a model."""
@@ -140,6 +144,8 @@ class Purse:
 
         def start(connection: Connection) -> Called | Fail:
             found = allowances(connection, at.programs, facts)
+            if self._own is not None:
+                found[f"node:{facts.execution}:{self._node}:{item}"] = self._own
             payer = Payer(facts.project, facts.workflow, facts.execution, self._node, item, found)
             return begin(connection, payer, name, provider, model, most, now)
 
@@ -211,7 +217,7 @@ def allowances(connection: Connection, programs: Programs, facts: Facts) -> dict
     if facts.depth:
         rows = connection.run(_AROUND, (facts.execution, facts.execution))
         around += [(name, programs.plan(version, connection)) for name, version in rows]
-    return {name: plan.budget for name, plan in around if plan.budget is not None}
+    return {f"execution:{name}": plan.budget for name, plan in around if plan.budget is not None}
 
 
 def begin(
@@ -224,9 +230,9 @@ def begin(
     known = connection.run(_MODEL, (payer.project, model))
     own = json.loads(known[0][0]) if known else None
     price = cost(provider, model, most, own)
-    for execution, allowance in payer.allowances.items():
+    for scope, allowance in payer.allowances.items():
         most_cost = None if allowance.usd is None else round(allowance.usd * DOLLAR)
-        connection.run(_ALLOW, (payer.project, f"execution:{execution}", most_cost, allowance.tokens))
+        connection.run(_ALLOW, (payer.project, scope, most_cost, allowance.tokens))
     budgets = [each.at(now) for each in budgets_of(connection, payer)]
     for each in budgets:
         if not each.allows(price, most.tokens):

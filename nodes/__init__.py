@@ -1,6 +1,7 @@
 """The built-in node types. A new one is a file in a folder here, and a line in this list."""
 
 from celeriac import NodeType
+from nodes.ai.ai_agent import ai_agent
 from nodes.ai.ai_call import ai_call
 from nodes.ai.ai_classify import ai_classify
 from nodes.ai.ai_embed import ai_embed
@@ -21,6 +22,7 @@ from nodes.flow.workflow import workflow
 from nodes.integrations.http_request import http_request
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    ai_agent,
     ai_call,
     ai_classify,
     ai_embed,

@@ -1,10 +1,13 @@
-"""Answers of providers of models, as they document them."""
+"""Providers of models in tests: their answers, as they document them, and the way to servers that give them."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from engine.outside.addresses import Policy
+from engine.outside.credentials import Binding, Credential
+from engine.outside.egress import Egress, OpenLink
 from tests.loopback import answer
 
 
@@ -38,6 +41,15 @@ def chat(
     return answer(json.dumps(body), Content_Type="application/json")
 
 
+def wants(*calls: tuple[str, Any]) -> bytes:
+    """A chat completion that asks for tools."""
+    asked = [
+        {"id": f"c{number}", "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+        for number, (name, given) in enumerate(calls)
+    ]
+    return chat(None, "tool_calls", tool_calls=asked)
+
+
 def message(content: list[dict[str, Any]], stop: str = "end_turn") -> bytes:
     """A message of Anthropic's API."""
     body = {
@@ -62,3 +74,17 @@ def embeddings(*vectors: list[float]) -> bytes:
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
     }
     return answer(json.dumps(body), Content_Type="application/json")
+
+
+class Way:
+    """A way out that has a connection of each name to one server."""
+
+    def __init__(self, host: str) -> None:
+        self.egress = Egress(Policy.parse("127.0.0.0/8"))
+        self.credential = Credential("models", (Binding.parse(host),), base_url=f"http://{host}/v1")
+
+    def client(self) -> Any:
+        return self.egress.client()
+
+    async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
+        return self.egress.link(self.credential), frozenset()

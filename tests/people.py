@@ -11,11 +11,10 @@ def asked(at: Workbench) -> tuple[str, str]:
     return approval, title
 
 
-async def decide(at: Workbench, decision: str, principal: str = "ann") -> None:
+def decide(at: Workbench, decision: str, principal: str = "ann") -> None:
     approval, _ = asked(at)
     ((shown,),) = at.query("SELECT shown_hash FROM approval WHERE id = ?", approval)
     ((execution,),) = at.query("SELECT execution_id FROM approval WHERE id = ?", approval)
     now = at.clock.now()
     decided = at.ask(op.Decide(execution, approval, principal, frozenset(), decision, shown, now))
     at.outlet.send(execution, decided.ready)
-    await at.carry()

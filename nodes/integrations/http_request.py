@@ -22,6 +22,7 @@ import httpx2
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool
 
 from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, Uncertain, node
+from celeriac.contract import TRUSTED
 from celeriac.duration import PATTERN, seconds
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -87,7 +88,9 @@ class Config(BaseModel, extra="forbid"):
         "GET", description="What to do. A template here makes the node one that must not be repeated."
     )
     url: str = Field(
-        description="Where: an http or https URL. Secrets belong into a connection.", min_length=1
+        description="Where: an http or https URL. Secrets belong into a connection.",
+        min_length=1,
+        json_schema_extra={TRUSTED: "host"},
     )
     headers: Annotated[dict[str, str], AfterValidator(_own_headers)] = Field(
         {}, description="Headers to send."
@@ -98,7 +101,9 @@ class Config(BaseModel, extra="forbid"):
     body: JsonValue = Field(
         None, description="What to send: text as it is, anything else as JSON, null nothing."
     )
-    connection: str | None = Field(None, description="The connection that holds the credential.")
+    connection: str | None = Field(
+        None, description="The connection that holds the credential.", json_schema_extra={TRUSTED: True}
+    )
     idempotent: StrictBool | None = Field(
         None,
         description="True: the server honours an Idempotency-Key. False: never repeat it. Left out: as the "

@@ -16,12 +16,9 @@ from engine import cutting, models
 from engine.checking import problems
 from engine.definition import Workflow
 from engine.leases import _Loop
-from engine.outside.addresses import Policy
-from engine.outside.credentials import Binding, Credential
-from engine.outside.egress import Egress, OpenLink
 from engine.registry import Registry
-from tests.loopback import Asked, serving
-from tests.models import chat, embeddings
+from tests.loopback import Asked, answer, serving
+from tests.models import Way, chat, embeddings, wants
 from tests.workbench import Workbench
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ai.md").read_text(encoding="utf-8")
@@ -30,7 +27,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -41,21 +38,6 @@ def test_every_node_that_asks_models_has_its_part() -> None:
     assert types == set(re.findall(r"^## (ai_\w+)$", PAGE, re.MULTILINE))
 
 
-class Way:
-    """A way out that has a connection of each name to one server."""
-
-    def __init__(self, host: str) -> None:
-        self.egress = Egress(Policy.parse("127.0.0.0/8"))
-        self.credential = Credential("models", (Binding.parse(host),), base_url=f"http://{host}/v1")
-
-    def client(self) -> Any:
-        return self.egress.client()
-
-    async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
-        assert name in ("openai", "anthropic")
-        return self.egress.link(self.credential), frozenset()
-
-
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     made = Workbench(tmp_path)
@@ -64,7 +46,12 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
     made.close()
 
 
-ANSWERS: dict[str, tuple[Any, str | None, Any]] = {
+ANSWERS: dict[str, tuple[Any, str | list[bytes] | None, Any]] = {
+    "Shopper": (
+        {"what": "tea"},
+        [wants(("price", {"query": {"what": "tea"}})), chat("Tea costs 4.50; nobody wants it.")],
+        "Tea costs 4.50; nobody wants it.",
+    ),
     "Summary": ({"email": {"body": "Hello"}}, "A greeting.", "A greeting."),
     "Invoice": (
         {"text": "Invoice 7: 12.50"},
@@ -82,17 +69,21 @@ async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> No
     document = json.loads(text)
     payload, said, expected = ANSWERS[document["name"]]
 
+    turns = iter(said if isinstance(said, list) else [chat(said)] if said else [embeddings([0.5], [0.25])])
+
     async def handle(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        writer.write(embeddings([0.5], [0.25]) if said is None else chat(said))
+        writer.write(next(turns) if asked.method == "POST" else answer("4.50"))
 
     price: dict[str, Json] = {
         "provider": "openai",
         "input_cost_per_1k_tokens": 0.001,
         "output_cost_per_1k_tokens": 0.002,
     }
-    bench.ask(models.save("gpt-4o-mini", price, 0)[1])
+    for model in ("gpt-4o", "gpt-4o-mini"):
+        bench.ask(models.save(model, price, 0)[1])
     async with serving(handle) as server:
         way = Way(f"{server.host}:{server.port}")
+        document = json.loads(text.replace("https://shop.example.com", server.url))
         name = bench.start(bench.push(document), payload)
         await bench.carry(bench.executor(around=way))
         await way.egress.aclose()

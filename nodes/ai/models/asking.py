@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, model_validator
 
 from celeriac import Context, Retry, TryAgain
+from celeriac.contract import TRUSTED
 from celeriac.duration import PATTERN, seconds
 from nodes.ai.models.chain import Chain
 from nodes.ai.models.naming import meant
@@ -108,10 +109,12 @@ class Asking(BaseModel, extra="forbid"):
     model: str = Field(
         description="Which model: a name like gpt-4o, or provider/name with the provider openai, anthropic or local.",
         min_length=1,
+        json_schema_extra={TRUSTED: True},
     )
     connection: str | None = Field(
         None,
         description="The connection that leads to it. Default: the one named like its provider.",
+        json_schema_extra={TRUSTED: True},
     )
     timeout: Duration = Field(120.0, description="How long one model may take: seconds, or text like 90s.")
 
@@ -124,7 +127,10 @@ class Speaking(Asking):
     """The same for models that answer with text."""
 
     fallback: list[str | Fallback] = Field(
-        [], description="Models to ask in its place when it does not answer, in order.", max_length=FALLBACKS
+        [],
+        description="Models to ask in its place when it does not answer, in order.",
+        max_length=FALLBACKS,
+        json_schema_extra={TRUSTED: True},
     )
     system: Text = Field("", description="What the model is to be, and to keep to.")
     temperature: float | None = Field(

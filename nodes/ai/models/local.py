@@ -29,13 +29,14 @@ class Local(OpenAI):
 
     def ask(self, ask: Ask, *, own: bool) -> Letter:  # noqa: ARG002  there is only one
         """Write a chat completion down. With tools its answer can be nothing but a call of one of them, or words."""
+        ask = replace(ask, messages=tuple(map(_told, ask.messages)))
         if not ask.tools or ask.choose == "none":
             return super().ask(replace(ask, tools=()), own=False)
         listed = "\n".join(f"- {each.name}: {each.description}" for each in ask.tools)
         system = "\n\n".join(filter(None, (ask.system, _ORDER.format(tools=listed))))
         schema: dict[str, Json] = {"anyOf": list(_choices(ask))}
         return super().ask(
-            replace(ask, system=system, schema=schema, tools=(), messages=tuple(map(_told, ask.messages))),
+            replace(ask, system=system, schema=schema, tools=()),
             own=False,
         )
 

@@ -187,7 +187,7 @@ async def test_people_are_asked_on_the_way(at: Theatre, stage: Stage, decision: 
     stage.tell("a", polite)
     name = await at.run(OUTER)
     assert (at.status(name), asked(at)[1]) == ("waiting", "May it?")
-    await decide(at, decision)
+    decide(at, decision)
     await at.tick(1)
     assert at.output(name) == [decision, "people", "ann"]
 

@@ -151,7 +151,7 @@ def test_what_an_execution_spent_goes_with_it_and_what_its_workflow_spent_stays(
     name = bench.start(bench.push(document([node("n")])))
     spend = "INSERT INTO budget VALUES (?, ?, 'total', NULL, 5, 0, 0, 5, '[]')"
     use = "INSERT INTO usage VALUES (?, ?, 'wf', ?, 'n', '', 'openai', 'gpt-4', 1, 1, 0, NULL, 1, 0)"
-    for scope in (f"execution:{name}", "execution:other", "project"):
+    for scope in (f"execution:{name}", f"node:{name}:n:", "execution:other", "node:other:n:", "project"):
         bench.ask(lambda connection, scope=scope: connection.run(spend, (DEFAULT_PROJECT, scope)))
     for use_id, execution in (("use_1", name), ("use_2", "other")):
         row = (use_id, DEFAULT_PROJECT, execution)
@@ -159,5 +159,9 @@ def test_what_an_execution_spent_goes_with_it_and_what_its_workflow_spent_stays(
     bench.ask(op.Cancel(name, bench.clock.now(), "x"))
     bench.clock.move(2 * 86_400)
     assert purge(bench).executions == 1
-    assert bench.query("SELECT scope FROM budget ORDER BY scope") == [("execution:other",), ("project",)]
+    assert bench.query("SELECT scope FROM budget ORDER BY scope") == [
+        ("execution:other",),
+        ("node:other:n:",),
+        ("project",),
+    ]
     assert bench.query("SELECT id FROM usage") == [("use_2",)]

@@ -21,7 +21,7 @@ from tests.theatre import REGISTRY, Stage, Theatre
 from tests.workbench import NOW, Workbench
 
 NODE_TYPES_BUT_NOOP = [each for each in NODE_TYPES if each.name != "noop"]
-PAYER = Payer(DEFAULT_PROJECT, "wf_1", "exec_1", "ask", "", {"exec_1": Allowance(tokens=10_000)})
+PAYER = Payer(DEFAULT_PROJECT, "wf_1", "exec_1", "ask", "", {"execution:exec_1": Allowance(tokens=10_000)})
 GPT4 = 30_000
 """Billionths of a dollar for a token that goes in; one that comes out costs twice as much."""
 
@@ -241,6 +241,27 @@ async def test_what_an_execution_may_spend_stands_in_its_definition(at: Theatre,
     assert spent(at, f"execution:{name}") == [(f"execution:{name}", 100 * GPT4, 90)]
 
 
+async def test_a_node_may_limit_itself_over_all_its_attempts(at: Theatre, stage: Stage) -> None:
+    async def thrifty(ctx: Context) -> Json:
+        ctx.allow(None, 200)
+        await paid(ctx)
+        raise TryAgain("x.busy", "Not now.")
+
+    async def again(ctx: Context) -> Json:
+        ctx.allow(None, 200)
+        return await ctx.pay("openai", "gpt-4", Usage(100, 50), answered)
+
+    stage.tell("ask", thrifty, again)
+    name = await at.run(document([{**vertex("ask", "read"), "retry": {"max_attempts": 2, "on": ["x.busy"]}}]))
+    await at.tick(60)
+    assert (at.status(name), at.error(name)["code"]) == ("failed", "budget.exceeded")
+    assert "The budget of the node has 110 tokens left" in at.error(name)["message"]
+
+
+async def answered() -> tuple[Json, Usage]:
+    return "answer", Usage(80, 10)
+
+
 async def test_what_is_called_spends_from_the_budgets_around_it(at: Theatre, stage: Stage) -> None:
     registry = Registry([*REGISTRY.everything(), workflow])
     at.programs._registry = at.registry = registry
@@ -267,7 +288,7 @@ async def asking(at: Theatre, stage: Stage, tokens: int) -> str:
 async def test_people_are_asked_for_more_when_that_is_said(at: Theatre, stage: Stage) -> None:
     name = await asking(at, stage, 149)
     assert (at.status(name), asked(at)[1]) == ("waiting", f"May ask of {name} spend more on models?")
-    await decide(at, "approved")
+    decide(at, "approved")
     await at.tick(1)
     assert (at.status(name), at.output(name)) == ("succeeded", "answer")
     assert at.query("SELECT most_tokens, tokens, raised FROM budget") == [(298, 90, '["ask//1"]')]
@@ -275,7 +296,7 @@ async def test_people_are_asked_for_more_when_that_is_said(at: Theatre, stage: S
 
 async def test_when_people_refuse_the_budget_ends_the_execution(at: Theatre, stage: Stage) -> None:
     name = await asking(at, stage, 149)
-    await decide(at, "rejected")
+    decide(at, "rejected")
     await at.tick(1)
     assert (at.status(name), at.error(name)["code"]) == ("failed", "budget.exceeded")
 
@@ -283,7 +304,7 @@ async def test_when_people_refuse_the_budget_ends_the_execution(at: Theatre, sta
 async def test_people_are_asked_again_as_long_as_it_is_not_enough(at: Theatre, stage: Stage) -> None:
     name = await asking(at, stage, 60)
     for _ in range(2):
-        await decide(at, "approved")
+        decide(at, "approved")
         await at.tick(1)
     assert at.status(name) == "succeeded"
     assert at.query("SELECT most_tokens FROM budget") == [(180,)]
