@@ -195,6 +195,7 @@ class NodeType:
     process: bool
     waits: bool
     calls: bool
+    foreign: bool
     retry: Retry
     timeout: float
     output: dict[str, Json] | None
@@ -228,6 +229,7 @@ def node(
     process: bool = False,
     waits: bool = False,
     calls: bool = False,
+    foreign: bool = False,
     retry: Retry | None = None,
     timeout: float = 300.0,
     output: dict[str, Json] | None = None,
@@ -240,6 +242,8 @@ def node(
     - An `async def` is awaited among thousands of others: for work that waits.
     - `waits` says that it may return `Wait`, `Call` or `Exit`; such a node ends its segment.
     - `calls` says that it may call workflows or ask people on its way (`Context.call`, `Context.ask`).
+    - `foreign` says that its output is what a stranger may have written, such as the words of a model: nothing that is
+      computed of it may choose where something goes, in whose name, or what is run.
     - `timeout` is in seconds, for one attempt.
     - `output` is the JSON Schema of what it returns; validation compares with it what later nodes read.
     - `decides` says, from the config as it is written, what the expressions in it have to come to for each port to be
@@ -259,6 +263,7 @@ def node(
             process=process,
             waits=waits,
             calls=calls,
+            foreign=foreign,
             retry=retry or Retry(),
             timeout=timeout,
             output=output,

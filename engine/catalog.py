@@ -71,14 +71,15 @@ def push(
     saved with the version, as workflows of their own that are `hidden` from lists.
     """
     workflow = Workflow.parse(document)
-    plan_text = json.dumps(build(workflow, registry).to_json(), separators=(",", ":"))
+    plan = build(workflow, registry)
+    plan_text = json.dumps(plan.to_json(), separators=(",", ":"))
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     digest = content_hash(document)
     now = clock.now()
     ids = clock.mint("wf"), clock.mint("ver")
     inner = [
         push({"name": ids[1] + name, "definition": written}, registry, clock, project, hidden=True)
-        for name, written in (*nested.definitions(workflow), *inquiries.definitions(workflow, registry))
+        for name, written in (*nested.definitions(workflow), *inquiries.definitions(workflow, plan, registry))
     ]
 
     def change(connection: Connection) -> Pushed:

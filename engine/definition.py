@@ -26,6 +26,7 @@ SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 
 JoinMode = Literal["all", "any", "n", "each"]
 OnUncertain = Literal["ask", "fail", "retry"]
+OnForeign = Literal["ask", "allow", "fail"]
 OnItemError = Literal["fail", "null", "drop", "partition"]
 Rest = Literal["cancel", "finish"]
 PartKind = Literal["circle", "each"]
@@ -277,6 +278,7 @@ class Node:
     compensate: Node | None = None
     limits: Limits | None = None
     part: Part | None = None
+    on_foreign: OnForeign | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +367,7 @@ def _node(body: Mapping[str, Any]) -> Node:
         if "compensate" in body
         else None,
         limits=Limits.parse(body),
+        on_foreign=body.get("on_foreign"),
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from celeriac import Call, Effect, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
-from engine import admission, approvals, calls, retry, signals
+from engine import admission, approvals, calls, consent, retry, signals
 from engine import operations as op
 from engine.catalog import Versions
 from engine.chunk import run_chunk
@@ -399,6 +399,8 @@ class Executor:
             message = f"The plan names {node.type}, which has no node type."
             raise Fail("node.unknown_type", message)
         model = step.bind(scope)
+        if node.foreign:
+            consent.ask(run, step, at.settings.on_foreign, scope)
         if node.effect is not Effect.NONE:
             await self._before_effect(run, step, context.attempt)
         seconds = _seconds_left(step, run, at.clock)

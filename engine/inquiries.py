@@ -13,6 +13,7 @@ from celeriac import Call, Fail, Json
 from celeriac.outcomes import OnDecision
 from engine.definition import Node, Workflow
 from engine.nested import MARK, all_nodes
+from engine.plan import Plan
 from engine.registry import Registry
 
 NAME: Final = f"{MARK}{MARK}ask"
@@ -40,11 +41,13 @@ DEFINITION: Final[dict[str, Any]] = {
 }
 
 
-def definitions(workflow: Workflow, registry: Registry) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def definitions(
+    workflow: Workflow, plan: Plan, registry: Registry
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the workflow that asks, with its name, when a version may need it."""
-    if (workflow.budget is not None and workflow.budget.ask) or any(
-        _asks(node, registry) for node in all_nodes(workflow)
-    ):
+    budget = workflow.budget is not None and workflow.budget.ask
+    foreign = any(node.foreign and node.on_foreign in (None, "ask") for node in plan.nodes.values())
+    if budget or foreign or any(_asks(node, registry) for node in all_nodes(workflow)):
         yield NAME, DEFINITION
 
 

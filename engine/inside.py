@@ -8,6 +8,7 @@ from celeriac import Call, Fail, Json, NodeType
 from engine.performance import CallsInside, Run
 from engine.programs import Step
 from engine.registry import UnknownNodeType
+from engine.snapshots import Past
 
 YEAR: Final = 366 * 86_400.0
 
@@ -27,14 +28,7 @@ class Inside:
                 message = f"The node calls on its way, which its type {self._step.node.type} does not declare (calls=True)."
                 raise Fail("node.call_undeclared", message)
             raise CallsInside(name, call, YEAR if seconds is None else min(seconds, YEAR))
-        match past.output:
-            case {"error": {"code": str(code), "message": str(message), **more}}:
-                details = more.get("details")
-                raise Fail(code, message, details if isinstance(details, dict) else None)
-            case {"value": value}:
-                return value
-        message = f"The journal holds something else than the end of the call {name!r}."
-        raise Fail("node.output_invalid", message)
+        return ended(past)
 
     def type(self, reference: str) -> NodeType:
         """Return a node type by its name. Raises `Fail` (`node.unknown_type`)."""
@@ -42,3 +36,15 @@ class Inside:
             return self._run.work.facts.program.registry.resolve(reference)
         except UnknownNodeType as error:
             raise Fail(error.code, error.message, {"type": reference}) from None
+
+
+def ended(past: Past) -> Json:
+    """Return what a journaled call came to. Raises the `Fail` that it came to."""
+    match past.output:
+        case {"error": {"code": str(code), "message": str(message), **more}}:
+            details = more.get("details")
+            raise Fail(code, message, details if isinstance(details, dict) else None)
+        case {"value": value}:
+            return value
+    message = "The journal holds something else than the end of a call."
+    raise Fail("node.output_invalid", message)

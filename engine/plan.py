@@ -25,6 +25,7 @@ from engine.definition import (
     Join,
     Loop,
     OnError,
+    OnForeign,
     OnUncertain,
     Part,
     RetryPolicy,
@@ -109,7 +110,8 @@ class Region:
 class PlanNode:
     """One node with every rule that holds for it resolved. `type` is `name@version`; times are seconds.
 
-    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow.
+    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow. One that is `foreign`
+    does what cannot be repeated with something that a model has said; `on_foreign` is what its author wants then.
     """
 
     id: str
@@ -127,6 +129,8 @@ class PlanNode:
     needs: tuple[str, ...]
     container: Container | None = None
     limits: Limits | None = None
+    foreign: bool = False
+    on_foreign: OnForeign | None = None
 
     @property
     def ends(self) -> bool:

@@ -19,7 +19,7 @@ from celeriac.usage import Model, Usage
 from engine import models
 from engine.definition import Allowance
 from engine.inquiries import approved, question
-from engine.inside import YEAR
+from engine.inside import YEAR, ended
 from engine.performance import CallsInside, Run, Services
 from engine.prices import DOLLAR, cost, dollars
 from engine.programs import Programs
@@ -193,8 +193,7 @@ class Purse:
                     show={**refusal.details, "more": {"usd": allowance.usd, "tokens": allowance.tokens}},
                 )
                 raise CallsInside(name, question(asked, None), YEAR)
-            decision = known.output.get("value") if isinstance(known.output, dict) else None
-            if not approved(decision):
+            if not approved(ended(known)):
                 return False
             key = f"{self._node}/{self._run.work.item}/{number}"
             if await self._services.ledger.submit(_raising(facts.project, scope, allowance, key)):

@@ -91,7 +91,7 @@ OUTPUT: dict[str, Json] = {
 }
 
 
-@node("ai_agent", effect=Effect.KEYED, calls=True, retry=RETRY, timeout=_YEAR, output=OUTPUT)
+@node("ai_agent", effect=Effect.KEYED, calls=True, foreign=True, retry=RETRY, timeout=_YEAR, output=OUTPUT)
 async def ai_agent(config: Config, ctx: Context) -> Json:
     """Let a model do a task with tools, and return what it comes to."""
     limits = config.limits

@@ -90,7 +90,7 @@ OUTPUT: dict[str, Json] = {
 }
 
 
-@node("ai_call", effect=Effect.READ, retry=RETRY, timeout=TIMEOUT, output=OUTPUT)
+@node("ai_call", effect=Effect.READ, foreign=True, retry=RETRY, timeout=TIMEOUT, output=OUTPUT)
 async def ai_call(config: Config, ctx: Context) -> Json:
     """Ask a model, and return its answer."""
     said, messages = conversation(config.messages or ())

@@ -38,7 +38,7 @@ class Config(Speaking):
         return self
 
 
-@node("ai_extract", effect=Effect.READ, retry=RETRY, timeout=TIMEOUT)
+@node("ai_extract", effect=Effect.READ, foreign=True, retry=RETRY, timeout=TIMEOUT)
 async def ai_extract(config: Config, ctx: Context) -> Json:
     """Return what a model finds, in the shape of the schema; fail when it gives nothing that fits."""
     order = _ORDER.replace("{schema}", json.dumps(config.shape, ensure_ascii=False))

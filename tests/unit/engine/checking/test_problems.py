@@ -564,7 +564,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "has no version 7",
             "Installed: 1.",
         ),
-        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: ai_call,"),
+        (workflow({"id": "a", "type": "quux"}), "no node type", "Installed: ai_agent,"),
         (
             workflow({"id": "a", "type": "scpoe", "body": body(noop("b"))}),
             "no node type",
@@ -727,7 +727,7 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
         (
             workflow(scope("a", noop("b", compensate={"type": "scope"}))),
             "cannot undo a node",
-            "Installed: ai_call,",
+            "Installed: ai_agent,",
         ),
         (workflow(noop("a", compensate={"type": "noop"})), "stands in no scope", "the body of a scope"),
         (
