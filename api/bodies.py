@@ -36,6 +36,8 @@ async def read(request: Request, largest: int = SMALL) -> Json:
         raise NotJson("The body is nested too deep.") from None
     except ValueError as error:
         raise NotJson(f"The body is not JSON: {error}.") from None
+    if b"\\ud" in raw.lower() and not _is_text(value):
+        raise NotJson("The body holds half of a surrogate pair.")
     if deeper_than(MAX_DEPTH, value):
         message = f"The body is nested in more than {MAX_DEPTH} levels."
         raise NotJson(message)
@@ -50,13 +52,25 @@ async def read_object(request: Request, *keys: str, largest: int = SMALL) -> dic
     if not isinstance(value, dict):
         message = f"The body is {_kind(value)}; an object is wanted."
         raise Invalid(message, hint=f"It may have: {', '.join(keys)}.")
-    for key in value:
+    for key, each in value.items():
+        if isinstance(each, str) and "\0" in each:
+            message = f"`{key[:64]}` holds the character NUL."
+            raise Invalid(message, hint="No name and no remark has it, and no database keeps it as text.")
         if key not in keys:
             near = nearest(key, keys)
             hint = f"Did you mean {near}?" if near else f"It may have: {', '.join(keys)}."
             message = f"The body has a key {key[:64]!r}, which means nothing here."
             raise Invalid(message, hint=hint)
     return value
+
+
+def _is_text(value: Json) -> bool:
+    """Whether every text in a value can be written down again."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

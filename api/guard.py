@@ -1,13 +1,12 @@
-"""Who gets in. Stands before everything else, so that no route can be forgotten: what is not open needs the token.
+"""What gets in. Stands before everything else, and looks at the form of a request; who sends it is for its route to ask.
 
 The API listens on loopback, where every web page in the user's browser can send requests too. So the Host has to be one
-of ours (a rebound DNS name is not), a request that a browser sends for another site is refused, a body has to be declared
-as JSON (which a form cannot do), and nothing is accepted without a token that no page knows.
+of ours (a rebound DNS name is not), a request that a browser sends for another site is refused, and a body has to be declared
+as JSON (which a form cannot do).
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import re
 import secrets
@@ -24,10 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/healthz", "/readyz", "/schemas/workflow/v1.json"})
-"""What anyone who reaches the port may ask: whether it lives, and what the language is."""
-
-PROVEN = "/api/v1/callbacks/"
-"""What may be called with no token: below it, the path itself is a proof, which its route looks at."""
+"""What is answered whatever the Host is, since probes and editors ask by address: whether it lives, and what the language is."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -44,9 +40,8 @@ _HEADERS = (
 class Guard:
     """The application behind its door. `largest` is the most bytes of a body that are read at all."""
 
-    def __init__(self, app: FastAPI, *, token: str, hosts: Iterable[str], largest: int) -> None:
+    def __init__(self, app: FastAPI, *, hosts: Iterable[str], largest: int) -> None:
         self.app = app
-        self._token = token.encode()
         self._hosts = LOOPBACK | {each.lower() for each in hosts}
         self._largest = largest
 
@@ -72,6 +67,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message.get("headers", ()),
+                    *scope["state"].get("headers", ()),
                     *_HEADERS,
                     (b"x-request-id", request_id.encode()),
                 ]
@@ -82,8 +78,7 @@ class Guard:
             await self.app(scope, self._measured(receive), marked)
             return
         status, code, detail, hint = refusal
-        more = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-        answer = problem(status, code, detail, hint=hint, request_id=request_id, headers=more)
+        answer = problem(status, code, detail, hint=hint, request_id=request_id)
         await answer(scope, receive, marked)
 
     async def _shake_hands(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,9 +89,7 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": 4403, "reason": "Refused."})
             return
-        known = scope.setdefault("state", {})
-        known["authorized"] = self._knows_token(headers.get(b"authorization", b""))
-        known["knows"] = lambda token: self._knows_token(b"Bearer " + token.encode("utf-8", "replace"))
+        scope.setdefault("state", {})["request_id"] = secrets.token_hex(8)
         await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:
@@ -110,10 +103,9 @@ class Guard:
         if not _same_site(headers, host):
             hint = "Call the API from a program, not from a page of another site."
             return 403, "request.cross_origin", "The request was sent for a page of another site.", hint
-        proven = scope["method"] == "POST" and scope["path"].startswith(PROVEN)
-        if not proven and not self._knows_token(headers.get(b"authorization", b"")):
-            hint = "Send the header Authorization: Bearer TOKEN; the token is in the file api.token of the data directory."
-            return 401, "request.unauthorized", "The request shows no valid token.", hint
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            hint = "No name here has it, and no database keeps it."
+            return 422, "request.invalid", "The address has the character NUL.", hint
         return self._body_refusal(scope["method"], headers)
 
     def _body_refusal(self, method: str, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:
@@ -127,10 +119,6 @@ class Guard:
         if length.isdigit() and int(length) > self._largest:
             return 413, "limit.too_large", self._too_large(), "Send less at once."
         return None
-
-    def _knows_token(self, authorization: bytes) -> bool:
-        scheme, _, token = authorization.partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
 
     def _measured(self, receive: Receive) -> Receive:
         """Return a way to receive that ends with `TooLarge` once a body without a stated length has become too large."""

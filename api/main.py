@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from api import problems, token
+from api import openapi, permission, problems, token
 from api.guard import Guard
 from api.hub import Hub
+from api.limiter import Limiter
 from api.replies import Replies
 from api.routes import (
     approvals,
     attention,
+    audit,
+    auth,
     budgets,
     callbacks,
     connections,
@@ -24,14 +27,20 @@ from api.routes import (
     feed,
     forks,
     health,
+    keys,
+    members,
     models,
+    projects,
     schemas,
     socket,
     subscriptions,
+    users,
+    variables,
     withdrawals,
     workflows,
 )
 from api.state import State
+from engine.access.directory import Directory
 from engine.hooks.courier import Courier
 from engine.outside.addresses import Policy
 from engine.outside.egress import Egress
@@ -51,6 +60,8 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     Without `serves` it only asks and goes: it looks after nothing, and hears no replies.
     """
     registry = Registry.load(settings.node_modules)
+    own_token = token.load(settings).encode()
+    limits = settings.limits
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,7 +69,18 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         watcher = Watcher(runtime.reader, _FIRST_LOOK)
         replies = Replies(runtime.app, watcher.tell) if serves else None
         hub = Hub(runtime.reader, settings.limits.events_kept)
-        state = app.state.celeriac = State(settings, runtime, watcher, replies, hub)
+        state = app.state.celeriac = State(
+            settings,
+            runtime,
+            watcher,
+            replies,
+            hub,
+            own_token,
+            Directory(runtime.reader, runtime.ledger, runtime.clock),
+            Limiter(limits.requests),
+            Limiter(limits.anonymous_requests),
+            Limiter(limits.logins),
+        )
         courier = _courier(state) if serves else None
         if serves:
             gc.collect()
@@ -74,6 +96,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
             await watcher.close()
             if replies is not None:
                 replies.close()
+            state.passwords.close()
             runtime.close()
 
     app = FastAPI(
@@ -82,7 +105,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,
     )
     problems.install(app)
     for each in (
@@ -97,6 +120,13 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         budgets,
         events,
         callbacks,
+        auth,
+        users,
+        projects,
+        members,
+        keys,
+        variables,
+        audit,
         socket,
         feed,
         subscriptions,
@@ -104,11 +134,12 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         app.include_router(each.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(schemas.router)
+    permission.check(app)
+    openapi.install(app)
     public = urlsplit(settings.public_base).hostname or settings.api_host
     hosts = {*settings.api_hosts, settings.api_host, public} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
-    limits = settings.limits
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
-    return Guard(app, token=token.load(settings), hosts=hosts, largest=largest)
+    return Guard(app, hosts=hosts, largest=largest)
 
 
 def _courier(state: State) -> Courier:

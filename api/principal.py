@@ -1,39 +1,37 @@
-"""Who acts. There are no accounts yet: whoever shows the token may say for whom it acts, and is believed."""
+"""Who a request acts for, once its route's declaration has let it in."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from starlette.requests import HTTPConnection
 
-from fastapi import Request
-
-from engine.approvals import NOBODY
-from engine.errors import Invalid
-
-HEADER = "X-Celeriac-Principal"
-ROLES = "X-Celeriac-Roles"
-_NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,200}")
+from engine.access.principals import Place, Principal
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """A person or a program, and the roles it has."""
-
-    name: str
-    roles: frozenset[str] = frozenset()
+def of(connection: HTTPConnection) -> Principal:
+    """Return who acts."""
+    found: Principal = connection.scope["state"]["principal"]
+    return found
 
 
-def of(request: Request) -> Principal:
-    """Return who a request acts for. Raises `Invalid` for what is no name."""
-    name = request.headers.get(HEADER, NOBODY)
-    roles = [each.strip() for each in request.headers.get(ROLES, "").split(",") if each.strip()]
-    for each in (name, *roles):
-        if not _NAME.fullmatch(each):
-            message = f"{each[:64]!r} in {HEADER} or {ROLES} is no name."
-            raise Invalid(message, hint="A name has letters, digits and _ . @ + -, 200 at most.")
-    return Principal(name, frozenset(roles))
+def place(connection: HTTPConnection) -> Place:
+    """Return the project that the request is about, as this principal has it."""
+    found: Place = connection.scope["state"]["place"]
+    return found
 
 
-def named(request: Request) -> str:
-    """Return who is named, or "" when nobody is."""
-    return of(request).name if HEADER in request.headers else ""
+def project(connection: HTTPConnection) -> str:
+    """Return the id of the project that the request is about. Everything a route reads or writes is in it."""
+    return place(connection).project
+
+
+def named(connection: HTTPConnection) -> str:
+    """Return the name that rows shall remember; "" for a keeper who acts for nobody."""
+    person = of(connection)
+    unnamed = person.kind == "keeper" and not connection.scope["state"].get("acting")
+    return "" if unnamed else person.name
+
+
+def groups(connection: HTTPConnection) -> frozenset[str]:
+    """Return what approvals may know the principal by: its roles in the project, and its groups."""
+    person, here = of(connection), place(connection)
+    return person.groups | here.roles | here.groups

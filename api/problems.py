@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.authentication import authenticate
 from celeriac import Fail, Json
 from engine.admission import KeyReused
 from engine.checking.problems import Problem
@@ -26,9 +27,11 @@ from engine.errors import (
     Invalid,
     Misconfigured,
     NotFound,
+    RateLimited,
     SchemaMissing,
     SchemaTooNew,
     TooLarge,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -39,7 +42,9 @@ MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[CeleriacError], HTTPStatus], ...] = (
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotFound, HTTPStatus.NOT_FOUND),
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
     (Forbidden, HTTPStatus.FORBIDDEN),
+    (RateLimited, HTTPStatus.TOO_MANY_REQUESTS),
     (Conflict, HTTPStatus.CONFLICT),
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (Invalid, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -105,11 +110,18 @@ def status_of(error: CeleriacError) -> HTTPStatus:
 
 async def _celeriac(request: Request, error: Any) -> Response:
     status = status_of(error)
-    headers = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers: dict[str, str] = {}
+    match status:
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = "1"
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            headers["Retry-After"] = str(error.details.get("retry_after", 60))
+        case HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("Request %s: %s", _id(request), error, exc_info=error)
     details = dict(error.details)
-    more = {name: details.pop(name) for name in ("errors",) if name in details}
+    more = {name: details.pop(name) for name in ("errors", "retry_after") if name in details}
     if details:
         more["details"] = details
     return problem(
@@ -129,6 +141,12 @@ async def _fail(request: Request, error: Any) -> Response:
 
 
 async def _http(request: Request, error: Any) -> Response:
+    """Answer for what no route does. Which paths there are is told to nobody who has not proved who it is."""
+    if error.status_code in (404, 405):
+        try:
+            await authenticate(request)
+        except CeleriacError as refused:
+            return await _celeriac(request, refused)
     known = {
         404: ("request.no_such_route", f"There is nothing at {request.url.path}."),
         405: ("request.method_not_allowed", f"{request.method} is not offered at {request.url.path}."),

@@ -1,4 +1,4 @@
-"""Starting an execution over HTTP: accepted durably first, and then, if the client likes, its result in the same answer."""
+"""Starting an execution over HTTP: accepted durably first, and then, if the client likes, what it comes to in the same answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.states import EXECUTION_FINAL
 
 
 async def start(state: State, wish: admission.Request, wait: int) -> Response:
-    """Accept an execution: 202 and where it is, or 200 and its result when it ends within `wait` seconds."""
+    """Accept an execution: 202 and where it is, or 200 and its result, or its answer, if it has one within `wait` seconds."""
     try:
         accepted = await admission.accept(state.runtime, wish)
     except admission.InputInvalid as error:
@@ -20,24 +20,30 @@ async def start(state: State, wish: admission.Request, wait: int) -> Response:
     headers = {"Location": f"/api/v1/executions/{accepted.execution}"}
     if not wait and accepted.new:
         return JSONResponse({"id": accepted.execution, "status": "created"}, 202, headers)
-    body = await ended(state, accepted.execution, wait)
+    body = await ended(state, accepted.execution, wait, wish.active.project, answers=True)
     if wait:
         headers["Preference-Applied"] = f"wait={wait}"
-    return JSONResponse(body, 200 if body["status"] in EXECUTION_FINAL else 202, headers)
+    return JSONResponse(body, 200 if _is_there(body, answers=True) else 202, headers)
 
 
-async def ended(state: State, execution: str, wait: float) -> queries.Body:
-    """Return an execution when it has ended, or as it is after `wait` seconds."""
+async def ended(
+    state: State, execution: str, wait: float, project: str, *, answers: bool = False
+) -> queries.Body:
+    """Return an execution when it has ended, or with `answers` has answered, or as it is after `wait` seconds."""
     now = asyncio.get_running_loop().time
     deadline = now() + wait
     while True:
         left = deadline - now()
-        told = left > 0 and await state.watcher.told(execution, left)
+        told = left > 0 and await state.watcher.told(execution, left, answers=answers)
         body: queries.Body = await state.runtime.reader.read(
-            lambda connection: queries.execution(connection, execution)
+            lambda connection: queries.execution(connection, execution, project=project)
         )
-        if not told or body["status"] in EXECUTION_FINAL:
+        if not told or _is_there(body, answers=answers):
             return body
+
+
+def _is_there(body: queries.Body, *, answers: bool) -> bool:
+    return body["status"] in EXECUTION_FINAL or (answers and "answer" in body)
 
 
 def _within_body(error: admission.InputInvalid) -> admission.InputInvalid:

@@ -1,4 +1,4 @@
-"""What the routes share: the engine's parts in this process, and the means to wait for an execution."""
+"""What the routes share: the engine's parts in this process, who may, and the means to wait for an execution."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from api.hub import Hub
+from api.limiter import Limiter
 from api.replies import Replies
+from engine.access.directory import Directory
+from engine.access.passwords import Passwords
 from engine.catalog import Versions
 from engine.runtime import Runtime
 from engine.settings import Settings
@@ -20,19 +23,31 @@ if TYPE_CHECKING:
     from engine.outside.sealing import SealingKey
 
 
+REFUSALS = 60
+"""Refusals a minute of one principal, or from one address, that the audit tells of."""
+
+
 @dataclass(slots=True)
 class State:
-    """One API process. `replies` is None in a process that asks and goes."""
+    """One API process. `replies` is None in a process that asks and goes. `token` is the keeper's."""
 
     settings: Settings
     runtime: Runtime
     watcher: Watcher
     replies: Replies | None
     hub: Hub
+    token: bytes = field(repr=False)
+    directory: Directory
+    principals: Limiter
+    strangers: Limiter
+    logins: Limiter
+    refusals: Limiter = field(default_factory=lambda: Limiter(REFUSALS))
+    passwords: Passwords = field(default_factory=Passwords)
     versions: Versions = field(default_factory=Versions)
     sockets: int = 0
     """WebSocket connections that are open."""
     stopping: bool = False
+    _keys: dict[str, bytes] = field(default_factory=dict, repr=False)
     _sealing: SealingKey | None = field(default=None, repr=False)
     _callbacks: Callbacks | None = field(default=None, repr=False)
 
@@ -59,6 +74,25 @@ class State:
             self._callbacks = Callbacks.of(self._secret(), self.settings)
         return self._callbacks
 
+    def may_note(self, whose: str) -> bool:
+        """Whether one more refusal of a principal, or from an address, goes into the audit: nobody fills the disk with them."""
+        standing = self.refusals.take(whose)
+        return standing is None or not standing.wait
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach the API over TLS."""
+        return self.settings.public_base.startswith("https://")
+
+    def key(self, purpose: str) -> bytes:
+        """Return the key of one purpose, which follows from the secret key. Raises `Misconfigured` as `sealing` does."""
+        found = self._keys.get(purpose)
+        if found is None:
+            from engine.outside.secret_key import derive
+
+            found = self._keys[purpose] = derive(self._secret(), purpose)
+        return found
+
     def _secret(self) -> bytes:
         from engine.outside import secret_key
 
@@ -68,7 +102,7 @@ class State:
         )
 
 
-def of(request: Request) -> State:
+def of(request: HTTPConnection) -> State:
     """Return the state of the application that serves a request."""
     state: State = request.app.state.celeriac
     return state

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
+from fastapi import Request
+
+from api import permission
 from api.hub import TooSlow
 from api.state import State
 from api.topics import Topic
@@ -23,7 +27,19 @@ _PATIENCE = 1.0
 _AT_ONCE = 500
 
 
-async def events(state: State, execution: str, after: int) -> AsyncIterator[bytes]:
+async def while_permitted(request: Request, parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """Pass a stream on as long as its reader may still read it."""
+    asked = time.monotonic()
+    async with aclosing(parts):
+        async for part in parts:
+            if time.monotonic() - asked > permission.AGAIN:
+                if not await permission.still_permitted(request):
+                    return
+                asked = time.monotonic()
+            yield part
+
+
+async def events(state: State, execution: str, after: int, project: str) -> AsyncGenerator[bytes]:
     """Yield events of an execution behind a number until it has ended and all of them are out."""
     yield b"retry: 1000\n\n"
     said = time.monotonic()
@@ -34,7 +50,7 @@ async def events(state: State, execution: str, after: int) -> AsyncIterator[byte
             try:
                 found, final = await state.runtime.reader.read(
                     lambda connection, position=position: queries.events(
-                        connection, execution, position, _AT_ONCE
+                        connection, execution, position, _AT_ONCE, project
                     )  # type: ignore[misc]
                 )
             except Unavailable:
@@ -56,7 +72,7 @@ async def events(state: State, execution: str, after: int) -> AsyncIterator[byte
         state.hub.leave(follower)
 
 
-async def feed(state: State, topic: Topic, after: Place | None) -> AsyncIterator[bytes]:
+async def feed(state: State, topic: Topic, after: Place | None) -> AsyncGenerator[bytes]:
     """Yield the events of a topic, from now on or behind a place in the feed, for ever."""
     yield b"retry: 1000\n\n"
     follower = await state.hub.join(topic.wants)

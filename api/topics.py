@@ -11,7 +11,6 @@ from engine import queries
 from engine.errors import Invalid
 from engine.feed import Entry, Place
 from engine.queries import Body
-from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 
 ALL = "project"
@@ -27,7 +26,7 @@ class Topic:
     """
 
     name: str
-    project: str = DEFAULT_PROJECT
+    project: str
     workflow: str | None = None
     execution: str | None = None
     types: tuple[str, ...] = ()
@@ -51,16 +50,16 @@ class Topic:
                 yield entry.behind(index), event
 
 
-def find(connection: Connection, name: str, types: tuple[str, ...] = ()) -> Topic:
+def find(connection: Connection, name: str, project: str, types: tuple[str, ...] = ()) -> Topic:
     """Return the topic of a name: `project`, `workflows/NAME` or `executions/ID`. Raises `Invalid` or `NotFound`."""
     kind, _, reference = name.partition("/")
     if name == ALL:
-        return Topic(name, types=types)
+        return Topic(name, project, types=types)
     if kind == "workflows" and reference:
-        return Topic(name, workflow=str(queries.workflow_id(connection, reference)), types=types)
+        return Topic(name, project, str(queries.workflow_id(connection, reference, project)), types=types)
     if kind == "executions" and reference:
-        queries.is_there(connection, reference)
-        return Topic(name, execution=reference, types=types)
+        queries.is_there(connection, reference, project)
+        return Topic(name, project, execution=reference, types=types)
     message = f"{name[:100]!r} is no topic."
     raise Invalid(message, hint="Follow `project`, `workflows/NAME` or `executions/ID`.")
 

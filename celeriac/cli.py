@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from celeriac.commands import (
+    admin,
     approvals,
     attention,
+    audit,
     budgets,
     connections,
     definitions,
@@ -14,13 +16,17 @@ from celeriac.commands import (
     doctor,
     events,
     executions,
+    keys,
     models,
     processes,
+    projects,
     running,
     storage,
     subscriptions,
     tests,
     up,
+    users,
+    variables,
     workflows,
 )
 
@@ -48,6 +54,12 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.add_typer(models.app, name="models")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(variables.app, name="variables")
+app.add_typer(projects.app, name="projects")
+app.add_typer(users.app, name="users")
+app.add_typer(admin.app, name="admin")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.command()(up.up)
 app.command()(processes.worker)
 app.command()(processes.poller)

@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Self, cast
 
+from celeriac.accounts import Accounts, Body
+from celeriac.accounts import part as _part
 from celeriac.outcomes import Json
 
 if TYPE_CHECKING:
     import httpx2
-
-Body = dict[str, Any]
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
 """The statuses an execution ends in."""
@@ -58,12 +57,20 @@ class Unreachable(Refused):
     """Nobody answered; nobody knows whether the request arrived."""
 
 
-class Client:
-    """One API. `transport` serves requests in this process instead of sending them; then it is not `live`: nothing goes
-    on by itself, and nothing can be followed.
+class Client(Accounts):
+    """One API. `token` is an API key, a session's access token, or the keeper's. `project` is the one that is meant, by id or
+    name, instead of the default one or the only one. `transport` serves requests in this process instead of sending them; then
+    it is not `live`: nothing goes on by itself, and nothing can be followed.
     """
 
-    def __init__(self, url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        project: str | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         import httpx2  # a tenth of a second, which not every command has to pay
 
         self.url = url.rstrip("/")
@@ -71,7 +78,11 @@ class Client:
         self._lost = httpx2.TransportError
         self._http = httpx2.AsyncClient(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {token}", "User-Agent": "celeriac"},
+            headers={
+                "Authorization": f"Bearer {token}",
+                "User-Agent": "celeriac",
+                **({"X-Celeriac-Project": project} if project else {}),
+            },
             timeout=30.0,
             transport=transport,
             trust_env=False,
@@ -116,7 +127,7 @@ class Client:
         return await self._ask("POST", f"/workflows/{_part(ref)}/{'enable' if enabled else 'disable'}")
 
     async def execute(self, ref: str, payload: Json, *, key: str | None = None, wait: int = 0) -> Body:
-        """Start a workflow; with `wait` seconds the answer is the result, if it comes in that time."""
+        """Start a workflow; with `wait` seconds the execution has its result, or at least its `answer`, if that comes in time."""
         return await self._ask(
             "POST", f"/workflows/{_part(ref)}/execute", body={"input": payload}, key=key, wait=wait
         )
@@ -175,9 +186,10 @@ class Client:
         found = await self._ask("GET", f"/executions/{_part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
 
-    async def cancel(self, name: str, reason: str = "") -> Body:
-        """Ask an execution to stop."""
-        return await self._ask("POST", f"/executions/{_part(name)}/cancel", body={"reason": reason})
+    async def cancel(self, name: str, reason: str = "", *, force: bool = False) -> Body:
+        """Ask an execution to stop; with `force` without what its scopes do in their end."""
+        body: Body = {"reason": reason, "force": force}
+        return await self._ask("POST", f"/executions/{_part(name)}/cancel", body=body)
 
     async def pause(self, name: str) -> Body:
         """Hold an execution."""
@@ -388,7 +400,3 @@ def _refused(answer: httpx2.Response) -> Refused:
     except (ValueError, KeyError, TypeError):
         message = f"What answers there is no Celeriac: {answer.status_code}."
         return Refused("api.not_celeriac", message, status=answer.status_code)
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")

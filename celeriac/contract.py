@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from celeriac.outcomes import Call, Emit, Exit, Json, OnDecision, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Json, OnDecision, Respond, Route, TryAgain, Wait
 from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
@@ -103,6 +103,17 @@ class Context(Protocol):
     def now(self) -> datetime:
         """The time this call is deemed to happen at (UTC): the same on every replay."""
 
+    @property
+    def last_heartbeat(self) -> Json:
+        """The details of the last heartbeat that the attempts before this one sent; None without any."""
+
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        """Say that the call is alive, and how far it is: `await ctx.heartbeat({"page": 7})`.
+
+        When it returns the details are durable, and the next attempt finds them in `last_heartbeat`, whatever ended this one.
+        It costs a commit: once a second is plenty. A plain function in a child process calls it without `await`.
+        """
+
     async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         """Do `call(idempotency_key)` at most once per outcome: a later try of the node gets the journaled result.
 
@@ -152,7 +163,7 @@ class Context(Protocol):
         """
 
 
-Result = Json | Route | Wait | Call | Emit | Exit
+Result = Json | Route | Wait | Call | Emit | Exit | Respond
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Inline = Callable[[Any, Context], Result]
 Waiting = Callable[[Any, Context], Awaitable[Result]]
@@ -166,6 +177,9 @@ LITERAL = "x-celeriac-literal"
 TRUSTED = "x-celeriac-trusted"
 """Schema keyword: the field decides where something goes, in whose name, or what is run; nothing foreign may choose it. With the
 value "host", only the part of an address up to its path does."""
+
+SCHEMA = "x-celeriac-schema"
+"""Schema keyword: the field holds a JSON Schema (2020-12). Without expressions in it, validation looks whether it is one."""
 
 RENDERED = "x-celeriac-rendered"
 """Schema keyword of an output: it is what this field of the config comes to."""
@@ -240,7 +254,7 @@ def node(
     - A plain `def` is called in place: for work of microseconds, without waiting. With `process=True` it runs in a
       child process that can be killed: for work that computes.
     - An `async def` is awaited among thousands of others: for work that waits.
-    - `waits` says that it may return `Wait`, `Call` or `Exit`; such a node ends its segment.
+    - `waits` says that it may return `Wait`, `Call`, `Exit` or `Respond`; such a node ends its segment.
     - `calls` says that it may call workflows or ask people on its way (`Context.call`, `Context.ask`).
     - `foreign` says that its output is what a stranger may have written, such as the words of a model: nothing that is
       computed of it may choose where something goes, in whose name, or what is run.

@@ -100,6 +100,23 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
+class Respond:
+    """Answer whoever waits for this execution, which goes on; then succeed with `{"status", "headers", "body"}`.
+
+    The first answer of an execution counts, whichever node gives it; a later one changes nothing. `status` is a number from
+    200 to 599, `headers` are of those in `celeriac.answers`.
+    """
+
+    body: Json = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the answer as it is stored and shown."""
+        return {"status": self.status, "headers": {**self.headers}, "body": self.body}
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """Succeed with `value` and end what is around the node.
 

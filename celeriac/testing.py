@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from celeriac.answers import flaw
 from celeriac.contract import Effect, NodeType
 from celeriac.outcomes import (
     Call,
@@ -28,6 +29,7 @@ from celeriac.outcomes import (
     Json,
     NodeError,
     OnDecision,
+    Respond,
     Route,
     TryAgain,
     Uncertain,
@@ -43,7 +45,17 @@ __all__ = ["Line", "Outcome", "Paid", "run_node"]
 T = TypeVar("T")
 
 Kind = Literal[
-    "output", "route", "wait", "emit", "exit", "call", "failed", "try_again", "uncertain", "crashed"
+    "output",
+    "route",
+    "wait",
+    "emit",
+    "exit",
+    "respond",
+    "call",
+    "failed",
+    "try_again",
+    "uncertain",
+    "crashed",
 ]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -73,12 +85,13 @@ class Paid:
 class Outcome:
     """What one call came to.
 
-    - `output`, `route`, `wait`, `emit`, `exit` succeeded: `value`, and `ports`, or `until` (milliseconds since the epoch) and
-      the whole `wait`, or the event in `emit`, or the `scope` that ends.
+    - `output`, `route`, `wait`, `emit`, `exit`, `respond` succeeded: `value`, and `ports`, or `until` (milliseconds since the
+      epoch) and the whole `wait`, or the event in `emit`, or the `scope` that ends; of an answer `value` is all of it.
     - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
-    `steps` are the results of the sub-steps that were done, by name; `paid` are the calls of models.
+    `steps` are the results of the sub-steps that were done, by name; `paid` are the calls of models, `heartbeats` the
+    details that were sent.
     """
 
     kind: Kind
@@ -93,6 +106,7 @@ class Outcome:
     steps: dict[str, Json] = field(default_factory=dict)
     scope: str | None = None
     paid: tuple[Paid, ...] = ()
+    heartbeats: tuple[Json, ...] = ()
 
     @property
     def code(self) -> str | None:
@@ -114,6 +128,7 @@ async def run_node(
     models: Mapping[str, Model] | None = None,
     answers: Mapping[str, Json | Exception] | None = None,
     types: Mapping[str, NodeType] | None = None,
+    last_heartbeat: Json = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
@@ -133,6 +148,7 @@ async def run_node(
         models=models or {},
         answers=answers or {},
         types=types or {},
+        last_heartbeat=last_heartbeat,
     )
     try:
         model = _validated(node_type, config)
@@ -142,7 +158,13 @@ async def run_node(
         outcome = _accepted(result, node_type, config)
     except Exception as error:  # noqa: BLE001  whatever a node raises is that node's outcome
         outcome = _failed(error)
-    return replace(outcome, lines=tuple(context.lines), steps=context.steps, paid=tuple(context.paid))
+    return replace(
+        outcome,
+        lines=tuple(context.lines),
+        steps=context.steps,
+        paid=tuple(context.paid),
+        heartbeats=tuple(context.heartbeats),
+    )
 
 
 @dataclass(slots=True)
@@ -168,13 +190,16 @@ class _Context:
         models: Mapping[str, Model],
         answers: Mapping[str, Json | Exception],
         types: Mapping[str, NodeType],
+        last_heartbeat: Json,
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
         self.item = item
         self.attempt = attempt
         self.idempotency_key = idempotency_key
+        self.last_heartbeat = last_heartbeat
         self.lines: list[Line] = []
+        self.heartbeats: list[Json] = []
         self.steps: dict[str, Json] = {}
         self.paid: list[Paid] = []
         self._done = done
@@ -207,6 +232,10 @@ class _Context:
 
     def now(self) -> datetime:
         return self._now
+
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        self.heartbeats.append(_json(details))
+        return _at_once()
 
     async def step(self, name: str, _: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         if name in self.steps:
@@ -273,6 +302,10 @@ class _Context:
         return found
 
 
+async def _at_once() -> None:
+    """Have nothing to wait for."""
+
+
 def _validated(node_type: NodeType, config: Mapping[str, Json]) -> BaseModel:
     try:
         return node_type.config.model_validate(dict(config))
@@ -310,6 +343,12 @@ def _accepted(result: object, node_type: NodeType, config: Mapping[str, Json]) -
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Exit; declare it with waits=True.")
         return Outcome("exit", _json(result.value), scope=result.scope)
+    if isinstance(result, Respond):
+        if not node_type.waits:
+            raise Fail("node.wait_undeclared", "The node returns Respond; declare it with waits=True.")
+        if (reason := flaw(result.status, result.headers)) is not None:
+            raise Fail("node.answer_invalid", reason)
+        return Outcome("respond", _json(result.to_json()))
     if isinstance(result, Call):
         if not node_type.waits:
             raise Fail("node.wait_undeclared", "The node returns Call; declare it with waits=True.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import jsonschema_rs
 
 from celeriac import Fail, Json
-from engine import expressions, schema
+from engine import cancels, expressions, schema
 from engine import operations as op
 from engine.catalog import Active, trigger_event
 from engine.clock import Clock
@@ -111,13 +111,9 @@ async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Acce
         for answer in answers
         for segment, item, queue in answer.ready
     )
-    now = runtime.clock.now()
     outdone = sorted({name for answer in answers for name in answer.outdone})
     await asyncio.gather(
-        *(
-            runtime.ledger.submit(op.Cancel(name, now, "A newer execution takes its place."))
-            for name in outdone
-        )
+        *(cancels.cancel(runtime, name, "A newer execution takes its place.") for name in outdone)
     )
     for start, answer in zip(starts, answers, strict=True):
         if answer.refused is not None and start.concurrency is not None:
@@ -180,6 +176,7 @@ def operation(runtime: Accepting, request: Request) -> op.Start:
         concurrency=own.concurrency,
         rate=own.rate,
         fork=request.fork,
+        variables=active.variables,
     )
 
 

@@ -94,16 +94,16 @@ def advance(plan: Plan, joins: Mapping[Address, Arrivals], completions: Iterable
             target, taken, entry, performed = edges.popleft()
             segment = plan.segments[target]
             address = (target, completed.item)
+            if _has_lost(plan, address, joins, decision):
+                continue  # it was stopped, and with it all that it leads to
             counts = taken or (performed and segment.join.done)
             runs = (
                 _arrive(segment, address, joins, decision.joins, taken=counts)
                 if is_join(segment)
                 else taken or segment.ends
             )
-            if taken and segment.join.mode == "each" and not _has_lost(plan, address, joins, decision):
+            if taken and segment.join.mode == "each":
                 decision.opened.append((address, entry))
-            if runs and _has_lost(plan, address, joins, decision):
-                runs = False
             if runs:
                 decision.ready.append(address)
                 if not taken and not is_join(segment):

@@ -22,6 +22,11 @@ NOBODY = "api"
 """Who acts when nobody is named. Two who are not named may be the same person."""
 
 
+def person_of(name: str) -> str:
+    """Return whose voice a name stands for: `ada/deploy` is a program of ada's."""
+    return name.partition("/")[0]
+
+
 class FormInvalid(Invalid):
     """The form is not what the approval asks for."""
 
@@ -96,7 +101,7 @@ def may_decide(
     users, wanted = approvers["users"], approvers["roles"]
     if (users or wanted) and principal not in users and not set(roles) & set(wanted):
         return op.Counted.NOT_ASKED
-    if four_eyes and principal == (starter or NOBODY):
+    if four_eyes and person_of(principal) == person_of(starter or NOBODY):
         return op.Counted.FOUR_EYES
     return None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from celeriac import Json
 from engine import forks
 from engine import operations as op
-from engine.catalog import Active, start_of
+from engine.catalog import Active, Versions
 from engine.definition import TRIGGER
 from engine.encoding import encode, place
 from engine.errors import Conflict, Invalid, NotFound
@@ -93,7 +93,7 @@ def prepare(
 ) -> Prepared:
     """Return the fork of an execution. Raises `NotFound`, `NothingFailed`, or `Invalid` for a wish that cannot be met."""
     rows = connection.run(
-        "SELECT e.workflow_id, e.version_id, e.status, e.input, b.body, w.name, w.enabled "
+        "SELECT e.workflow_id, e.version_id, e.status, e.input, b.body, w.name "
         "FROM execution e JOIN workflow w ON w.id = e.workflow_id LEFT JOIN blob b ON b.hash = e.input_blob "
         "WHERE e.id = ? AND e.project_id = ?",
         (name, project),
@@ -101,7 +101,7 @@ def prepare(
     if not rows:
         message = f"There is no execution {name!r}."
         raise NotFound(message, hint="celeriac executions list shows what there is.")
-    workflow, version, status, text, blob, title, enabled = rows[0]
+    workflow, version, status, text, blob, title = rows[0]
     base = _read(connection, name, plan_of(version, connection))
     version, number = _version(connection, workflow, version, wanted.version, title)
     plan = plan_of(version, connection)
@@ -115,7 +115,7 @@ def prepare(
     wish = forks.Wish(frozenset(again or ()), frozenset(wanted.outputs), wanted.has_payload)
     fork = forks.weigh(base, plan, wish)
     payload = wanted.payload if wanted.has_payload else json.loads(blob or text or "null")
-    active = Active(workflow, version, project, title, bool(enabled), *start_of(connection, version))
+    active = Versions().pinned(connection, version)
     entries = [
         *_repacked(plan, fork.kept, base.packs, now),
         *(_pinned(plan, node, value, now, limits) for node, value in wanted.outputs.items()),

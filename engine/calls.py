@@ -29,12 +29,6 @@ UNTOLD: Final = (
 )
 """Executions that have ended, and whose callers may not know."""
 
-FORSAKEN: Final = (
-    "SELECT s.execution_id, s.segment, s.item, s.child FROM segment s "
-    "WHERE s.status = 'cancelled' AND s.child IS NOT NULL ORDER BY s.child LIMIT 500"
-)
-"""Segments that have called and were then stopped, with what they called."""
-
 Place = tuple[str, int, str]
 """(execution, segment, item) of a segment that calls."""
 
@@ -113,6 +107,8 @@ def request(
         idempotency_key=key if call.wait or call.key is None else call.key,
         parent=place,
         caller=node,
+        principal=facts.principal,
+        priority=facts.priority,
         depth=facts.depth + 1,
         awaited=call.wait,
     )
@@ -153,14 +149,6 @@ def answer(connection: Connection, execution: str) -> Answer:
 def returns(rows: Iterable[Row], now: int) -> list[op.Return]:
     """Return what tells callers of these ends."""
     return [op.Return(execution, segment, item, child, now) for execution, segment, item, child in rows]
-
-
-def forsakes(rows: Iterable[Row], now: int) -> list[op.Forsake]:
-    """Return what stops executions that nobody waits for any more."""
-    reason = "What called it has been stopped."
-    return [
-        op.Forsake(execution, segment, item, child, now, reason) for execution, segment, item, child in rows
-    ]
 
 
 def _json(text: Any) -> Json:

@@ -51,10 +51,15 @@ class Active:
     inputs: str | None
     limits: Limits | None = None
     priority: int = 0
+    variables: str | None = None
+    """The JSON text of those variables of the project that it reads and the project has; None when there are none."""
 
 
 Start = tuple[str, float | None, str | None, Limits | None, int]
 """What a version's start depends on: its first queue, its time limit, the schema of its input, its limits, its priority."""
+
+Known = tuple[Start, frozenset[str]]
+"""What is kept of a version: what its start depends on, and the names of the variables that it reads from its project."""
 
 
 def push(
@@ -155,7 +160,7 @@ class Versions:
 
     def __init__(self, kept: int = 256) -> None:
         self._kept = kept
-        self._found: OrderedDict[str, Start] = OrderedDict()
+        self._found: OrderedDict[str, Known] = OrderedDict()
         self._lock = threading.Lock()
 
     def active(
@@ -179,17 +184,25 @@ class Versions:
     def _started(
         self, connection: Connection, name: str, title: str, enabled: int, version: str, project: str
     ) -> Active:
-        start = self._known(version) or self._keep(version, start_of(connection, version))
-        return Active(name, version, project, title, bool(enabled), *start)
+        start, shared = self._known(version) or self._keep(version, _read(connection, version))
+        return Active(
+            name,
+            version,
+            project,
+            title,
+            bool(enabled),
+            *start,
+            variables=_values(connection, project, shared) if shared else None,
+        )
 
-    def _known(self, version: str) -> Start | None:
+    def _known(self, version: str) -> Known | None:
         with self._lock:
             found = self._found.get(version)
             if found is not None:
                 self._found.move_to_end(version)
             return found
 
-    def _keep(self, version: str, read: Start) -> Start:
+    def _keep(self, version: str, read: Known) -> Known:
         with self._lock:
             self._found[version] = read
             while len(self._found) > self._kept:
@@ -197,15 +210,25 @@ class Versions:
         return read
 
 
-def start_of(connection: Connection, version: str) -> Start:
-    """Return what a version's start depends on."""
+def _read(connection: Connection, version: str) -> Known:
     document, plan_text = connection.run(
         "SELECT document, plan FROM workflow_version WHERE id = ?", (version,)
     )[0]
     plan = Plan.from_json(json.loads(plan_text))
     body = json.loads(document)["definition"]
     inputs = None if "inputs" not in body else json.dumps(body["inputs"])
-    return plan.root.queue, plan.timeout, inputs, Limits.parse(body), body.get("priority", 0)
+    start = plan.root.queue, plan.timeout, inputs, Limits.parse(body), body.get("priority", 0)
+    return start, frozenset(plan.shared)
+
+
+def _values(connection: Connection, project: str, names: frozenset[str]) -> str | None:
+    """Return the values that a project's variables have now, as the text of an object."""
+    marks = ", ".join("?" for _ in names)
+    rows = connection.run(
+        f"SELECT name, value FROM variable WHERE project_id = ? AND name IN ({marks}) ORDER BY name",  # noqa: S608  marks only
+        (project, *sorted(names)),
+    )
+    return "{" + ",".join(f'"{name}":{value}' for name, value in rows) + "}" if rows else None
 
 
 def startable(found: Active) -> Active:

@@ -139,4 +139,8 @@ async def _compute(services: Services, run: Run, step: Step, context: NodeContex
         seconds = step.node.attempt_timeout
         return await services.children.call(step, config, context, seconds, lambda: None)
     returned = step.type.run(model, context)
-    return await in_time(returned, step.node.attempt_timeout) if isinstance(returned, Awaitable) else returned
+    return (
+        await in_time(returned, step.node.attempt_timeout, context.pulse)
+        if isinstance(returned, Awaitable)
+        else returned
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from celeriac import Fail, Json, NodeError
 from engine import parts, retry
@@ -28,6 +29,13 @@ SHARES = 8
 
 SLICE = 64
 """Items that are stored together, when each has a row of its own."""
+
+
+STOPPED: Final[dict[str, Json]] = {
+    "code": "scope.stopped",
+    "message": "The scope was stopped before its body had ended.",
+}
+"""The failure that a stopped scope has, for what undoes it and is done in its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +107,16 @@ def decide(
     most: int,
     undone: Sequence[int] = (),
     led: Collection[str] = (),
+    winding: bool = False,
 ) -> Action:
     """Return what a container does next. Raises `Fail` when it fails, or what `ask` raises.
 
     `fan` is nothing when the container has just been reached. `most` limits the items of a map; `undone` are the regions
     that undo what has succeeded in the body, in their order; `led` are the edges by which the last round of a circle ended.
+    A scope that is `winding` up was stopped.
     """
-    late = fan is not None and fan.deadline is not None and now >= fan.deadline
-    if fan is not None and late and (fan.cut or not fan.over):
+    late = fan is not None and fan.deadline is not None and now >= fan.deadline and not winding
+    if fan is not None and late and not fan.over:
         message = f"It took longer than {container.timeout:g} s."
         if container.each is not None or container.loop is not None:
             raise Fail(TIMED_OUT, message)
@@ -127,6 +137,8 @@ def decide(
         return loop.begin(deadline) if fan is None else loop.go_on(fan, outcomes.get(container.body, ()))
     if fan is not None and not fan.over:
         return Stay(fan.ended)
+    if winding:
+        return _wind_up(container, outcomes, undone)
     return _scope(container, outcomes, undone, deadline if fan is None else fan.deadline)
 
 
@@ -169,16 +181,19 @@ class _Map:
         left = next((each for each in outcomes if each.left), None)
         if left is not None:
             return Done(left.value)
-        failed = [each for each in outcomes if each.error is not None]
+        failed = [each for each in outcomes if each.error is not None] if fan.failed else []
         if fan.failed > fan.tolerate and failed:
             first = failed[0]
             error = first.error or {}
             details: dict[str, Json] = {"item": first.index, "failed": len(failed), "count": fan.count}
             message = f"Item {first.index} failed: {error.get('message')}"
             raise Fail(str(error.get("code")), message, details)
-        if self.each.until is not None and outcomes and (fan.cut or not fan.over):
-            results: list[Json] = [each.value for each in outcomes if each.error is None]
-            names = {"results": results, "done": len(results), "failed": len(failed), "count": fan.count}
+        if self.each.until is not None and outcomes and not fan.over:
+            results: list[Json] = []
+            if "results" in self.each.until:
+                results = [each.value for each in outcomes if each.error is None]
+            done: Json = len(outcomes) - len(failed)
+            names = {"results": results, "done": done, "failed": len(failed), "count": fan.count}
             if _is_true("until", self.ask("until", **names)):
                 return Done(self._collected(outcomes, fan.count))
         return Done(self._collected(outcomes, fan.count)) if fan.over else Stay(fan.ended)
@@ -309,13 +324,15 @@ def _scope(container: Container, outcomes: Outcomes, undone: Sequence[int], dead
         return Open(_single(container.body, deadline))
     outcome = outcomes[container.body][-1]
     if outcome.error is not None:
-        for region in undone:
-            if region not in outcomes:
-                return Open(_single(region, None), error=outcome.error)
-        caught = next((each for each in container.catch if catches(each, outcome.error)), None)
+        undoing = _undo(outcomes, undone, outcome.error)
+        if undoing is not None:
+            return undoing
+        error = with_compensations(container, outcomes, outcome.error)
+        outcome = Outcome(outcome.index, None, error)
+        caught = next((each for each in container.catch if catches(each, error)), None)
         if caught is not None:
             if caught.region not in outcomes:
-                return Open(_single(caught.region, None), error=outcome.error)
+                return Open(_single(caught.region, None), error=error)
             outcome = outcomes[caught.region][-1]
     if container.last is not None:
         if container.last not in outcomes:
@@ -329,6 +346,38 @@ def _scope(container: Container, outcomes: Outcomes, undone: Sequence[int], dead
             str(error.get("code")), str(error.get("message")), details if isinstance(details, dict) else {}
         )
     return Done(outcome.value)
+
+
+def _wind_up(container: Container, outcomes: Outcomes, undone: Sequence[int]) -> Action:
+    """Undo what a stopped scope has done, unless its body was over, and do what is done in the end anyway. Nobody catches it."""
+    error = outcomes[container.body][-1].error
+    if error is not None:
+        undoing = _undo(outcomes, undone, error)
+        if undoing is not None:
+            return undoing
+        error = with_compensations(container, outcomes, error)
+    if container.last is not None and container.last not in outcomes:
+        return Open(_single(container.last, None), error=error)
+    return Done(None)
+
+
+def _undo(outcomes: Outcomes, undone: Sequence[int], error: dict[str, Json]) -> Open | None:
+    """Return the next step of undoing, if one is left."""
+    left = next((each for each in undone if each not in outcomes), None)
+    return None if left is None else Open(_single(left, None), error=error)
+
+
+def with_compensations(container: Container, outcomes: Outcomes, error: dict[str, Json]) -> dict[str, Json]:
+    """Return the failure of a scope with those of its compensations among the details. The first failure stays the cause."""
+    failed: list[Json] = [
+        {"node": node, "error": outcomes[region][-1].error}
+        for node, region in container.undo
+        if region in outcomes and outcomes[region][-1].error is not None
+    ]
+    if not failed:
+        return error
+    details = error.get("details")
+    return {**error, "details": {**(details if isinstance(details, dict) else {}), "compensations": failed}}
 
 
 def catches(handler: Catch, error: Mapping[str, Json]) -> bool:

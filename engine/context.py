@@ -10,12 +10,26 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from celeriac import Call, Effect, Emit, Exit, Fail, Json, Link, NodeType, OnDecision, Route, Wait
+from celeriac import (
+    Call,
+    Effect,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    Link,
+    NodeType,
+    OnDecision,
+    Respond,
+    Route,
+    Wait,
+)
 from celeriac.usage import Model, Usage
 from engine import inquiries
 from engine.encoding import storable
 from engine.outside.scrub import scrub
 from engine.programs import validated
+from engine.pulse import Pulse
 from engine.taint import trusted_fields
 
 if TYPE_CHECKING:
@@ -40,6 +54,12 @@ class Surroundings(Protocol):
     async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
         """Open a connection of a project; also return the texts that must not appear in any output."""
 
+
+HEARTBEAT = "@heartbeat"
+"""The step under which the journal keeps the details of a node's last heartbeat."""
+
+Beat = Callable[[Json], Awaitable[None]]
+"""Keeps the details of a heartbeat."""
 
 StepJournal = Callable[[str, Effect, str, Callable[[str], Awaitable[Json]]], Awaitable[Json]]
 """Runs one memoised sub-step: (name, effect, key, call) to its result."""
@@ -75,6 +95,7 @@ class NodeContext:
 
     __slots__ = (
         "_around",
+        "_beat",
         "_inside",
         "_prefix",
         "_purse",
@@ -83,10 +104,12 @@ class NodeContext:
         "attempt",
         "execution_id",
         "item",
+        "last_heartbeat",
         "lines",
         "log_limit",
         "node_id",
         "project",
+        "pulse",
         "secrets",
     )
 
@@ -101,6 +124,9 @@ class NodeContext:
         around: Surroundings | None,
         step: StepJournal | None,
         log_limit: int,
+        last_heartbeat: Json = None,
+        pulse: Pulse | None = None,
+        beat: Beat | None = None,
         purse: Purse | None = None,
         inside: Inside | None = None,
         prefix: str = "",
@@ -116,6 +142,9 @@ class NodeContext:
         self._ready_at = ready_at
         self._around = around
         self._step = step
+        self.last_heartbeat = last_heartbeat
+        self.pulse = pulse or Pulse()
+        self._beat = beat or _unheard
         self._purse = purse
         self._inside = inside
         self._prefix = prefix
@@ -148,6 +177,11 @@ class NodeContext:
     def now(self) -> datetime:
         """The time the segment became ready."""
         return datetime.fromtimestamp(self._ready_at / 1000, UTC)
+
+    def heartbeat(self, details: Json = None) -> Awaitable[None]:
+        """Say that the call is alive. What is returned is there when the details are durable."""
+        self.pulse.beat()
+        return self._beat(scrub(details, self.secrets) if self.secrets else details)
 
     async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         """Run a memoised sub-step. Its result is journaled, so the credentials of this call are taken out of it first."""
@@ -200,9 +234,10 @@ class NodeContext:
             self._around,
             self._step,
             self.log_limit,
-            self._purse,
-            self._inside,
-            self._named(name),
+            pulse=self.pulse,
+            purse=self._purse,
+            inside=self._inside,
+            prefix=self._named(name),
         )
         inner.lines = self.lines
 
@@ -254,7 +289,11 @@ def _value(result: object, node_type: NodeType) -> Json:
     """Return what a used node came to. Raises `Fail` for what only a node of its own may return."""
     if isinstance(result, Route):
         return result.value
-    if isinstance(result, (Wait, Call, Emit, Exit)):
+    if isinstance(result, (Wait, Call, Emit, Exit, Respond)):
         message = f"The node type {node_type.key} returns {type(result).__name__}, which only a node of its own may."
         raise Fail("node.not_usable", message)
     return result  # type: ignore[return-value]  # what is no JSON is refused when it is journaled
+
+
+async def _unheard(_: Json) -> None:
+    """Keep nothing: a call that is not tried again has nobody to hand details to."""

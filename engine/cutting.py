@@ -7,7 +7,7 @@ numbered so that a region's segments and those of everything inside it are one r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,6 +60,7 @@ def build(workflow: Workflow, registry: Registry) -> Plan:
         timeout=workflow.timeout,
         regions=tuple(cut.regions),
         budget=workflow.budget,
+        shared=workflow.shared,
     )
 
 
@@ -110,6 +111,8 @@ class _Vertex:
     ports: tuple[str, ...]
     join: Join | None
     source: Node | None = None
+    apart: bool = False
+    """Whether it is alone in its segment, since others ask whether that has begun, or has ended."""
 
 
 @dataclass(slots=True)
@@ -150,15 +153,20 @@ class _Cut:
         for node in body.nodes:
             vertices[node.id] = self._vertex(node, branches=node.id in branching)
         vertices[end] = self._last(graph, end, OUTPUT if not owner else END)
+        milestones = {each.id: each.milestone for each in body.nodes if each.milestone is not None}
+        for name in {*milestones, *milestones.values()}:
+            vertices[name] = replace(vertices[name], apart=True)
 
         outgoing: dict[str, list[Edge]] = {each: [] for each in vertices}
         entering: dict[str, int] = dict.fromkeys(vertices, 0)
+        sources: dict[str, dict[str, None]] = {each: {} for each in vertices}
         for edge in edges:
             outgoing[edge.source].append(edge)
             entering[edge.target] += 1
         arriving: dict[str, int] = {}
         places: dict[Edge, int] = {}
         for edge in edges:
+            sources[edge.target][edge.source] = None
             if (join := vertices[edge.target].join) is not None and join.mode == "each":
                 places[edge] = arriving.get(edge.target, 0)
                 arriving[edge.target] = places[edge] + 1
@@ -167,9 +175,21 @@ class _Cut:
         numbers = {run[0]: first + index for index, run in enumerate(runs)}
         for run in runs:
             self.segments.append(
-                self._segment(number, run, vertices, outgoing[run[-1]], entering[run[0]], numbers, places)
+                self._segment(
+                    number,
+                    run,
+                    vertices,
+                    outgoing[run[-1]],
+                    entering[run[0]],
+                    numbers,
+                    places,
+                    tuple(sources[run[0]]),
+                )
             )
         self._find_losers(first)
+        for name, milestone in milestones.items():
+            bound = self.segments[numbers[name]]
+            self.segments[bound.id] = replace(bound, milestone=numbers[milestone])
         containers = [
             (index, place, source)
             for index, run in enumerate(runs, first)
@@ -262,6 +282,8 @@ class _Cut:
                 limits=node.limits,
                 foreign=effect is Effect.ONCE and self.taint.reads(node.id, config),
                 on_foreign=node.on_foreign,
+                queue_timeout=timeout.queue if timeout else None,
+                heartbeat=timeout.heartbeat if timeout else None,
             ),
             queue,
             node_type.ports_of(node.config),
@@ -306,6 +328,7 @@ class _Cut:
         entries: int,
         numbers: Mapping[str, int],
         places: Mapping[Edge, int],
+        sources: tuple[str, ...],
     ) -> Segment:
         inside = set(run)
         nodes = tuple(vertices[each].node for each in run)
@@ -313,13 +336,16 @@ class _Cut:
         conditions = [expressions.compile_expression(edge.when) for edge in leaving if edge.when is not None]
         for each in conditions:
             needs.update(dict.fromkeys(name for name in self._read_by(each) if name not in inside))
+        join = vertices[run[0]].join or Join()
+        collects = sources if join.collect is not None else ()
+        needs.update(dict.fromkeys(collects))
         read: list[expressions.Template | expressions.Compiled] = [*conditions]
         read += (expressions.compile_value(dict(each.config)) for each in nodes)
         read += (expressions.compile_value(each.limits.keys) for each in nodes if each.limits)
-        items, sources = self._items_read(read)
+        items, arriving = self._items_read(read)
         if nodes[-1].ends and self.around and self.around[-1].part is not None:
             items |= {self.around[-1].region} if self.around[-1].part.kind == "circle" else set()
-        needs.update(dict.fromkeys(self._place_of(sources)))
+        needs.update(dict.fromkeys(self._place_of(arriving)))
         needs.pop(TRIGGER, None)
         return Segment(
             id=numbers[run[0]],
@@ -330,10 +356,11 @@ class _Cut:
                 for each in leaving
             ),
             entries=entries,
-            join=vertices[run[0]].join or Join(),
+            join=join,
             needs=tuple(needs),
             region=region,
             reads=tuple(sorted(items)),
+            collects=collects,
         )
 
     def _find_losers(self, first: int) -> None:
@@ -427,6 +454,8 @@ def _mentioned(workflow: Workflow, registry: Registry) -> Iterator[str | None]:
         body = bodies.pop()
         yield from () if body.has_output else _leaves(body)
         written += [body.output, *(braced(each.when) for each in body.edges if each.when is not None)]
+        meeting = {node.id for node in body.nodes if node.join is not None and node.join.collect is not None}
+        yield from (each.source for each in body.edges if each.target in meeting)
         for node in body.nodes:
             written += [_questions(node), _keys(node)]
             for each in (node, node.compensate):
@@ -486,7 +515,9 @@ def _body_of(node: Node) -> _Graph:
 
 def _plain(node: Node) -> Node:
     """Return a node as it is performed for one item: what it does with its failure is its container's to say."""
-    return replace(node, each=None, loop=None, join=None, on_error=OnError("fail"), compensate=None)
+    return replace(
+        node, each=None, loop=None, join=None, on_error=OnError("fail"), compensate=None, milestone=None
+    )
 
 
 def _questions(node: Node) -> dict[str, Json]:
@@ -502,24 +533,14 @@ def _questions(node: Node) -> dict[str, Json]:
 def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     """Add the edges nobody writes: from the root to every node that starts, and from every leaf to the end.
 
-    A node whose every edge leads to a join that may start without it leads to the end too, so that the region
-    does not end before it. So does a map that may go on without some of its items, once more for these.
+    A node whose every edge leads to a join that may start without it, and does not stop it then, leads to the end too, so
+    that the region does not end before it. So does a map that may go on without some of its items, once more for these.
     """
     edges = [replace(each, target=end) if each.target == parts.LEAVE else each for each in body.edges]
     entered = {each.target for each in edges}
-    left = {each.source for each in edges if _is_regular(each)}
+    ends = _unawaited(body, edges)
     implied = [Edge(begin, node.id, None, "success", None) for node in body.nodes if node.id not in entered]
-    hasty = {
-        node.id
-        for node in body.nodes
-        if node.join is not None and node.join.mode in ("any", "n") and not node.join.cancel_rest
-    }
-    awaited = {each.source for each in edges if each.target not in hasty}
-    final = [
-        Edge(node.id, end, None, "any", None)
-        for node in body.nodes
-        if node.id not in left or node.id not in awaited
-    ]
+    final = [Edge(node.id, end, None, "any", None) for node in body.nodes if node.id in ends]
     final += [
         Edge(node.id, end, REST, "success", None)
         for node in body.nodes
@@ -528,6 +549,55 @@ def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:
     if not body.nodes:
         final = [Edge(begin, end, None, "any", None)]
     return [*implied, *edges, *final]
+
+
+def _unawaited(body: Body, edges: Sequence[Edge]) -> set[str]:
+    """Return the nodes that the end of a region has to wait for: no other node waits for them, or is sure to stop them."""
+    left = {each.source for each in edges if _is_regular(each)}
+    outgoing: dict[str, list[str]] = {node.id: [] for node in body.nodes}
+    for edge in edges:
+        if edge.source in outgoing:
+            outgoing[edge.source].append(edge.target)
+    joins = {
+        node.id: node.join for node in body.nodes if node.join is not None and node.join.mode in ("any", "n")
+    }
+    stopping = [name for name, join in joins.items() if join.cancel_rest]
+    found = {node.id for node in body.nodes if node.id not in left}
+    while True:
+        trailing = {node.id for node in body.nodes if node.each is not None and node.each.rest == "finish"}
+        stopped = {name: _doomed(outgoing, name, found | trailing) for name in stopping}
+        more = {
+            name
+            for name, targets in outgoing.items()
+            if name not in found and not any(_waits(each, name, joins, stopped) for each in targets)
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def _waits(name: str, source: str, joins: Mapping[str, Join], stopped: Mapping[str, set[str]]) -> bool:
+    """Whether a node waits for one that leads to it, or is sure to stop it: and nothing stops the node and not the other."""
+    patient = name not in joins or source in stopped.get(name, ())
+    return patient and all(source in doomed for doomed in stopped.values() if name in doomed)
+
+
+def _doomed(outgoing: Mapping[str, list[str]], join: str, ends: set[str]) -> set[str]:
+    """Return the nodes all of whose ways lead to a join."""
+    entering: dict[str, list[str]] = {}
+    for name, targets in outgoing.items():
+        for each in targets:
+            entering.setdefault(each, []).append(name)
+    open_ways = {name: len(targets) + (name in ends) for name, targets in outgoing.items()}
+    found: set[str] = set()
+    heads = [join]
+    while heads:
+        for source in entering.get(heads.pop(), ()):
+            open_ways[source] -= 1
+            if open_ways[source] == 0:
+                found.add(source)
+                heads.append(source)
+    return found
 
 
 def _is_regular(edge: Edge) -> bool:
@@ -585,8 +655,11 @@ def _fuse(
     while heads:
         run = [heads.popleft()]
         queue = vertices[run[0]].queue
+        busy = False
         while (following := _fusible(vertices, outgoing[run[-1]], entering, queue)) is not None:
-            if following == end and run[0] not in certain:
+            busy = busy or _takes_time(vertices[run[-1]].node)
+            late = busy and vertices[following].node.waits and vertices[following].source is None
+            if late or (following == end and run[0] not in certain):
                 break
             run.append(following)
             queue = queue or vertices[following].queue
@@ -596,6 +669,11 @@ def _fuse(
                 met.add(edge.target)
                 heads.append(edge.target)
     return runs
+
+
+def _takes_time(node: PlanNode) -> bool:
+    """Whether time passes in a node, so that what rests after it has to count from its end: from a segment of its own."""
+    return node.effect is not Effect.NONE or node.process
 
 
 def _fusible(
@@ -614,11 +692,13 @@ def _fusible(
     )
     same_queue = queue is None or target.queue is None or queue == target.queue
     alone = entering[edge.target] == 1 and target.join is None
-    limited = source.node.limits is not None or target.node.limits is not None
-    goes_on = unconditional and same_queue and alone and not source.node.waits and not limited
+    apart = any(
+        each.apart or each.node.limits or each.node.queue_timeout is not None for each in (source, target)
+    )
+    # Whether an edge that leads out of a part is taken is asked for, and only exits are written down.
     goes_on = (
-        goes_on and edge.mark is None
-    )  # whether it is taken is asked for, and only exits are written down
+        unconditional and same_queue and alone and not source.node.waits and not apart and edge.mark is None
+    )
     return edge.target if goes_on else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from celeriac import Effect, Json
@@ -25,6 +25,7 @@ SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 """`$id` of the definition language; an editor finds completion by it."""
 
 JoinMode = Literal["all", "any", "n", "each"]
+Collect = Literal["map", "list"]
 OnUncertain = Literal["ask", "fail", "retry"]
 OnForeign = Literal["ask", "allow", "fail"]
 OnItemError = Literal["fail", "null", "drop", "partition"]
@@ -71,14 +72,16 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Seconds for one attempt, and for all attempts of a node together."""
+    """Seconds: until a worker takes the node up, for one attempt, for all together, and between two signs of life."""
 
     attempt: float | None = None
     total: float | None = None
+    queue: float | None = None
+    heartbeat: float | None = None
 
     @classmethod
     def parse(cls, value: Any) -> Timeout:
-        """Read a number, a duration text, or `{attempt, total}`."""
+        """Read a number, a duration text, or `{queue, attempt, total, heartbeat}`."""
         if not isinstance(value, Mapping):
             return cls(attempt=seconds(value))
         return cls(**{name: seconds(each) for name, each in value.items()})
@@ -106,13 +109,14 @@ class Join:
     `each` that is taken, with all that only it leads to.
 
     With `done` an edge counts as soon as the node it comes from has ended, taken or not. With `cancel_rest` what could only have
-    led here is stopped when the node starts.
+    led here is stopped when the node starts. With `collect` the node reads as `joined` what has been taken by then.
     """
 
     mode: JoinMode = "all"
     count: int = 0
     done: bool = False
     cancel_rest: bool = False
+    collect: Collect | None = None
 
     @classmethod
     def parse(cls, value: Any) -> Join:
@@ -123,6 +127,7 @@ class Join:
                 value.get("count", 0),
                 done=value.get("when", "success") == "done",
                 cancel_rest=value.get("cancel_rest", False),
+                collect=value.get("collect"),
             )
         return cls(value)
 
@@ -257,7 +262,8 @@ class Node:
     """A vertex. `None` means: not said, so the workflow's or the node type's own rule holds.
 
     `body` is a scope's; `each` and `loop` repeat the body, or the node itself; `compensate` undoes it when the scope around
-    it fails later.
+    it fails later. After the end of the node
+    `milestone` it does not begin any more.
     """
 
     id: str
@@ -279,6 +285,7 @@ class Node:
     limits: Limits | None = None
     part: Part | None = None
     on_foreign: OnForeign | None = None
+    milestone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +307,10 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A whole definition. `inputs` is the JSON Schema of the trigger's payload; `outputs` a template of the result."""
+    """A whole definition. `inputs` is the JSON Schema of the trigger's payload; `outputs` a template of the result.
+
+    `shared` are the variables of the project that it reads, with what holds where the project has none.
+    """
 
     name: str
     description: str
@@ -318,6 +328,7 @@ class Workflow:
     limits: Limits | None = None
     priority: int = 0
     budget: Allowance | None = None
+    shared: Mapping[str, Json] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Workflow:
@@ -336,6 +347,7 @@ class Workflow:
             inputs=body.get("inputs"),
             outputs=body.get("outputs"),
             variables=body.get("variables", {}),
+            shared=body.get("project_variables", {}),
             retry=RetryPolicy.parse(body["retry"]) if "retry" in body else None,
             timeout=seconds(body["timeout"]) if "timeout" in body else None,
             on_error=OnError.parse(body["on_error"]) if "on_error" in body else None,
@@ -368,6 +380,7 @@ def _node(body: Mapping[str, Any]) -> Node:
         else None,
         limits=Limits.parse(body),
         on_foreign=body.get("on_foreign"),
+        milestone=body["enabled_while"]["not_ended"] if "enabled_while" in body else None,
     )
 
 

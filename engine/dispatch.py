@@ -74,7 +74,7 @@ class Dispatcher:
             self._some.notify()
 
     def finished(self, execution: str, reply_to: str | None) -> None:
-        """Tell whoever waits for the end of an execution, if anyone said so."""
+        """Tell whoever waits for an execution that it has ended, or has answered, if anyone said so."""
         if reply_to is not None:
             with self._some:
                 self._ended.append((reply_to, execution))

@@ -34,6 +34,18 @@ class NotFound(CeleriacError):
     code = "request.not_found"
 
 
+class Unauthenticated(CeleriacError):
+    """The request does not prove who asks."""
+
+    code = "request.unauthorized"
+
+
+class RateLimited(CeleriacError):
+    """There were too many requests in the last minute. `retry_after` are seconds."""
+
+    code = "limit.rate"
+
+
 class Forbidden(CeleriacError):
     """Whoever asks may not do this."""
 

@@ -15,22 +15,36 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from celeriac import Call, Effect, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain, Wait
-from engine import admission, approvals, calls, consent, retry, signals
+from celeriac import (
+    Call,
+    Effect,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    NodeError,
+    Respond,
+    Route,
+    TryAgain,
+    Uncertain,
+    Wait,
+)
+from celeriac.answers import flaw
+from engine import admission, approvals, calls, cancels, consent, retry, signals
 from engine import operations as op
 from engine.catalog import Versions
 from engine.chunk import run_chunk
 from engine.clock import Clock
 from engine.conduct import Conductor
 from engine.containers import leaving
-from engine.context import NodeContext, idempotency_key
+from engine.context import HEARTBEAT, Beat, NodeContext, idempotency_key
 from engine.encoding import encode, place
 from engine.errors import CeleriacError, Unavailable
 from engine.expressions import ExpressionError, Scope
 from engine.failpoints import failpoint
-from engine.failure import TIMED_OUT, error_of, knows_outcome
+from engine.failure import OUT_OF_TIME, TIMED_OUT, error_of, knows_outcome
 from engine.fans import Fan
-from engine.holds import Limits, refusal
+from engine.holds import QUEUE_TIMED_OUT, Limits, refusal
 from engine.inside import Inside
 from engine.leases import Hold, Stop
 from engine.outside.scrub import scrub
@@ -46,6 +60,7 @@ from engine.performance import (
     Services,
     Spread,
     Stopped,
+    WoundUp,
     in_time,
     keep_lines,
     name_items,
@@ -56,6 +71,7 @@ from engine.performance import (
 from engine.plan import BEGIN, ITEM, OUTPUT, PlanNode
 from engine.plan import Exit as Way
 from engine.programs import Step
+from engine.pulse import Pulse
 from engine.registry import UnknownNodeType
 from engine.snapshots import (
     Past,
@@ -186,6 +202,8 @@ class Executor:
                     await run_chunk(self._services, run, work.hi)
             except (UnknownNodeType, NoChild) as error:
                 await self._put_off(run, error)
+            except WoundUp:
+                pass
             except Spread as opened:
                 return await self._follow(run, opened.settled, family, opened.horizon)
             except Called as called:
@@ -246,7 +264,8 @@ class Executor:
         work.head, work.tries = claimed.head, claimed.tries
         work.ready_at, work.first_try_at = claimed.ready_at, claimed.first_try_at
         work.fan = None if claimed.fan is None else Fan.from_text(claimed.fan)
-        if claimed.epoch > 1 or claimed.deliveries or claimed.head:
+        work.winding = claimed.stop == op.WINDING
+        if claimed.epoch > 1 or claimed.deliveries or claimed.head or claimed.passed:
             try:
                 await at.reader.read(lambda connection: read_outputs(connection, [work]))
             except BaseException:
@@ -271,11 +290,12 @@ class Executor:
         run = Run(work, pure, work.epoch, hold, values, nodes)
         if work.segment.region and work.hi is None:
             name_items(values, work)
-        values["vars"] = {}
+        shared = values["vars"] = dict(facts.variables)
         if facts.program.plan.variables:
             try:
                 draws = Draws(self._services.secret, f"{facts.execution}\x1f@vars", facts.created_at)
-                values["vars"] = facts.program.variables.render(Scope(dict(values), draws))
+                own: Any = facts.program.variables.render(Scope(dict(values), draws))
+                values["vars"] = {**shared, **own}
             except ExpressionError as error:
                 run.unready = error
         if work.refused is not None:
@@ -284,7 +304,8 @@ class Executor:
 
     async def _run_nodes(self, run: Run) -> None:
         """Go through the nodes of a segment until its end, a rest, or the failure that ends it."""
-        steps = run.work.facts.program.steps(run.work.segment.id)
+        program, number = run.work.facts.program, run.work.segment.id
+        steps = program.bare(number) if _is_given_up(run.work) else program.steps(number)
         for index, step in enumerate(steps):
             if not run.work.reached and not step.node.ends:
                 continue
@@ -360,7 +381,8 @@ class Executor:
             if isinstance(error, Uncertain) or (node.effect is Effect.ONCE and not knows_outcome(error)):
                 await self._doubtful(run, step, known, tries, now)
             else:
-                await self._fail(run, step, known, tries, now)
+                # Of what nobody took up in time there was no attempt, so there is none to be repeated.
+                await self._fail(run, step, known, tries, now, last=known.code == QUEUE_TIMED_OUT)
             return
         keep_lines(run, context, now)
         try:
@@ -371,6 +393,7 @@ class Executor:
     def _context(self, run: Run, step: Step, tries: int) -> NodeContext:
         at = self._services
         acts = step.node.effect is not Effect.NONE
+        before = run.work.past.get((step.node.id, HEARTBEAT))
         return NodeContext(
             run.work.facts.execution,
             step.node.id,
@@ -381,8 +404,11 @@ class Executor:
             at.around if acts else None,
             self._journal_of_steps(run, step) if acts else None,
             at.settings.limits.log_lines,
-            Purse(at, run, step.node.id) if acts else None,
-            Inside(run, step) if acts else None,
+            last_heartbeat=None if before is None else before.output,
+            pulse=Pulse(step.node.heartbeat),
+            beat=self._heart(run, step, tries),
+            purse=Purse(at, run, step.node.id) if acts else None,
+            inside=Inside(run, step) if acts else None,
         )
 
     async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:
@@ -413,7 +439,7 @@ class Executor:
         returned = step.type.run(model, context)
         if not isinstance(returned, Awaitable):
             return returned
-        result = await in_time(returned, seconds)
+        result = await in_time(returned, seconds, context.pulse)
         failpoint("effect.after")
         if run.hold is not None and run.hold.stop is Stop.LOST:
             raise Lost
@@ -440,7 +466,7 @@ class Executor:
         failpoint("effect.before")
 
     async def _accept(self, run: Run, step: Step, result: object, tries: int, started_at: int) -> None:
-        """Take what a node returned: JSON, a route, a wait, a call, an exit, or an event to be published."""
+        """Take what a node returned: JSON, a route, a wait, a call, an exit, an answer, or an event to be published."""
         ports: tuple[str, ...] = ("out",)
         if isinstance(result, Route):
             ports, result = result.ports, result.value
@@ -448,8 +474,8 @@ class Executor:
             if unknown:
                 message = f"The node left by {sorted(unknown)}, and has the ports {sorted(step.ports)}."
                 raise Fail("node.unknown_port", message)
-        if isinstance(result, (Wait, Call, Exit)) and not step.node.waits:
-            word = {Wait: "waits", Call: "calls", Exit: "exits"}[type(result)]
+        if isinstance(result, (Wait, Call, Exit, Respond)) and not step.node.waits:
+            word = {Wait: "waits", Call: "calls", Exit: "exits", Respond: "responds"}[type(result)]
             message = f"The node {word}, which its type {step.node.type} does not declare (waits=True)."
             raise Fail("node.wait_undeclared", message)
         if isinstance(result, Exit):
@@ -464,12 +490,24 @@ class Executor:
             elif result.until > self._services.clock.now():
                 await self._rest(run, step, result, started_at)
             result = result.value
+        if isinstance(result, Respond):
+            result = self._answer(run, result)
         if isinstance(result, Emit):
             result = {"id": await self._emit(run, step, result)}
         if isinstance(result, Call):
             result = await self._start(run, step, result, tries, started_at)
         self._succeed(run, step, result, started_at, tries)
         run.ports = ports
+
+    def _answer(self, run: Run, answer: Respond) -> Json:
+        """Keep an answer for the commit of the segment, which ends here. Raises `Fail` for what is none."""
+        if (message := flaw(answer.status, answer.headers)) is not None:
+            raise Fail("node.answer_invalid", message)
+        limits = self._services.settings.limits
+        value = answer.to_json()
+        run.answer, blob = place(encode(value, limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend([blob] if blob else [])
+        return value
 
     def _succeed(self, run: Run, step: Step, value: object, started_at: int, tries: int = 1) -> None:
         limits = self._services.settings.limits
@@ -554,7 +592,7 @@ class Executor:
             return True
         if action.action == "branch" and step.node.branches:
             run.nodes[step.node.id] = {"error": error.to_json()}
-            run.ports = ("timeout" if error.code == TIMED_OUT else "error",)
+            run.ports = ("timeout" if error.code in OUT_OF_TIME else "error",)
         return False
 
     async def _doubtful(self, run: Run, step: Step, error: NodeError, tries: int, started_at: int) -> None:
@@ -759,8 +797,7 @@ class Executor:
         if started.refused is not None:
             raise refusal(started.refused)
         for name in started.outdone:
-            reason = "A newer execution takes its place."
-            await at.ledger.submit(op.Cancel(name, at.clock.now(), reason))
+            await cancels.cancel(at, name, "A newer execution takes its place.")
         if started.send:
             at.outlet.send(started.execution, [(0, "", start.queue)])
         return started
@@ -864,10 +901,12 @@ class Executor:
             **self._held(run),
             leave=None if run.leaving is None else run.leaving.region,
             closes=run.leaving is not None and run.leaving.closes,
+            stops=run.stops,
             taken=taken,
             error=error_text,
             output=run.output,
             failures=run.failures,
+            answer=run.answer,
             owner=at.owner,
             lease=at.settings.timing.lease,
             inline=self._budget(family),
@@ -879,6 +918,9 @@ class Executor:
         settled: op.Settled | None = await at.ledger.submit(settle)
         if settled is None:
             raise Lost
+        if settled.answered:
+            failpoint("answer.before")
+            at.outlet.finished(work.facts.execution, settled.reply_to)
         if settled.finished is None:
             return await self._follow(run, settled, family, horizon)
         at.outlet.finished(work.facts.execution, settled.reply_to)
@@ -931,11 +973,13 @@ class Executor:
         at, facts = self._services, run.work.facts
         number, item, claimed = successor
         segment = facts.program.plan.segments[number]
-        own = {node.id for node in run.work.segment.nodes}  # what is carried from round to round may be old
+        # What is carried from round to round may be old, and what an item came to is not what its map did.
+        own = {node.id for node in run.work.segment.nodes}
+        at_hand = run.nodes if segment.region == run.work.segment.region else {}
         outputs = {
-            name: run.nodes[name]
+            name: at_hand[name]
             for name in segment.needs
-            if name in run.nodes and (name in own or name in run.work.outputs)
+            if name in at_hand and (name in own or name in run.work.outputs)
         }
         work = Work(
             facts,
@@ -951,8 +995,15 @@ class Executor:
             None if claimed.fan is None else Fan.from_text(claimed.fan),
             outputs=outputs,  # type: ignore[arg-type]
             reached=claimed.reached,
+            winding=claimed.stop == op.WINDING,
         )
-        if len(outputs) < len(segment.needs) or claimed.fan is not None or segment.reads or facts.based:
+        if (
+            len(outputs) < len(segment.needs)
+            or claimed.fan is not None
+            or segment.reads
+            or segment.collects
+            or facts.based
+        ):
             work.epoch = 0
             await at.reader.read(lambda connection: read_outputs(connection, [work]))
             work.epoch = claimed.epoch
@@ -1020,6 +1071,28 @@ class Executor:
     def _scope(self, run: Run, node: str) -> Scope:
         return scope_of(self._services, run, node)
 
+    def _heart(self, run: Run, step: Step, tries: int) -> Beat:
+        """Return what keeps the details of a call's heartbeats. They stand in the journal for the next attempt."""
+
+        async def beat(details: Json) -> None:
+            at, limits = self._services, self._services.settings.limits
+            now = at.clock.now()
+            payload, blob = place(encode(details, limits.output_bytes), limits.blob_from_bytes)
+            entry = op.Entry(
+                step.node.id, "beat", step=HEARTBEAT, output=payload, tries=tries, started_at=now
+            )
+            work, blobs = run.work, (blob,) if blob else ()
+            place_ = (work.facts.execution, work.segment.id, work.item, run.epoch, run.pure, now)
+            answer = await at.ledger.submit(op.Record(*place_, entries=(entry,), blobs=blobs))
+            if answer is op.Recorded.LOST:
+                raise Lost
+            if answer is op.Recorded.STOPPING:
+                if run.hold is not None:
+                    run.hold.stop = Stop.CANCELLED
+                raise Stopped
+
+        return beat
+
     def _journal_of_steps(self, run: Run, step: Step) -> Callable[..., Awaitable[Json]]:
         """Return the memory of a node's own sub-steps."""
 
@@ -1062,6 +1135,9 @@ def _clean(result: object, secrets: frozenset[str]) -> object:
     """Return a node's result without the credentials it was given."""
     if isinstance(result, (Route, Wait, Exit)):
         return dataclasses.replace(result, value=scrub(result.value, secrets))
+    if isinstance(result, Respond):
+        headers = {name: str(scrub(value, secrets)) for name, value in result.headers.items()}
+        return dataclasses.replace(result, body=scrub(result.body, secrets), headers=headers)
     if isinstance(result, Call):
         return dataclasses.replace(result, input=scrub(result.input, secrets))
     if isinstance(result, Emit):
@@ -1114,6 +1190,13 @@ def _culprit(node: PlanNode, error: NodeError) -> Json:
     """Return the node that an error is of: a part fails as the node in it has."""
     inside = node.container is not None and node.container.part is not None
     return error.details.get("node", node.id) if inside else node.id
+
+
+def _is_given_up(work: Work) -> bool:
+    """Whether the node of a segment is not to be called, so that its type is not needed either."""
+    past = work.past.get((work.segment.nodes[0].id, ""))
+    passed = work.segment.milestone is not None and past is not None and past.status == "skipped"
+    return passed or work.refused is not None
 
 
 def _is_decided(work: Work) -> bool:

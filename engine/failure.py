@@ -6,9 +6,13 @@ from celeriac import Fail, Json, NodeError, TryAgain, Uncertain
 from engine.encoding import storable
 from engine.errors import CeleriacError
 from engine.expressions import ExpressionError
+from engine.holds import QUEUE_TIMED_OUT
 
 CRASHED = "node.crashed"
 TIMED_OUT = "node.timeout"
+HEARTBEAT_TIMED_OUT = "timeout.heartbeat"
+OUT_OF_TIME = frozenset({TIMED_OUT, QUEUE_TIMED_OUT, HEARTBEAT_TIMED_OUT})
+"""The codes that edges for timeouts are for."""
 
 
 def error_of(exception: BaseException) -> NodeError:
@@ -35,7 +39,7 @@ def error_of(exception: BaseException) -> NodeError:
 def knows_outcome(exception: BaseException) -> bool:
     """Whether the node itself said how its effect ended. Anything it did not foresee leaves an effect in doubt."""
     if isinstance(exception, CeleriacError):
-        return exception.code != TIMED_OUT
+        return exception.code not in (TIMED_OUT, HEARTBEAT_TIMED_OUT)
     return isinstance(exception, (Fail, TryAgain, ExpressionError))
 
 

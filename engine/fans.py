@@ -65,11 +65,6 @@ class Fan:
         ahead = self.first + self.count - self.opened if self.undecided is None else self.undecided
         return self.closed or (self.pending == 0 and ahead <= 0)
 
-    @property
-    def cut(self) -> bool:
-        """Whether its container itself has closed it, and was about to come to an end without the rest."""
-        return self.closed and self.failed <= self.tolerate
-
     def open(self) -> Iterator[Row]:
         """Open as many rows as the window has room for."""
         self.opened = max(self.opened, self.first)

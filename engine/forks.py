@@ -271,7 +271,7 @@ class _Scale:
     def _entrance(shape: _Shape, name: str) -> tuple[Any, ...]:
         segment = shape.plan.segments[shape.plan.segment_of[name]]
         join = segment.join if segment.nodes[0].id == name else None
-        counted = None if join is None else (join.mode, join.count, join.done)
+        counted = None if join is None else (join.mode, join.count, join.done, join.collect)
         return shape.entering[name], counted if len(shape.entering[name]) > 1 else None
 
     def _leaves_otherwise(self, name: str) -> bool:
@@ -444,7 +444,7 @@ def signature(plan: Plan, name: str) -> Any:
             "performs": _performs(plan, node.container),
         }
     if "vars" in _mentions(plan, node):
-        found["vars"] = plan.variables
+        found["vars"] = plan.variables, plan.shared
     return found
 
 

@@ -16,6 +16,7 @@ from celeriac.duration import seconds
 LONGEST_KEY = 200
 """The characters a key may have."""
 
+QUEUE_TIMED_OUT = "timeout.queue"
 REJECTED, QUEUE_FULL, BAD_KEY = "limit.rejected", "limit.queue_full", "limit.bad_key"
 
 Strategy = Literal["queue", "reject", "cancel_oldest", "coalesce"]
@@ -113,8 +114,9 @@ def key_of(value: Json) -> str:
 
 
 def refusal(code: str) -> Fail:
-    """Return the failure of a node that its limit has refused."""
+    """Return the failure of a node that may not begin: its limit has refused it, or it has waited too long for a worker."""
     messages = {
+        QUEUE_TIMED_OUT: "No worker took it up within the time for which it may wait for one.",
         REJECTED: "As many as may are at work under the key already.",
         QUEUE_FULL: "As many as may wait for the key already.",
     }

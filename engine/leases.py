@@ -29,7 +29,7 @@ _STOPPING = Batched(
     "SELECT r.id, r.segment, r.item, CASE WHEN s.epoch > r.epoch THEN 'lost' ELSE 'cancelled' END "
     "FROM {rows} JOIN execution e ON e.id = r.id JOIN segment s "
     "ON s.execution_id = r.id AND s.segment = r.segment AND s.item = r.item "
-    "WHERE e.cancel_at IS NOT NULL OR e.finished_at IS NOT NULL OR s.stop = 1 OR s.epoch > r.epoch",
+    "WHERE e.finished_at IS NOT NULL OR s.stop = 1 OR s.epoch > r.epoch",
     columns("id segment item epoch", segment="bigint", epoch="bigint"),
 )
 EXIT_STALLED = 70

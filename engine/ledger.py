@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engine import transitions
@@ -24,8 +25,20 @@ from engine.store.statements import MARK, TOUCH_MARK
 
 log = logging.getLogger(__name__)
 
-Work = Operation | Callable[[Connection], Any]
-"""An operation of the pen, or a function of the connection for rows that are no execution's (catalogue, retention)."""
+Change = Callable[[Connection], Any]
+"""A function of the connection, for rows that are no execution's (catalogue, access, retention)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Work of which something is noted in its own transaction, once its answer is known."""
+
+    work: Operation | Change
+    note: Callable[[Connection, Any], None]
+
+
+Work = Operation | Change | Noted
+"""An operation of the pen, or a change of other rows."""
 
 MAX_BATCH = 400
 _PATIENCE = {"lost": 8, "repeat": 8, "unavailable": 4}
@@ -117,13 +130,17 @@ class Ledger:
 
     def _apply(self, connection: Connection, work: Sequence[Work]) -> list[Any]:
         answers: list[Any] = [None] * len(work)
-        operations = [(index, each) for index, each in enumerate(work) if not callable(each)]
+        bare = [each.work if isinstance(each, Noted) else each for each in work]
+        operations = [(index, each) for index, each in enumerate(bare) if not callable(each)]
         done = transitions.apply(connection, [each for _, each in operations], self._rules)
         for (index, _), answer in zip(operations, done, strict=True):
             answers[index] = answer
-        for index, each in enumerate(work):
+        for index, each in enumerate(bare):
             if callable(each):
                 answers[index] = each(connection)
+        for asked, answer in zip(work, answers, strict=True):
+            if isinstance(asked, Noted):
+                asked.note(connection, answer)
         return answers
 
     def _is_committed(self, connection: Connection) -> bool:

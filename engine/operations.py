@@ -121,6 +121,7 @@ class Start:
     concurrency: Concurrency | None = None
     rate: Rate | None = None
     fork: Fork | None = None
+    variables: str | None = None
 
 
 @value
@@ -159,12 +160,17 @@ class Claim:
     rate: Rate | None = None
 
 
+WINDING = 2
+"""The `stop` of a container that does what it does in its end."""
+
+
 @value
 class Claimed:
     """The fence, and where the work stands. `hi` is a chunk's last item, `fan` what a container has waited for.
 
-    `refused` is the code of the failure that its limit makes of it. What is not `reached` starts only because its region ends
-    with it.
+    `expires` is until when nobody need have taken it up. A container that was stopped and has something to do in its end has a
+    `stop` of `WINDING`. What is not `reached` starts only because its region ends with it. `refused` is the code of the failure
+    that its limit makes of it, or its wait for a worker. What is `passed` has its milestone behind it, and is not to be done.
     """
 
     epoch: int
@@ -175,8 +181,11 @@ class Claimed:
     first_try_at: int | None
     hi: int | None = None
     fan: str | None = None
+    expires: int | None = None
+    stop: int = 0
     reached: bool = True
     refused: str | None = None
+    passed: bool = False
 
 
 @value
@@ -226,6 +235,8 @@ class Settle(Follows):
 
     Of a segment that ends an instance, `failures` says how many of its items failed. `leave` is a region around it whose
     instance ends with it, and with `closes` all that its container waits for; the whole is left with the execution's output.
+    `answer` is what its last node answers whoever waits for the execution. With `stops` a container ends before its instances,
+    which stop.
     """
 
     taken: tuple[bool, ...] = ()
@@ -234,50 +245,58 @@ class Settle(Follows):
     failures: int = 0
     leave: int | None = None
     closes: bool = False
+    answer: Payload | None = None
+    stops: bool = False
 
 
 @value
 class Spread(Follows):
     """Rest at the container `head` while the instances of a fan run, which are opened now.
 
-    Without a `fan` the one that is there is waited for on, unless more than `ended` arrivals have been counted by now.
+    Without a `fan` the one that is there is waited for on, unless more than `ended` arrivals have been counted by now. With
+    `stops` its instances stop instead, and the container is looked at again.
     """
 
     head: int = 0
     fan: str | None = None
     ended: int = 0
     due: int | None = None
-
-
-@value
-class Close(Held):
-    """Stop the instances a container waits for; it goes on without them. Answers whether the fence held."""
+    stops: bool = False
 
 
 @value
 class Settled:
     """What followed: `ready` to be sent, `successors` for the caller to go on with, `finished` with a status.
 
-    `admitted` are segments of any executions, with these, that were let in where this one or another has gone.
+    `answered`: whoever waits at `reply_to` has an answer now, the first of its execution. `admitted` are segments of any
+    executions, with these, that were let in where this one or another has gone.
     """
 
     ready: tuple[Sendable, ...] = ()
     successors: tuple[tuple[int, str, Claimed], ...] = ()
     finished: str | None = None
     reply_to: str | None = None
+    answered: bool = False
     admitted: tuple[tuple[str, Sendable], ...] = ()
 
 
 @value
 class Suspend(Held):
-    """Put a segment to rest until `due`, at node `head`, after `tries` attempts. Answers whether the fence held."""
+    """Put a segment to rest until `due`, at node `head`, after `tries` attempts. Answers whether the fence held.
+
+    With the `reason` `STOPPING` it waits for something inside that was told to stop, and may be woken before.
+    """
 
     due: int = 0
     head: int = 0
     tries: int = 0
     backing_off: bool = False
     first_try_at: int | None = None
+    reason: str | None = None
 
+
+STOPPING = "stopping"
+"""The reason why a container rests while something inside it, told to stop, has not ended."""
 
 CALLING = "calling"
 """The status in the journal of a node that has called an execution, which its output names."""
@@ -514,6 +533,15 @@ class Wake:
 
 
 @value
+class Expire:
+    """Give up the wait of ready segments for a worker of their queue. Answers those that another one is to fail."""
+
+    execution: str
+    addresses: tuple[Address, ...]
+    now: int
+
+
+@value
 class Admit:
     """Look again at the limits that an execution waits at: whoever may go on is let in. The feeder sends it."""
 
@@ -547,12 +575,16 @@ class Lose:
 
 @value
 class Cancel:
-    """Ask an execution to stop; with `timed_out` because its own deadline passed. Answers its status afterwards."""
+    """Ask an execution to stop; with `timed_out` because its own deadline passed. Answers its status afterwards.
+
+    With `force`, or when what is done in its end has taken its time already, nothing of that is done.
+    """
 
     execution: str
     now: int
     reason: str = ""
     timed_out: bool = False
+    force: bool = False
 
 
 @value
@@ -638,7 +670,6 @@ Operation = (
     | Record
     | Settle
     | Spread
-    | Close
     | Suspend
     | Call
     | Rest
@@ -649,6 +680,7 @@ Operation = (
     | Release
     | Renew
     | Wake
+    | Expire
     | Admit
     | Resend
     | Lose

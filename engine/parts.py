@@ -229,7 +229,12 @@ def leads_to(mark: str, name: str) -> bool:
 
 def source_of(edge: Edge) -> str:
     """Return where an edge starts as its author has written it."""
-    return edge.port.partition(":")[2].partition(">")[0] if "@" in edge.source and edge.port else edge.source
+    return written_source(edge.source, edge.port)
+
+
+def written_source(source: str, port: str | None) -> str:
+    """Return the node that an edge out of `source` was drawn from: of a part, the one inside that its port names."""
+    return port.partition(":")[2].partition(">")[0] if "@" in source and port else source
 
 
 def target_of(edge: Edge) -> str:

@@ -16,12 +16,13 @@ from engine.containers import Leaving
 from engine.context import NodeContext, Surroundings
 from engine.errors import CeleriacError
 from engine.expressions import Scope
-from engine.failure import TIMED_OUT
+from engine.failure import HEARTBEAT_TIMED_OUT, TIMED_OUT
 from engine.leases import Hold, Leases
 from engine.ledger import LedgerThread
 from engine.outside.scrub import scrub
 from engine.plan import OUTPUT, PARTS, item_in, split_item
 from engine.programs import Programs, Step
+from engine.pulse import Pulse
 from engine.reader import Reader
 from engine.settings import Settings
 from engine.snapshots import (
@@ -30,6 +31,8 @@ from engine.snapshots import (
 )
 
 TRIGGER = "trigger"
+JOINED = "joined"
+"""The name of what has met at a join that collects."""
 
 
 class Children(Protocol):
@@ -48,7 +51,7 @@ class Outlet(Protocol):
         """Send segments that became ready."""
 
     def finished(self, execution: str, reply_to: str | None) -> None:
-        """Tell whoever waits for the end of an execution."""
+        """Tell whoever waits for an execution that it has ended, or has answered."""
 
 
 class Lost(BaseException):
@@ -65,6 +68,10 @@ class Spread(BaseException):
     def __init__(self, settled: op.Settled, horizon: float) -> None:
         self.settled = settled
         self.horizon = horizon
+
+
+class WoundUp(BaseException):
+    """A container that was stopped has done what it does in its end, and comes to nothing."""
 
 
 class Called(BaseException):
@@ -105,6 +112,12 @@ class NodeTimeout(CeleriacError):
     code = TIMED_OUT
 
 
+class NodeSilent(CeleriacError):
+    """The attempt gave no sign of life for longer than it may."""
+
+    code = HEARTBEAT_TIMED_OUT
+
+
 @dataclass(slots=True)
 class Run:
     """One performance of a segment, with what is not written yet."""
@@ -128,6 +141,8 @@ class Run:
     unready: Exception | None = None
     failures: int = 0
     leaving: Leaving | None = None
+    answer: op.Payload | None = None
+    stops: bool = False
     inline: int = 0
 
     def held(self, now: int) -> dict[str, Any]:
@@ -194,7 +209,16 @@ def scope_of(services: Services, run: Run, node: str) -> Scope:
     work = run.work
     name = f"{work.facts.execution}\x1f{node}\x1f{work.item}"
     draws = Draws(services.secret, name, work.ready_at)
-    return Scope(run.values, draws, links_of(services, run, work.item))
+    scope = Scope(run.values, draws, links_of(services, run, work.item))
+    if work.joined is not None and node == work.segment.nodes[0].id:
+        return scope.with_names({JOINED: _joined(run, work.joined)})
+    return scope
+
+
+def _joined(run: Run, names: Iterable[str]) -> Json:
+    """Return what has met at a join that collects: outputs, by the node or in the order of the edges."""
+    found = {name: each.get("output") for name in names if isinstance(each := run.nodes.get(name, {}), dict)}
+    return found if run.work.segment.join.collect == "map" else list(found.values())
 
 
 def links_of(services: Services, run: Run, item: str) -> Waits | None:
@@ -223,17 +247,24 @@ def result_of(run: Run, step: Step, scope: Scope) -> Json:
     return found if node.type == OUTPUT or len(names) != 1 else found.get(names[0])
 
 
-async def in_time(returned: Awaitable[Any], seconds: float) -> Any:
-    """Wait for what a node returns, no longer than its attempt may take. Raises `NodeTimeout`."""
-    limit = asyncio.timeout(seconds)
+async def in_time(returned: Awaitable[Any], seconds: float, pulse: Pulse) -> Any:
+    """Wait for what a node returns, no longer than its attempt may take, or be silent. Raises `NodeTimeout` or `NodeSilent`."""
+    limit = asyncio.timeout(None)
     try:
         async with limit:
+            pulse.begin(limit, seconds)
             return await returned
     except TimeoutError as error:
         if not limit.expired():
             raise
-        message = f"The attempt took longer than {seconds:g} s."
-        raise NodeTimeout(message) from error
+        raise out_of_time(pulse, seconds) from error
+
+
+def out_of_time(pulse: Pulse, seconds: float, more: str = "") -> NodeTimeout | NodeSilent:
+    """Return the failure of an attempt that was ended by its limits."""
+    if pulse.silent:
+        return NodeSilent(f"The attempt sent no heartbeat for {pulse.most:g} s{more}.")
+    return NodeTimeout(f"The attempt took longer than {seconds:g} s{more}.")
 
 
 def name_items(values: dict[str, Json], work: Work, item: str | None = None, value: Json = None) -> None:

@@ -12,10 +12,10 @@ their instances run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from celeriac import Effect, Json
 from engine.definition import (
@@ -31,6 +31,7 @@ from engine.definition import (
     RetryPolicy,
 )
 from engine.holds import Limits
+from engine.parts import written_source
 
 OUTPUT = "@output"
 BEGIN, END = "@begin", "@end"
@@ -47,6 +48,17 @@ PARTS = ("@circle", "@each")
 DEFAULT_QUEUE = "default"
 
 RegionKind = Literal["whole", "body", "undo", "catch", "finally", "circle", "each"]
+
+LATE: Final = frozenset({"undo", "finally"})
+"""The regions that are performed although what is around them is stopped."""
+
+
+class Reach(NamedTuple):
+    """A part of what a stop reaches: one container that has something to do in its end, or segments that have not."""
+
+    first: int
+    beyond: int
+    owes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,11 @@ class Container:
     last: int | None = None
     timeout: float | None = None
     part: Part | None = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is something to do in its end, however it ends."""
+        return self.last is not None or bool(self.undo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +129,7 @@ class PlanNode:
 
     `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow. One that is `foreign`
     does what cannot be repeated with something that a model has said; `on_foreign` is what its author wants then.
+    `queue_timeout` is how long it may be ready before a worker takes it up, `heartbeat` how long a call of it may be silent.
     """
 
     id: str
@@ -131,6 +149,8 @@ class PlanNode:
     limits: Limits | None = None
     foreign: bool = False
     on_foreign: OnForeign | None = None
+    queue_timeout: float | None = None
+    heartbeat: float | None = None
 
     @property
     def ends(self) -> bool:
@@ -158,6 +178,8 @@ class Segment:
     """One unit of dispatch. `entries` counts the edges that lead in; `needs` are the nodes outside that it reads.
 
     `reads` are the regions whose item it reads, `losers` the segments that could only have led here and stop when it starts.
+    `collects` are the nodes that edges lead here from, if its first node reads what of them was taken. After the end of the
+    segment `milestone` it does not begin any more.
     """
 
     id: int
@@ -170,18 +192,33 @@ class Segment:
     region: int = 0
     reads: tuple[int, ...] = ()
     losers: tuple[int, ...] = ()
+    collects: tuple[str, ...] = ()
+    milestone: int | None = None
 
     @cached_property
     def pure(self) -> bool:
-        """Whether running it twice is harmless, so that it needs no claim."""
-        return self.limits is None and all(
-            each.effect is Effect.NONE and not each.process for each in self.nodes
+        """Whether running it twice is harmless, and nobody has to know who runs it, so that it needs no claim."""
+        return (
+            self.limits is None
+            and self.milestone is None
+            and all(
+                each.effect is Effect.NONE
+                and not each.process
+                and each.queue_timeout is None
+                and each.heartbeat is None
+                for each in self.nodes
+            )
         )
 
     @property
     def limits(self) -> Limits | None:
         """The limits of its node: one that has some is alone in its segment, which holds what it takes until it ends."""
         return self.nodes[0].limits
+
+    @property
+    def queue_timeout(self) -> float | None:
+        """The seconds its node may wait for a worker: one that has such a limit is alone in its segment."""
+        return self.nodes[0].queue_timeout
 
     @cached_property
     def rest(self) -> tuple[bool | None, ...] | None:
@@ -205,6 +242,7 @@ class Plan:
     timeout: float | None
     regions: tuple[Region, ...]
     budget: Allowance | None = None
+    shared: Mapping[str, Json] = field(default_factory=dict)
 
     @cached_property
     def segment_of(self) -> dict[str, int]:
@@ -237,6 +275,15 @@ class Plan:
         return found
 
     @cached_property
+    def bound(self) -> dict[int, tuple[int, ...]]:
+        """For each segment that is a milestone, those that do not begin after its end."""
+        found: dict[int, tuple[int, ...]] = {}
+        for segment in self.segments:
+            if segment.milestone is not None:
+                found[segment.milestone] = (*found.get(segment.milestone, ()), segment.id)
+        return found
+
+    @cached_property
     def owned(self) -> dict[str, tuple[Region, ...]]:
         """For each container its regions, in their order."""
         found: dict[str, tuple[Region, ...]] = {}
@@ -259,6 +306,55 @@ class Plan:
             found[region.owner] = min(low, region.first), max(high, region.beyond)
         return found
 
+    def taken(self, number: int, exits: Mapping[int, str]) -> tuple[str, ...]:
+        """Return the nodes from which an edge to a collecting segment is taken, in the order of the edges.
+
+        `exits` are those of the segments before it that have ended, as their rows have them. An edge out of a part is told
+        by the node in it that the author drew it from.
+        """
+        found: dict[str, None] = {}
+        for name in self.segments[number].collects:
+            source = self.segments[self.segment_of[name]]
+            bits = exits.get(source.id, "")
+            bits = "1" * len(source.exits) if bits == "*" else bits
+            for each, bit in zip(source.exits, bits, strict=False):
+                if bit == "1" and each.target == number:
+                    found[written_source(name, each.port)] = None
+        return tuple(found)
+
+    @cached_property
+    def owing(self) -> frozenset[int]:
+        """The segments of the containers that have something to do in their end, however they end."""
+        last = ((segment.id, segment.nodes[-1].container) for segment in self.segments)
+        return frozenset(number for number, each in last if each is not None and each.owes)
+
+    def reach(self, first: int, beyond: int) -> tuple[Reach, ...]:
+        """Return what a stop of the segments from `first` up to `beyond` reaches: not what containers there do in their end."""
+        found = self._reaches.get((first, beyond))
+        if found is None:
+            found = self._reaches[first, beyond] = tuple(self._reach(first, beyond))
+        return found
+
+    def _reach(self, first: int, beyond: int) -> Iterator[Reach]:
+        late = {
+            number
+            for each in self.regions
+            if each.kind in LATE and first <= each.first and each.beyond <= beyond
+            if (each.first, each.beyond) != (first, beyond)
+            for number in range(each.first, each.beyond)
+        }
+        reached = [each for each in range(first, beyond) if each not in late]
+        start = 0
+        for index, number in enumerate(reached):
+            following = reached[index + 1] if index + 1 < len(reached) else None
+            if number in self.owing or following != number + 1 or following in self.owing:
+                yield Reach(reached[start], number + 1, owes=number in self.owing)
+                start = index + 1
+
+    @cached_property
+    def _reaches(self) -> dict[tuple[int, int], tuple[Reach, ...]]:
+        return {}
+
     def region_of(self, node: str) -> Region:
         """Return the region a node stands in."""
         return self.regions[self.segments[self.segment_of[node]].region]
@@ -276,6 +372,7 @@ class Plan:
             "timeout": self.timeout,
             "regions": [asdict(each) for each in self.regions],
             "budget": None if self.budget is None else asdict(self.budget),
+            **({"shared": dict(self.shared)} if self.shared else {}),
         }
 
     @classmethod
@@ -290,6 +387,7 @@ class Plan:
             if "regions" in body
             else (whole(len(body["segments"])),),
             Allowance(**body["budget"]) if body.get("budget") else None,
+            body.get("shared", {}),
         )
 
 
@@ -324,6 +422,8 @@ def _segment_from_json(body: Mapping[str, Any]) -> Segment:
         region=body.get("region", 0),
         reads=tuple(body.get("reads", ())),
         losers=tuple(body.get("losers", ())),
+        collects=tuple(body.get("collects", ())),
+        milestone=body.get("milestone"),
     )
 
 

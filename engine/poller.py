@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from engine import calls, identity
+from engine import calls, cancels, identity
 from engine import operations as op
 from engine.clock import Clock
 from engine.dispatch import Room
@@ -46,6 +46,10 @@ _TIMERS = tuple(
     for status in _RESTING
 )
 """States stand in the text: only then can PostgreSQL see that its partial index holds every row in question."""
+_EXPIRED = (
+    "SELECT s.execution_id, s.segment, s.item FROM segment s JOIN execution e ON e.id = s.execution_id "
+    "WHERE s.status = 'ready' AND s.expires > 0 AND s.expires <= ? AND s.epoch = 0 AND e.pause_at IS NULL LIMIT 500"
+)
 _LATE = (
     "SELECT s.execution_id, s.segment, s.item, s.epoch FROM segment s "
     f"WHERE s.queue = ? AND s.status = 'running' AND {_TIMED} AND s.due <= ? ORDER BY s.due LIMIT 500"
@@ -54,7 +58,8 @@ _OWNERS = (
     "SELECT s.owner, s.execution_id, s.segment, s.item, s.epoch FROM segment s "
     f"WHERE s.queue = ? AND s.status = 'running' AND {_TIMED} AND s.due IS NOT NULL"
 )
-_DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL AND e.cancel_at IS NULL LIMIT 500"
+# One that is to end already has taken too long over that.
+_DEADLINES = "SELECT e.id FROM execution e WHERE e.deadline <= ? AND e.finished_at IS NULL LIMIT 500"
 _NEXT = tuple(
     "SELECT s.due FROM segment s JOIN execution e ON e.id = s.execution_id "
     f"WHERE s.queue = ? AND s.status = '{status}' AND {_TIMED} AND s.due > ? AND e.pause_at IS NULL ORDER BY s.due LIMIT 1"
@@ -187,6 +192,7 @@ class Poller:
             self._do(self._take_from_the_late, queue, now)
             more = bool(self._do(self._wake, queue, now)) or more
         self._do(self._take_from_the_dead, now)
+        self._do(self._expire, now)
         self._do(self._end_overdue, now)
         self._do(self._end_calls, now)
         self._do(self._let_in, now)
@@ -312,6 +318,13 @@ class Poller:
         dead = {name for name in {row[0] for row in rows} if name and identity.is_dead(name)}
         self._lose([row[1:] for row in rows if row[0] in dead], now, "The worker's process died.")
 
+    def _expire(self, now: int) -> None:
+        """Give up the wait of segments for workers of their queue that nobody took up in time."""
+        addresses: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for execution, segment, item in self._rows(_EXPIRED, now):
+            addresses[execution].append((segment, item))
+        self._forward([op.Expire(execution, tuple(each), now) for execution, each in addresses.items()])
+
     def _lose(self, rows: Iterable[Row], now: int, reason: str) -> None:
         claims: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
         for execution, segment, item, epoch in rows:
@@ -327,10 +340,10 @@ class Poller:
     def _end_calls(self, now: int) -> None:
         """Stop what nobody waits for any more, with all that this calls in turn; tell callers of ends they may not know."""
         for _ in range(self._settings.limits.call_depth + 1):
-            forsaken = self._rows(calls.FORSAKEN)
+            forsaken = self._rows(cancels.FORSAKEN)
             if not forsaken:
                 break
-            self._ask(calls.forsakes(forsaken, now))
+            self._ask(cancels.forsakes(forsaken, now))
         self._forward(calls.returns(self._rows(calls.UNTOLD, now - self._settings.timing.poll), now))
 
     def _let_in(self, now: int) -> None:
@@ -341,7 +354,7 @@ class Poller:
         found = {row[0] for query in (MISSED, IDLE) for row in self._rows(query)}
         self._ask([op.Admit(execution, now) for execution in sorted(found)])
 
-    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Lose | op.Return]) -> int:
+    def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Expire | op.Lose | op.Return]) -> int:
         """Ask the pen, and send what it made ready. Returns how many segments that is."""
         ready = [
             (queue, (each.execution, segment, item))

@@ -79,6 +79,11 @@ class Program:
             found = self._steps[segment] = tuple(map(self._step, self.plan.segments[segment].nodes))
         return found
 
+    def bare(self, segment: int) -> tuple[Step, ...]:
+        """Return the steps of a segment whose node is not to be called, so that nobody need have its type."""
+        nothing = expressions.compile_value({})
+        return tuple(Step(each, None, nothing, None) for each in self.plan.segments[segment].nodes)
+
     def conditions(self, segment: int) -> tuple[expressions.Template | None, ...]:
         """Return the compiled `when` of each exit of a segment."""
         found = self._conditions.get(segment)

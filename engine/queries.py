@@ -14,7 +14,7 @@ from typing import Any
 from celeriac import Json
 from engine.budgets import of_execution
 from engine.callbacks import Address
-from engine.catalog import Active, start_of
+from engine.catalog import Active, Versions
 from engine.definition import TRIGGER
 from engine.errors import Conflict, NotFound
 from engine.plan import Plan
@@ -37,7 +37,7 @@ _WORKFLOW = (
 _EXECUTION = (
     "SELECT e.id, e.workflow_id, w.name, e.version_id, v.number, e.status, e.output, e.output_blob, e.error, "
     "e.created_at, e.started_at, e.finished_at, e.cancel_at, e.cancel_reason, e.pause_at, e.deadline, e.base, "
-    "e.trigger_event, e.principal FROM execution e JOIN workflow_version v ON v.id = e.version_id "
+    "e.ends_as, e.trigger_event, e.principal, e.answered_at FROM execution e JOIN workflow_version v ON v.id = e.version_id "
     "JOIN workflow w ON w.id = e.workflow_id "
 )
 
@@ -133,9 +133,12 @@ def executions(
 def execution(
     connection: Connection, name: str, *, with_input: bool = False, project: str = DEFAULT_PROJECT
 ) -> Body:
-    """Return one execution with its result. Raises `NotFound`."""
+    """Return one execution with its result, and with what it has answered. Raises `NotFound`."""
     row = _execution_row(connection, name, project)
     body = _execution_body(row)
+    if "answered_at" in body:
+        text, blob = connection.run("SELECT answer, answer_blob FROM execution WHERE id = ?", (name,))[0]
+        body["answer"] = _payload(connection, text, blob)
     if row[5] == ExecutionStatus.SUCCEEDED:
         body["output"] = _payload(connection, row[6], row[7])
     used = of_execution(connection, name)
@@ -289,18 +292,16 @@ def again(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     if row[5] not in EXECUTION_FINAL:
         message = f"The execution {name} is {row[5]}; only one that has ended is repeated."
         raise Conflict(message, hint=f"Stop it first: celeriac executions cancel {name}")
-    start = start_of(connection, row[3])
-    enabled = connection.run("SELECT enabled FROM workflow WHERE id = ?", (row[1],))[0][0]
     payload, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
-    active = Active(row[1], row[3], project, row[2], bool(enabled), *start)
-    return active, _payload(connection, payload, blob)
+    return Versions().pinned(connection, row[3]), _payload(connection, payload, blob)
 
 
-def wait_of(connection: Connection, address: Address, project: str = DEFAULT_PROJECT) -> int | None:
-    """Return the segment that rests at the wait an address names, or None when there is no such execution or node."""
-    rows = connection.run(
-        "SELECT version_id FROM execution WHERE id = ? AND project_id = ?", (address.execution, project)
-    )
+def wait_of(connection: Connection, address: Address) -> int | None:
+    """Return the segment that rests at the wait an address names, or None when there is no such execution or node.
+
+    In any project: the address is signed.
+    """
+    rows = connection.run("SELECT version_id FROM execution WHERE id = ?", (address.execution,))
     return _plan(connection, rows[0][0]).segment_of.get(address.node) if rows else None
 
 
@@ -356,7 +357,7 @@ def _execution_body(row: Sequence[Any]) -> Body:
     (id_, workflow_id, name, version, number, status, _, _, error, created_at, started_at, finished_at) = row[
         :12
     ]
-    cancel_at, cancel_reason, pause_at, deadline, base, trigger, principal = row[12:]
+    cancel_at, cancel_reason, pause_at, deadline, base, ends_as, trigger, principal, answered_at = row[12:]
     body: Body = {
         "id": id_,
         "workflow": {"id": workflow_id, "name": name},
@@ -373,10 +374,12 @@ def _execution_body(row: Sequence[Any]) -> Body:
     optional = {
         "cancel_requested_at": cancel_at,
         "cancel_reason": cancel_reason or None,
+        "ends_as": ends_as if finished_at is None else None,
         "paused_at": pause_at,
         "deadline": deadline,
         "base": base,
         "principal": principal or None,
+        "answered_at": answered_at,
     }
     return body | {key: value for key, value in optional.items() if value is not None}
 

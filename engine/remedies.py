@@ -4,6 +4,8 @@ from __future__ import annotations
 
 _BY_CODE = {
     "node.timeout": "Give the node more time (`timeout`), or find out what it waits for.",
+    "timeout.queue": "Start workers for the node's queue, or more of them.",
+    "timeout.heartbeat": "Find out where the node stands still, or allow it more time (`timeout.heartbeat`).",
     "node.crashed": "The node type has a fault: correct it, or tell whoever wrote it.",
     "node.unknown_type": "Install the package that offers this node type on every worker.",
     "node.config_invalid": "Correct the node's config, or what its expressions come to.",

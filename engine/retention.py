@@ -21,7 +21,7 @@ EVENTS_LEFT = 3_600_000
 """How long an event stays after it has expired, in milliseconds: whoever has just read it may still be writing."""
 
 _ENDED = (
-    "SELECT e.finished_at, e.id, e.input_blob, e.output_blob FROM execution e "
+    "SELECT e.finished_at, e.id, e.input_blob, e.output_blob, e.answer_blob FROM execution e "
     "WHERE e.finished_at < ? AND (e.finished_at, e.id) > (?, ?) AND NOT EXISTS (SELECT 1 FROM segment s "
     "WHERE s.execution_id = e.id AND s.status = 'running') AND NOT EXISTS (SELECT 1 FROM execution p "
     "WHERE p.id = e.parent_execution AND p.finished_at IS NULL) ORDER BY e.finished_at, e.id LIMIT ?"
@@ -71,7 +71,8 @@ _UNREFERENCED = Batched(
     "AND NOT EXISTS (SELECT 1 FROM approval a WHERE a.blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM event_log l WHERE l.blob = blob.hash) "
     "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.input_blob = blob.hash) "
-    "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.output_blob = blob.hash) RETURNING hash",
+    "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.output_blob = blob.hash) "
+    "AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.answer_blob = blob.hash) RETURNING hash",
     columns("hash"),
 )
 
@@ -90,6 +91,7 @@ class Purged:
     events: int = 0
     blobs: int = 0
     marks: int = 0
+    sessions: int = 0
 
 
 def purge(
@@ -114,6 +116,11 @@ def purge(
             old = connection.run("DELETE FROM ledger_mark WHERE at < ? RETURNING writer", (now - MARKS_KEPT,))
             connection.commit()
             gone.marks = len(old)
+            connection.begin()
+            over = connection.run("DELETE FROM session WHERE until < ? RETURNING id", (now,))
+            connection.run("DELETE FROM invitation WHERE expires_at < ?", (now,))
+            connection.commit()
+            gone.sessions = len(over)
         finally:
             connection.close()
     except Exception as error:

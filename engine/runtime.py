@@ -71,7 +71,7 @@ def assemble(
     programs = Programs(registry)
     room = Room(settings.window)
     owner = identity.owner()
-    rules = Rules(programs.plan, settings.timing.grace, room)
+    rules = Rules(programs.plan, settings.timing.grace, room, settings.limits.ending_ms)
     ledger = LedgerThread(Ledger(database, rules, owner, clock))
     reader = Reader(database)
     dispatcher = Dispatcher(Broker(app))

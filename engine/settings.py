@@ -31,9 +31,13 @@ class Limits:
     log_lines: int = 1_000
     map_items: int = 100_000
     event_ms: int = 7 * 86_400_000
+    ending_ms: int = 600_000
     deliveries: int = 3
     inline_segments: int = 64
     inline_ms: int = 50
+    requests: int = 6_000
+    anonymous_requests: int = 600
+    logins: int = 5
     sockets: int = 5_000
     socket_topics: int = 100
     events_kept: int = 2_000
@@ -73,6 +77,8 @@ class Settings:
     api_hosts: tuple[str, ...] = ()
     api_token: str = field(default="", repr=False)
     public_url: str = ""
+    proxies: int = 0
+    project: str = ""
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
 
@@ -124,6 +130,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         api_hosts=_words(environment.get("CELERIAC_API_HOSTS", "")),
         api_token=environment.get("CELERIAC_API_TOKEN", ""),
         public_url=_public_url(environment.get("CELERIAC_PUBLIC_URL", "")),
+        project=environment.get("CELERIAC_PROJECT", ""),
+        proxies=_number(environment, "CELERIAC_PROXIES", 0),
         limits=_overridden(Limits(), "CELERIAC_LIMIT_", environment),
         timing=_overridden(Timing(), "CELERIAC_TIMING_", environment),
     )

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac import Json
 from engine.containers import SLICE, Outcome
 from engine.fans import Fan
+from engine.operations import WINDING
 from engine.plan import Container, Plan, Region, Segment, item_in, item_of, split_item
 from engine.programs import Program, Programs
 from engine.signals import LISTENING, Heard
 from engine.store.database import Connection
 from engine.store.signals import SIGNALS
-from engine.store.statements import BLOBS, COMPLETED, EXITS, INSTANCES, LOAD, OUTPUTS, STILL_RUNNING
+from engine.store.statements import (
+    BLOBS,
+    COMPLETED,
+    ENDED,
+    EXITS,
+    EXITS_OF_ROUNDS,
+    INSTANCES,
+    JOINED,
+    LOAD,
+    OUTPUTS,
+    STOPPING_INSIDE,
+)
 
 Reference = tuple[str, int, str]
 """(execution, segment, item): all that a message carries."""
@@ -50,6 +63,10 @@ class Facts:
     depth: int = 0
     caller: tuple[str, int, str] | None = None
     based: bool = False
+    principal: str = ""
+    priority: int = 0
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    """Variables of the project, as they were when the execution began."""
 
 
 @dataclass(slots=True)
@@ -58,7 +75,7 @@ class Work:
 
     `hi` is the last item of a chunk; `fan` counts the instances that a container at `head` has waited for; `items` are the
     values of the items it reads, by region (of a chunk, the list of them). `heard` is the signal that ended its wait. What
-    is not `reached` only ends its region.
+    is not `reached` only ends its region. A container that was stopped is `winding`: it only does what it does in its end.
     """
 
     facts: Facts
@@ -77,6 +94,9 @@ class Work:
     past: dict[tuple[str, str], Past] = field(default_factory=dict)
     reached: bool = True
     heard: Heard | None = None
+    joined: tuple[str, ...] | None = None
+    """Of a segment that collects, the nodes from which a taken edge had led to it when it started."""
+    winding: bool = False
     refused: Exception | None = None
     """Why its limit does not let it go on."""
 
@@ -87,8 +107,8 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
     rows = connection.batch(LOAD, list(references))
     blobs = _blobs(connection, (row[15] for row in rows if row[15]))
     for row in rows:
-        status, cancel_at, pause_at = row[3], row[12], row[13]
-        if status != "ready" or cancel_at is not None or pause_at is not None:
+        status, stop, pause_at = row[3], row[12], row[13]
+        if status != "ready" or pause_at is not None:
             continue
         program = programs.get(row[10], connection)
         payload = json.loads(blobs[row[15]] if row[15] else row[14] or "null")
@@ -97,10 +117,13 @@ def load(connection: Connection, programs: Programs, references: Sequence[Refere
         facts = Facts(
             row[0], program, row[10], row[17], row[18], row[19], payload, trigger, row[22], caller, based
         )
+        facts.principal, facts.priority = row[29], row[30]
+        if program.plan.shared:
+            facts = replace(facts, variables={**program.plan.shared, **json.loads(row[31] or "{}")})
         segment = program.plan.segments[row[1]]
         fan = None if row[21] is None else Fan.from_text(row[21])
         work = Work(facts, segment, row[2], row[4], row[5], row[6], row[7], row[8], row[9], row[20], fan)
-        work.reached = row[28] > 0
+        work.reached, work.winding = row[28] > 0, stop == WINDING
         found.append(work)
     read_outputs(connection, found)
     return found
@@ -124,6 +147,7 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
             if number not in work.items:
                 place = item_place(plan, plan.regions[number], work.item, chunked=work.hi is not None)
                 wanted.setdefault((execution, *place), []).append((work, number))
+    _read_joined(connection, [work for work in works if work.segment.collects and work.joined is None])
     if not wanted:
         return
     rows = connection.batch(OUTPUTS, sorted(wanted))
@@ -141,6 +165,38 @@ def read_outputs(connection: Connection, works: Iterable[Work]) -> None:
                 failed = None if error is None else json.loads(error)
                 _remember(work, node, step, Past(status, value, failed, tries, epoch))
     _read_signals(connection, [work for works in wanted.values() for work, _ in works])
+
+
+def joined_by(
+    connection: Connection, joins: Iterable[tuple[Reference, Plan]]
+) -> dict[Reference, tuple[str, ...]]:
+    """Return for each join that collects the nodes from which a taken edge leads to it now."""
+    plans = dict(joins)
+    sources = {
+        (execution, plan.segment_of[name], item)
+        for (execution, number, item), plan in plans.items()
+        for name in plan.segments[number].collects
+    }
+    exits: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for execution, segment, item, bits in connection.batch(EXITS, sorted(sources)):
+        exits[(execution, item)][segment] = bits or ""
+    return {key: plan.taken(key[1], exits[(key[0], key[2])]) for key, plan in plans.items()}
+
+
+def _read_joined(connection: Connection, works: Sequence[Work]) -> None:
+    """Read what had been taken when joins started. One that a fork begins with starts by what is there."""
+    if not works:
+        return
+    joins = {(work.facts.execution, work.segment.id, work.item): work for work in works}
+    there = {
+        fields[:3]: tuple(json.loads(fields[3]))
+        for fields in connection.batch(JOINED, sorted(joins))
+        if fields[3] is not None
+    }
+    plans = [(key, work.facts.program.plan) for key, work in joins.items() if key not in there]
+    there |= joined_by(connection, plans) if plans else {}
+    for key, work in joins.items():
+        work.joined = there[key]
 
 
 def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:
@@ -207,10 +263,21 @@ def read_edges_out(
         marks = [each.mark for each in segment.exits]
         if segment.region != region.id or not any(marks):
             continue
-        for (bits,) in connection.run(EXITS, (execution, segment.id, low, high)):
+        for (bits,) in connection.run(EXITS_OF_ROUNDS, (execution, segment.id, low, high)):
             taken = "1" * len(marks) if bits in (None, "*") else bits
             found.update(mark for mark, bit in zip(marks, taken, strict=True) if mark and bit == "1")
     return found
+
+
+def read_ended(
+    connection: Connection, plan: Plan, execution: str, item: str, number: int, indexes: Iterable[int]
+) -> list[Outcome]:
+    """Return what those instances of a region have come to that have ended, of these. None of them is part of a chunk."""
+    end = plan.regions[number].end
+    asked = [(execution, end, item_of(item, index)) for index in indexes]
+    rows = connection.batch(ENDED, asked) if asked else []
+    blobs = _blobs(connection, (row[3] for row in rows if row[3]))
+    return [outcome for row in rows for outcome in _outcomes(row, blobs[row[3]] if row[3] else row[2])]
 
 
 def read_undone(
@@ -240,10 +307,10 @@ def read_undone(
     return [region for _, region in reversed(order)]
 
 
-def still_running(connection: Connection, execution: str, item: str, first: int, beyond: int) -> bool:
-    """Whether something inside a container still runs, though it was told to stop."""
+def stopping_inside(connection: Connection, execution: str, item: str, first: int, beyond: int) -> bool:
+    """Whether something inside a container that was told to stop has not ended yet: it runs, or winds up."""
     inside = f"{item}." if item else ""
-    return bool(connection.run(STILL_RUNNING, (execution, first, beyond, inside, inside))[0][0])
+    return bool(connection.run(STOPPING_INSIDE, (execution, first, beyond, inside, inside)))
 
 
 def _outcomes(row: Sequence[Any], text: str | None) -> Iterator[Outcome]:

@@ -47,7 +47,7 @@ TIMED = frozenset({S.READY, S.RUNNING, S.WAITING, S.BACKING_OFF})
 EXECUTION_MOVES: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
     E.CREATED: frozenset({E.RUNNING, E.WAITING}) | EXECUTION_FINAL,
     E.RUNNING: frozenset({E.WAITING}) | EXECUTION_FINAL,
-    E.WAITING: frozenset({E.RUNNING, E.CANCELLED, E.TIMED_OUT}),
+    E.WAITING: frozenset({E.RUNNING}) | EXECUTION_FINAL,
 }
 
 SEGMENT_MOVES: dict[SegmentStatus, frozenset[SegmentStatus]] = {

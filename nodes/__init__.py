@@ -14,6 +14,7 @@ from nodes.flow.if_condition import if_condition
 from nodes.flow.log import log
 from nodes.flow.merge import merge
 from nodes.flow.noop import noop
+from nodes.flow.respond import respond
 from nodes.flow.set_values import set_values
 from nodes.flow.switch import switch
 from nodes.flow.transform import transform
@@ -36,6 +37,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     log,
     merge,
     noop,
+    respond,
     set_values,
     switch,
     transform,

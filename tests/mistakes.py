@@ -116,7 +116,7 @@ def _scope(draw: st.DrawFn, name: str, reads: str | None, depth: int) -> Definit
     node: Definition = {"id": name, "type": "scope", "body": body("body", reads)}
     if draw(st.booleans()):
         node |= _repetition(draw)
-    elif draw(st.booleans()):
+    if draw(st.booleans()):
         first = node["body"]["nodes"][0]["id"]
         told = {
             "id": f"{name}_told",
@@ -516,6 +516,46 @@ def a_join_of_all_with_a_count(document: Definition, draw: Draw) -> tuple[str, s
 
 
 @mistake
+def a_scope_that_waits_for_a_worker(document: Definition, draw: Draw) -> tuple[str, str]:
+    key = draw(st.sampled_from(["queue", "heartbeat"]))
+    where = _box(document, _noop("inner"), timeout={key: "1s"})
+    return "definition.bad_timeout", f"{where}/timeout/{key}"
+
+
+@mistake
+def a_heartbeat_after_the_end(document: Definition, draw: Draw) -> tuple[str, str]:
+    timeout = {"attempt": "5s", "heartbeat": draw(st.sampled_from(["5s", 6]))}
+    where = _more(document, _noop("more", timeout=timeout))
+    return "definition.heartbeat_unused", f"{where}/timeout/heartbeat"
+
+
+@mistake
+def a_milestone_that_is_not_there(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, _noop("more", enabled_while={"not_ended": "nowhere"}))
+    return "definition.bad_milestone", f"{where}/enabled_while/not_ended"
+
+
+@mistake
+def a_milestone_that_has_always_passed(document: Definition, _draw: Draw) -> tuple[str, str]:
+    where = _more(document, _noop("more", enabled_while={"not_ended": "more"}))
+    return "definition.bad_milestone", f"{where}/enabled_while/not_ended"
+
+
+@mistake
+def a_form_that_is_no_schema(document: Definition, draw: Draw) -> tuple[str, str]:
+    form, place = draw(
+        st.sampled_from(
+            [
+                ({"type": "objct"}, "/type"),
+                ({"properties": {"x": {"minLength": -1}}}, "/properties/x/minLength"),
+            ]
+        )
+    )
+    where = _more(document, {"id": "asks", "type": "approval", "config": {"title": "Go on?", "form": form}})
+    return "definition.bad_schema", f"{where}/config/form{place}"
+
+
+@mistake
 def a_branch_for_failures_without_an_edge(document: Definition, draw: Draw) -> tuple[str, str]:
     node, where = _node(document, draw)
     node["on_error"] = "branch"
@@ -577,13 +617,6 @@ def nodes_beside_a_body(document: Definition, _draw: Draw) -> tuple[str, str]:
 def a_map_and_a_loop_in_one(document: Definition, draw: Draw) -> tuple[str, str]:
     node = _noop("more", for_each=draw(st.sampled_from(FOR_EACH)), loop=draw(st.sampled_from(LOOP)))
     return "definition.bad_value", f"{_more(document, node)}/loop"
-
-
-@mistake
-def a_repeated_scope_that_catches(document: Definition, draw: Draw) -> tuple[str, str]:
-    after = {"nodes": [_noop("b")]}
-    key, value = draw(st.sampled_from([("catch", [{"body": after}]), ("finally", after)]))
-    return "definition.bad_value", f"{_box(document, _noop('a'), **_repetition(draw), **{key: value})}/{key}"  # type: ignore[arg-type]
 
 
 @mistake

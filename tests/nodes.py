@@ -109,4 +109,47 @@ async def task(config: Task, ctx: Context) -> Json:
     return config.result(ctx)
 
 
-NODE_TYPES = (compute, once_effect, misfit, die, task)
+class Pages(BaseModel, extra="forbid"):
+    """How many pages to go through, how long each takes, and at which whoever has begun with the first stays for ever."""
+
+    pages: int = 1
+    seconds: float = 0.0
+    stuck: int | None = None
+
+
+async def _turn(config: Pages, ctx: Context) -> Json:
+    """Go on behind the last page that a heartbeat has told of. Returns the pages of this attempt."""
+    first = ctx.last_heartbeat + 1 if isinstance(ctx.last_heartbeat, int) else 0
+    for page in range(first, config.pages):
+        while page == config.stuck and first == 0:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(config.seconds)
+        await ctx.heartbeat(page)
+    return list(range(first, config.pages))
+
+
+@node("pages", effect=Effect.KEYED)
+async def pages(config: Pages, ctx: Context) -> Json:
+    """Go through pages, telling of each."""
+    return await _turn(config, ctx)
+
+
+@node("pages_apart", process=True, queue="cpu")
+async def pages_apart(config: Pages, ctx: Context) -> Json:
+    """The same in a child process."""
+    return await _turn(config, ctx)
+
+
+@node("counts", process=True, queue="cpu")
+def counts(config: Pages, ctx: Context) -> Json:
+    """Compute in a plain function, telling of each page."""
+    first = ctx.last_heartbeat + 1 if isinstance(ctx.last_heartbeat, int) else 0
+    for page in range(first, config.pages):
+        while page == config.stuck and first == 0:
+            time.sleep(0.05)
+        time.sleep(config.seconds)
+        ctx.heartbeat(page)
+    return list(range(first, config.pages))
+
+
+NODE_TYPES = (compute, once_effect, misfit, die, task, pages, pages_apart, counts)

@@ -91,11 +91,13 @@ REGISTRY = Registry(
         declared("pure"),
         declared("forks", ports=("true", "false")),
         declared("waits", waits=True),
+        declared("answers", effect=Effect.KEYED, waits=True),
         declared("computes", process=True),
         declared("read", effect=Effect.READ),
         declared("keyed", effect=Effect.KEYED),
         declared("once", effect=Effect.ONCE, retry=Retry(2, on=("x.busy",), jitter=0)),
         declared("quick", effect=Effect.READ, timeout=0.01),
+        declared("distant", effect=Effect.READ, queue="far"),
         slow_declared("slow"),
     ]
 )

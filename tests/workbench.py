@@ -28,7 +28,7 @@ from engine.performance import Services
 from engine.poller import Poller
 from engine.programs import Programs
 from engine.registry import Registry
-from engine.settings import Limits, Settings, Timing
+from engine.settings import DEFAULT_PROJECT, Limits, Settings, Timing
 from engine.snapshots import Reference
 from engine.store import schema
 from engine.store.database import Connection, SqliteConnection, SqliteDatabase, open_database
@@ -219,9 +219,9 @@ class Workbench:
 
     # What people and triggers do.
 
-    def push(self, document: Mapping[str, Any]) -> catalog.Active:
-        pushed = self.ask(catalog.push(document, self.registry, self.clock))
-        return catalog.active(self.connection, pushed.workflow)
+    def push(self, document: Mapping[str, Any], project: str = DEFAULT_PROJECT) -> catalog.Active:
+        pushed = self.ask(catalog.push(document, self.registry, self.clock, project))
+        return catalog.active(self.connection, pushed.workflow, project)
 
     def start(self, active: catalog.Active, payload: Json = None, **more: Any) -> str:
         """Accept one execution and send it."""
@@ -297,6 +297,16 @@ class Workbench:
                     execution,
                 )
             ),
+        )
+
+    def answer(self, execution: str) -> Any:
+        """What the execution has answered, wherever it is stored."""
+        return _loaded(
+            self.query(
+                "SELECT coalesce(e.answer, b.body) FROM execution e LEFT JOIN blob b ON b.hash = e.answer_blob "
+                "WHERE e.id = ?",
+                execution,
+            )
         )
 
     def error(self, execution: str) -> Any:

@@ -11,10 +11,11 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, Protocol
 
-from celeriac import Call, Emit, Exit, Fail, Route, TryAgain, Uncertain, Wait
+from celeriac import Call, Emit, Exit, Fail, Json, Respond, Route, TryAgain, Uncertain, Wait
 from engine.context import NodeContext
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
@@ -32,9 +33,8 @@ def main(arguments: list[str]) -> None:
     stream.write(_LENGTH.pack(0))
     stream.flush()
     while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
-        body = _encoded(_serve(registry, json.loads(stream.read(_LENGTH.unpack(head)[0]))))
-        stream.write(_LENGTH.pack(len(body)) + body)
-        stream.flush()
+        request = json.loads(stream.read(_LENGTH.unpack(head)[0]))
+        _send(stream, _encoded(_serve(registry, request, partial(_beat, stream))))
 
 
 def die_with_parent() -> None:
@@ -45,8 +45,37 @@ def die_with_parent() -> None:
             sys.exit(0)
 
 
-def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
-    context = NodeContext(**request["context"], around=None, step=None)
+class _Stream(Protocol):
+    def write(self, body: bytes, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+def _send(stream: _Stream, body: bytes) -> None:
+    stream.write(_LENGTH.pack(len(body)) + body)
+    stream.flush()
+
+
+class _Done:
+    """What is over already: it may be awaited, and need not be."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+def _beat(stream: _Stream, details: Json) -> _Done:
+    """Tell a heartbeat, in between. Raises `Fail` when its details are no JSON."""
+    try:
+        body = json.dumps({"beat": details}, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"The details of the heartbeat are not JSON: {error}."
+        raise Fail("node.output_invalid", message) from error
+    _send(stream, body)
+    return _Done()
+
+
+def _serve(registry: Registry, request: dict[str, Any], beat: Callable[[Json], Any]) -> dict[str, Any]:
+    context = NodeContext(**request["context"], around=None, step=None, beat=beat)
     try:
         node_type = registry.resolve(request["type"])
         result = node_type.run(node_type.config.model_validate(request["config"]), context)
@@ -62,6 +91,8 @@ def _serve(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         return {"lines": context.lines, "emit": [result.type, result.correlation, result.data]}
     if isinstance(result, Exit):
         return {"lines": context.lines, "scope": result.scope, "value": result.value}
+    if isinstance(result, Respond):
+        return {"lines": context.lines, "respond": [result.body, result.status, dict(result.headers)]}
     if isinstance(result, Call):
         return {"lines": context.lines, "call": dataclasses.asdict(result)}
     return {"lines": context.lines, "value": result}

@@ -19,9 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac import Call, Emit, Exit, Fail, Json, NodeError, Route, TryAgain, Uncertain
+from celeriac import Call, Emit, Exit, Fail, Json, NodeError, Respond, Route, TryAgain, Uncertain
 from engine.context import NodeContext
-from engine.performance import ChildDied, NoChild, NodeTimeout
+from engine.performance import ChildDied, NoChild, out_of_time
 from engine.programs import Step
 from engine.settings import Settings
 from engine.signals import wait_from_json
@@ -66,7 +66,8 @@ class Children:
     async def call(
         self, step: Step, config: Json, context: NodeContext, timeout: float, began: Callable[[], None]
     ) -> Any:
-        """Run a node in a child. Raises what the node foresaw, `NodeCrashed` for the rest, `NodeTimeout`, `ChildDied`, `NoChild`.
+        """Run a node in a child. Raises what the node foresaw, `NodeCrashed` for the rest, what ends an attempt by its limits,
+        `ChildDied` and `NoChild`.
 
         `began` is called when a child takes up the call: until then it waits its turn, which is none of its own time.
         """
@@ -81,18 +82,19 @@ class Children:
                 "ready_at": round(context.now().timestamp() * 1000),
                 "project": context.project,
                 "log_limit": context.log_limit,
+                "last_heartbeat": context.last_heartbeat,
             },
         }
         async with self._slots:
             child = await self._ready()
             try:
                 began()
-                async with asyncio.timeout(timeout):
-                    body = await _exchange(child, request)
+                async with asyncio.timeout(None) as limit:
+                    context.pulse.begin(limit, timeout)
+                    reply = await _exchange(child, request, context)
             except TimeoutError:
                 await self._kill(child)
-                message = f"The attempt took longer than {timeout:g} s; its process was killed."
-                raise NodeTimeout(message) from None
+                raise out_of_time(context.pulse, timeout, "; its process was killed") from None
             except (asyncio.IncompleteReadError, ConnectionError, OSError):
                 status = await self._kill(child)
                 message = f"The child process of {context.node_id} died ({_how(status)})."
@@ -101,7 +103,6 @@ class Children:
                 await self._kill(child)
                 raise
             self._idle.append(child)
-        reply = _read(body)
         context.lines.extend((level, message, fields) for level, message, fields in reply["lines"])
         return _result(reply)
 
@@ -175,12 +176,17 @@ class Children:
         return len(self._all)
 
 
-async def _exchange(child: _Child, request: dict[str, Any]) -> bytes:
+async def _exchange(child: _Child, request: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+    """Hand a call over and return what it came to. The heartbeats before that are those of the call's own context."""
     body = json.dumps(request).encode()
     child.writer.write(_LENGTH.pack(len(body)) + body)
     await child.writer.drain()
-    (size,) = _LENGTH.unpack(await child.reader.readexactly(_LENGTH.size))
-    return await child.reader.readexactly(size)
+    while True:
+        (size,) = _LENGTH.unpack(await child.reader.readexactly(_LENGTH.size))
+        reply = _read(await child.reader.readexactly(size))
+        if "beat" not in reply:
+            return reply
+        await context.heartbeat(reply["beat"])
 
 
 def _read(body: bytes) -> dict[str, Any]:
@@ -202,6 +208,8 @@ def _result(reply: dict[str, Any]) -> Any:
             return Emit(*emit)
         case {"scope": scope, "value": value}:
             return Exit(scope, value)
+        case {"respond": answer}:
+            return Respond(*answer)
         case {"call": call}:
             return Call(**call)
         case {"ports": ports, "value": value}:

@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages, principal
+from api import bodies, noting, pages, principal
+from api.permission import needs
 from api.state import of
 from celeriac import Fail, Json
 from engine import approval_rows
 from engine import operations as op
+from engine.access import audit
 from engine.approvals import check_answer
 from engine.encoding import encode
 from engine.errors import Conflict, Forbidden, Invalid
@@ -54,7 +56,7 @@ class FourEyes(Forbidden):
     code = "approval.four_eyes"
 
 
-@router.get("")
+@router.get("", dependencies=[needs("approval:read")])
 async def listing(
     request: Request, status: Status = None, limit: pages.Limit = 50, cursor: pages.Cursor = None
 ) -> Response:
@@ -62,19 +64,21 @@ async def listing(
     before = pages.by_birth(cursor)
     return pages.answer(
         await of(request).runtime.reader.read(
-            lambda connection: approval_rows.listing(connection, limit, status=status, before=before)
+            lambda connection: approval_rows.listing(
+                connection, limit, status=status, before=before, project=principal.project(request)
+            )
         )
     )
 
 
-@router.get("/{approval}")
+@router.get("/{approval}", dependencies=[needs("approval:read")])
 async def show(request: Request, approval: str) -> Response:
     """Show an approval, with what it asks and who has said what."""
-    found = await of(request).runtime.reader.read(lambda connection: approval_rows.find(connection, approval))
+    found = await _find(request, approval)
     return JSONResponse(found.body)
 
 
-@router.post("/{approval}/decide")
+@router.post("/{approval}/decide", dependencies=[needs("approval:decide")])
 async def decide(request: Request, approval: str) -> Response:
     """Say `{decision: approve|reject, shown_hash, comment?, form?}`. The voice that completes the decision ends the wait."""
     state, person = of(request), principal.of(request)
@@ -89,20 +93,21 @@ async def decide(request: Request, approval: str) -> Response:
     if not isinstance(comment, str) or len(comment) > LONGEST_COMMENT or "\0" in comment:
         message = f"`comment` is a text of at most {LONGEST_COMMENT:,} characters."
         raise Invalid(message)
-    found = await state.runtime.reader.read(lambda connection: approval_rows.find(connection, approval))
+    found = await _find(request, approval)
     check_answer(found.form, form, decision)
-    said: op.Decided = await state.runtime.ledger.submit(
-        op.Decide(
-            execution=found.execution,
-            approval=approval,
-            principal=person.name,
-            roles=person.roles,
-            decision=decision,
-            shown_hash=shown,
-            now=state.runtime.clock.now(),
-            comment=comment,
-            form=None if form is None else _encoded(form),
-        )
+    asked = op.Decide(
+        execution=found.execution,
+        approval=approval,
+        principal=person.person,
+        roles=principal.groups(request),
+        decision=decision,
+        shown_hash=shown,
+        now=state.runtime.clock.now(),
+        comment=comment,
+        form=None if form is None else _encoded(form),
+    )
+    said: op.Decided = await noting.change(
+        request, asked, "approval:decide", approval, _told, decision=decision, execution=found.execution
     )
     state.runtime.dispatcher.send(found.execution, said.ready)
     if said.counted in (op.Counted.COUNTED, op.Counted.DECIDED):
@@ -121,10 +126,23 @@ async def _refusal(request: Request, approval: str, said: op.Decided) -> Conflic
             return NotAsked()
         case op.Counted.FOUR_EYES:
             return FourEyes()
-    found = await of(request).runtime.reader.read(lambda connection: approval_rows.find(connection, approval))
+    found = await _find(request, approval)
     status = found.body["status"]
     message = "Its execution is ending." if status == "open" else f"The approval is {status} already."
     return ApprovalClosed(message, status=status, votes=found.body["votes"])
+
+
+async def _find(request: Request, approval: str) -> approval_rows.Found:
+    project = principal.project(request)
+    found: approval_rows.Found = await of(request).runtime.reader.read(
+        lambda connection: approval_rows.find(connection, approval, project)
+    )
+    return found
+
+
+def _told(said: op.Decided) -> tuple[audit.Outcome, dict[str, Json]]:
+    counted = said.counted in (op.Counted.COUNTED, op.Counted.DECIDED)
+    return "done" if counted else "failed", {"counted": str(said.counted)}
 
 
 def _encoded(form: Json) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages, principal
+from api import bodies, noting, pages, principal
+from api.permission import needs
 from api.state import of
 from celeriac import Json
 from engine import operations as op
@@ -22,14 +23,17 @@ DECISIONS = ("retry", "done", "fail")
 DECLARED = "effect.declared_failed"
 
 
-@router.get("/attention")
+@router.get("/attention", dependencies=[needs("execution:read")])
 async def listing(request: Request, limit: pages.Limit = 50) -> Response:
     """List what waits for a person's word, with the reason and the remedy."""
-    found = await of(request).runtime.reader.read(lambda connection: queries.attention(connection, limit))
+    project = principal.project(request)
+    found = await of(request).runtime.reader.read(
+        lambda connection: queries.attention(connection, limit, project)
+    )
     return JSONResponse({"data": found})
 
 
-@router.post("/executions/{execution}/segments/{number}/resolve")
+@router.post("/executions/{execution}/segments/{number}/resolve", dependencies=[needs("execution:control")])
 async def resolve(
     request: Request, execution: str, number: Annotated[int, Path(ge=0, le=1_000_000)]
 ) -> Response:
@@ -47,7 +51,7 @@ async def resolve(
     if "output" in body and decision != "done":
         raise Invalid("`output` is only for `done`: it is the result of what happened.")
     found = await state.runtime.reader.read(
-        lambda connection: queries.doubtful(connection, execution, number, item)
+        lambda connection: queries.doubtful(connection, execution, number, item, principal.project(request))
     )
     if found.paused:
         message = f"The execution {execution} is paused."
@@ -62,18 +66,17 @@ async def resolve(
             raise Invalid(message, hint="Give only what later nodes read.")
     elif decision == "fail":
         error = json.dumps({"code": DECLARED, "message": "A person decided that it failed."})
-    ready = await state.runtime.ledger.submit(
-        op.Resolve(
-            execution,
-            number,
-            item,
-            str(decision),
-            now,
-            principal.of(request).name,
-            payload,
-            node,
-            error,
-        )
+    who = principal.of(request).name
+    asked = op.Resolve(execution, number, item, str(decision), now, who, payload, node, error)
+    ready = await noting.change(
+        request,
+        asked,
+        "execution:resolve",
+        execution,
+        lambda ready: ("done" if ready is not None else "failed", {}),
+        segment=number,
+        item=item,
+        decision=str(decision),
     )
     if ready is None:
         message = f"The segment {number} of {execution} waits for nobody's word any more."

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api import bodies
+from api.permission import anyone
 from api.state import of
 from celeriac import Fail
 from engine import operations as op
@@ -31,7 +32,7 @@ class CallbackUsed(Conflict):
     code = "callback.used"
 
 
-@router.post("/{token}", status_code=202)
+@router.post("/{token}", status_code=202, dependencies=[anyone("the address is the proof", limited=False)])
 async def call(request: Request, token: str) -> Response:
     """End a wait with what is sent along. Each address works once."""
     state = of(request)

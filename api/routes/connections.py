@@ -7,24 +7,27 @@ import os
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies
+from api import bodies, noting, principal
+from api.permission import needs
 from api.state import of
 from engine.errors import Invalid
-from engine.settings import DEFAULT_PROJECT
 
 router = APIRouter(prefix="/connections", tags=["connections"])
 
 
-@router.get("")
+@router.get("", dependencies=[needs("connection:read")])
 async def listing(request: Request) -> Response:
     """List connections, without their secrets."""
     from engine.outside import connection_rows
 
-    found = await of(request).runtime.reader.read(connection_rows.listing)
+    project = principal.project(request)
+    found = await of(request).runtime.reader.read(
+        lambda connection: connection_rows.listing(connection, project)
+    )
     return JSONResponse({"data": found})
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[needs("connection:manage")])
 async def add(request: Request) -> Response:
     """Store a connection: a name, a kind, the hosts it may be used with, and the secret values."""
     from engine.outside import connection_rows
@@ -41,7 +44,7 @@ async def add(request: Request) -> Response:
         raise Invalid("`values` is an object of the secret values, such as token.")
     sealed = make_connection(
         connection_id=state.runtime.clock.mint("conn"),
-        project_id=DEFAULT_PROJECT,
+        project_id=principal.project(request),
         name=name,
         kind=kind,
         hosts=[str(each) for each in hosts],
@@ -50,14 +53,17 @@ async def add(request: Request) -> Response:
         now=state.runtime.clock.now(),
         random_bytes=os.urandom,
     )
-    await state.runtime.ledger.submit(connection_rows.save(sealed, replace=body.get("replace") is True))
+    save = connection_rows.save(sealed, replace=body.get("replace") is True)
+    await noting.change(request, save, "connection:save", name, kind=kind, hosts=list(hosts))
     return JSONResponse(sealed.to_json(), 201)
 
 
-@router.delete("/{name}", status_code=204)
+@router.delete("/{name}", status_code=204, dependencies=[needs("connection:manage")])
 async def remove(request: Request, name: str) -> Response:
     """Remove a connection; nodes that name it fail from now on."""
     from engine.outside import connection_rows
 
-    await of(request).runtime.ledger.submit(connection_rows.remove(name))
+    await noting.change(
+        request, connection_rows.remove(name, principal.project(request)), "connection:remove", name
+    )
     return Response(status_code=204)

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api import bodies, principal
+from api.permission import needs
 from api.state import State, of
 from celeriac import Fail, Json
 from engine import operations as op
 from engine.encoding import encode, place
 from engine.errors import Invalid, TooLarge
-from engine.settings import DEFAULT_PROJECT
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -21,7 +21,7 @@ _TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}")
 _LONGEST = {"correlation": 400, "id": 400, "source": 400}
 
 
-@router.post("")
+@router.post("", dependencies=[needs("event:publish")])
 async def publish(request: Request) -> Response:
     """Publish `{type, correlation?, data?, id?}`, or a CloudEvent in its structured form; tell how many waits it ended.
 
@@ -38,7 +38,7 @@ async def publish(request: Request) -> Response:
     published: op.Published = await state.runtime.ledger.submit(
         op.Publish(
             id=state.runtime.clock.mint("evt"),
-            project=DEFAULT_PROJECT,
+            project=principal.project(request),
             type=type_,
             correlation=_text(body, "correlation") or "",
             now=now,

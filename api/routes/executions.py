@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api import bodies, pages, preferences, principal, stream
+from api import bodies, noting, pages, preferences, principal, stream
+from api.permission import needs
 from api.routes.forks import fork_of
 from api.starting import ended, start
-from api.state import State, of
-from engine import admission, bases, catalog, queries
+from api.state import of
+from engine import admission, bases, cancels, catalog, queries
 from engine import operations as op
 from engine.errors import Conflict, Invalid
 from engine.states import EXECUTION_FINAL, ExecutionStatus
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/executions", tags=["executions"])
 SSE = "text/event-stream"
 
 
-@router.get("")
+@router.get("", dependencies=[needs("execution:read")])
 async def listing(
     request: Request,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
@@ -30,34 +31,37 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List executions, the latest first."""
-    before = pages.by_birth(cursor)
+    before, project = pages.by_birth(cursor), principal.project(request)
     return pages.answer(
         await of(request).runtime.reader.read(
             lambda connection: queries.executions(
-                connection, limit, reference=workflow, status=status, before=before
+                connection, limit, reference=workflow, status=status, before=before, project=project
             )
         )
     )
 
 
-@router.get("/{execution}")
+@router.get("/{execution}", dependencies=[needs("execution:read")])
 async def show(
     request: Request,
     execution: str,
     include: Annotated[str, Query(pattern="^(|input)$", description="`input` adds it.")] = "",
 ) -> Response:
     """Show an execution and its result. With `Prefer: wait=SECONDS` when it has ended, if it does in that time."""
-    state, wait = of(request), preferences.wait(request)
+    state, wait, project = of(request), preferences.wait(request), principal.project(request)
     if wait:
-        return JSONResponse(await ended(state, execution, wait))
+        await _must_exist(request, execution)
+        return JSONResponse(await ended(state, execution, wait, project))
     return JSONResponse(
         await state.runtime.reader.read(
-            lambda connection: queries.execution(connection, execution, with_input=include == "input")
+            lambda connection: queries.execution(
+                connection, execution, with_input=include == "input", project=project
+            )
         )
     )
 
 
-@router.get("/{execution}/events")
+@router.get("/{execution}/events", dependencies=[needs("execution:read")])
 async def events(
     request: Request,
     execution: str,
@@ -65,12 +69,12 @@ async def events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> Response:
     """Return the history of an execution, or with `Accept: text/event-stream` go on as it happens."""
-    state = of(request)
+    state, project = of(request), principal.project(request)
     live = SSE in request.headers.get("accept", "")
     if live:
         after = _last_seen(request, after)
     found, final = await state.runtime.reader.read(
-        lambda connection: queries.events(connection, execution, after, limit)
+        lambda connection: queries.events(connection, execution, after, limit, project)
     )
     if not live:
         return JSONResponse({"data": found, "final": final})
@@ -78,10 +82,11 @@ async def events(
         return Response(status_code=204)  # tells a browser not to come back
     # A proxy that gathers what it passes on would keep events back.
     headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(stream.events(state, execution, after), headers=headers, media_type=SSE)
+    found_later = stream.while_permitted(request, stream.events(state, execution, after, project))
+    return StreamingResponse(found_later, headers=headers, media_type=SSE)
 
 
-@router.get("/{execution}/nodes")
+@router.get("/{execution}/nodes", dependencies=[needs("execution:read")])
 async def nodes(
     request: Request,
     execution: str,
@@ -90,12 +95,13 @@ async def nodes(
     ] = "",
 ) -> Response:
     """Return what became of each node."""
-    reader = of(request).runtime.reader
+    reader, project = of(request).runtime.reader, principal.project(request)
     found = [
-        each.to_json() for each in await reader.read(lambda connection: queries.nodes(connection, execution))
+        each.to_json()
+        for each in await reader.read(lambda connection: queries.nodes(connection, execution, project))
     ]
     if include:
-        known = await reader.read(lambda connection: queries.outputs(connection, execution))
+        known = await reader.read(lambda connection: queries.outputs(connection, execution, project))
         for each in found:
             place = (str(each["node"]), str(each.get("item", "")))
             if place in known:
@@ -103,34 +109,41 @@ async def nodes(
     return JSONResponse({"data": found})
 
 
-@router.post("/{execution}/cancel", status_code=202)
+@router.post("/{execution}/cancel", status_code=202, dependencies=[needs("execution:control")])
 async def cancel(request: Request, execution: str) -> Response:
-    """Ask an execution to stop. What has not begun never will; what runs is told within seconds."""
+    """Ask an execution to stop. What has not begun never will; what runs is told within seconds.
+
+    Scopes do what they do in their end before it ends, unless it is asked with `"force": true`, then or later.
+    """
     state = of(request)
-    body = await bodies.read_object(request, "reason")
-    reason = body.get("reason", "")
+    body = await bodies.read_object(request, "reason", "force")
+    reason, force = body.get("reason", ""), body.get("force", False)
     if not isinstance(reason, str) or len(reason) > 1000:
         raise Invalid("`reason` is a text of at most 1,000 characters.")
-    await _must_exist(state, execution)
-    status = await state.runtime.ledger.submit(op.Cancel(execution, state.runtime.clock.now(), reason))
+    if not isinstance(force, bool):
+        raise Invalid("`force` is true or false.")
+    await _must_exist(request, execution)
+    asked = op.Cancel(execution, state.runtime.clock.now(), reason, force=force)
+    status = await noting.change(request, asked, "execution:cancel", execution, reason=reason, force=force)
+    await cancels.cascade(state.runtime, execution)
     return JSONResponse(
         {"id": execution, "status": status}, 200 if ExecutionStatus(status) in EXECUTION_FINAL else 202
     )
 
 
-@router.post("/{execution}/pause")
+@router.post("/{execution}/pause", dependencies=[needs("execution:control")])
 async def pause(request: Request, execution: str) -> Response:
     """Hold an execution: what runs goes on to the end of its segment, nothing new begins."""
-    return await _hold(of(request), execution, resume=False)
+    return await _hold(request, execution, resume=False)
 
 
-@router.post("/{execution}/resume")
+@router.post("/{execution}/resume", dependencies=[needs("execution:control")])
 async def resume(request: Request, execution: str) -> Response:
     """Let a held execution go on."""
-    return await _hold(of(request), execution, resume=True)
+    return await _hold(request, execution, resume=True)
 
 
-@router.post("/{execution}/retry", status_code=202)
+@router.post("/{execution}/retry", status_code=202, dependencies=[needs("execution:start")])
 async def retry(request: Request, execution: str) -> Response:
     """Start the same version on the same input once more: a new execution, based on the old one.
 
@@ -142,7 +155,9 @@ async def retry(request: Request, execution: str) -> Response:
         if body["from"] != bases.FAILURE:
             raise Invalid("`from` is not the word failure.", hint="A fork starts from nodes: /fork.")
         return await fork_of(request, state, execution, bases.Wanted(None))
-    found, payload = await state.runtime.reader.read(lambda connection: queries.again(connection, execution))
+    found, payload = await state.runtime.reader.read(
+        lambda connection: queries.again(connection, execution, principal.project(request))
+    )
     wish = admission.Request(
         catalog.startable(found),
         payload,
@@ -161,13 +176,22 @@ def _last_seen(request: Request, after: int) -> int:
     return int(text) if text.isdecimal() and len(text) < 12 else after
 
 
-async def _must_exist(state: State, execution: str) -> None:
-    await state.runtime.reader.read(lambda connection: queries.is_there(connection, execution))
+async def _must_exist(request: Request, execution: str) -> None:
+    project = principal.project(request)
+    await of(request).runtime.reader.read(lambda connection: queries.is_there(connection, execution, project))
 
 
-async def _hold(state: State, execution: str, *, resume: bool) -> Response:
-    await _must_exist(state, execution)
-    ready = await state.runtime.ledger.submit(op.Pause(execution, state.runtime.clock.now(), resume=resume))
+async def _hold(request: Request, execution: str, *, resume: bool) -> Response:
+    state = of(request)
+    await _must_exist(request, execution)
+    asked = op.Pause(execution, state.runtime.clock.now(), resume=resume)
+    ready = await noting.change(
+        request,
+        asked,
+        "execution:resume" if resume else "execution:pause",
+        execution,
+        lambda ready: ("done" if ready is not None else "failed", {}),
+    )
     if ready is None:
         message = f"The execution {execution} has ended."
         raise Conflict(message, hint=f"Start it once more: celeriac executions retry {execution}")

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api import stream, topics
+from api import principal, stream, topics
+from api.permission import needs
 from api.routes.executions import SSE
 from api.state import of
 from engine import feed
@@ -15,7 +16,7 @@ from engine import feed
 router = APIRouter(prefix="/events", tags=["events"])
 
 
-@router.get("")
+@router.get("", dependencies=[needs("execution:read")])
 async def events(
     request: Request,
     topic: Annotated[
@@ -31,14 +32,17 @@ async def events(
 ) -> Response:
     """Return events from the beginning or behind a place, or with `Accept: text/event-stream` follow them from now on."""
     state = of(request)
-    patterns = topics.types_of(types)
-    wanted = await state.runtime.reader.read(lambda connection: topics.find(connection, topic, patterns))
+    patterns, project = topics.types_of(types), principal.project(request)
+    wanted = await state.runtime.reader.read(
+        lambda connection: topics.find(connection, topic, project, patterns)
+    )
     live = SSE in request.headers.get("accept", "")
     given = (request.headers.get("last-event-id") if live else None) or after
     place = feed.place(given) if given else None
     if live:
         headers = {"X-Accel-Buffering": "no"}  # a proxy that gathers what it passes on would keep events back
-        return StreamingResponse(stream.feed(state, wanted, place), headers=headers, media_type=SSE)
+        parts = stream.while_permitted(request, stream.feed(state, wanted, place))
+        return StreamingResponse(parts, headers=headers, media_type=SSE)
     start = place or feed.BEGINNING
     entries = await state.runtime.reader.read(
         lambda connection: feed.read(connection, start, limit, wanted.project)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from api import bodies, preferences, principal
+from api.permission import needs
 from api.starting import start
 from api.state import State, of
 from celeriac import Json
@@ -17,7 +18,7 @@ from engine.errors import Invalid
 router = APIRouter(prefix="/executions", tags=["executions"])
 
 
-@router.post("/{execution}/fork", status_code=202)
+@router.post("/{execution}/fork", status_code=202, dependencies=[needs("execution:control")])
 async def fork(request: Request, execution: str) -> Response:
     """Start an execution that keeps what another came to before some nodes. With `dry` only say what would be kept."""
     state = of(request)
@@ -36,7 +37,9 @@ async def fork_of(
     wait, runtime = preferences.wait(request), state.runtime
     now, limits = runtime.clock.now(), state.settings.limits
     prepared: bases.Prepared = await runtime.reader.read(
-        lambda connection: bases.prepare(connection, runtime.programs.plan, execution, wish, now, limits)
+        lambda connection: bases.prepare(
+            connection, runtime.programs.plan, execution, wish, now, limits, principal.project(request)
+        )
     )
     if dry:
         told: dict[str, Json] = {

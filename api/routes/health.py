@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from api.permission import anyone
 from api.state import State, of
 from engine.broker import DOWN, Broker
 from engine.errors import CeleriacError
@@ -17,13 +18,15 @@ router = APIRouter(tags=["health"])
 _WITHIN = 5.0
 
 
-@router.get("/healthz")
+@router.get("/healthz", dependencies=[anyone("it only says that the process lives", limited=False)])
 async def alive() -> Response:
     """Answer, as long as the process does."""
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz", dependencies=[anyone("it only says whether the process can do its work", limited=False)]
+)
 async def ready(request: Request) -> Response:
     """Tell whether database and broker can be reached, and why not."""
     state = of(request)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
-from api import topics
+from api import permission, principal, topics
+from api.authentication import ACCESS_COOKIE, TOLD, cookie
 from api.hub import Follower, TooSlow
+from api.permission import Needs, anyone
 from api.state import State
 from api.topics import Topic
 from celeriac import Json
 from engine import feed, queries
+from engine.access.tokens import LONGEST
 from engine.errors import CeleriacError, Invalid, Unavailable
 from engine.feed import Entry, Place
 
@@ -38,9 +42,17 @@ _PATIENCE = 1.0
 _AT_ONCE = 500
 
 
-@router.websocket("/ws")
+_READING = Needs("execution:read")
+
+
+@router.websocket(
+    "/ws",
+    dependencies=[
+        anyone("its handshake or its first frame shows a token that may read executions", limited=False)
+    ],
+)
 async def connect(socket: WebSocket) -> None:
-    """Follow events: `{"type": "auth", "token": ...}` first, then `{"type": "subscribe", "topic": ...}`."""
+    """Follow events: `{"type": "auth", "token", "project"?}` first, then `{"type": "subscribe", "topic": ...}`."""
     state: State = socket.app.state.celeriac
     await socket.accept()
     if state.sockets >= state.settings.limits.sockets:
@@ -60,13 +72,14 @@ class _Conversation:
         self._socket = socket
         self._state = state
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._asked = 0.0
 
     async def hold(self) -> None:
         """Talk until one of the two leaves."""
         try:
             with suppress(WebSocketDisconnect):
-                if not await self._is_admitted():
-                    await self._socket.close(UNAUTHORIZED, "The first frame has to show a valid token.")
+                if (refusal := await self._refusal()) is not None:
+                    await self._socket.close(UNAUTHORIZED, refusal)
                     return
                 await self._say({"type": "ready"})
                 while not self._state.stopping:
@@ -76,23 +89,41 @@ class _Conversation:
             for name in list(self._following):
                 await self._unsubscribe(name)
 
-    async def _is_admitted(self) -> bool:
-        """Whether the client has shown a token: in the header of the handshake, or in its first frame."""
+    async def _refusal(self) -> str | None:
+        """Return why a client is not let in that shows its token in the handshake, or in its first frame."""
         known = self._socket.scope["state"]
-        if known["authorized"]:
-            return True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_AUTH_SECONDS):
-                first = _read(await self._socket.receive())
-            token = first.get("token") if first.get("type") == "auth" else None
-            return isinstance(token, str) and known["knows"](token)
-        return False
+        if "authorization" not in self._socket.headers and cookie(self._socket, ACCESS_COOKIE) is None:
+            first: dict[str, Json] = {}
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AUTH_SECONDS):
+                    first = _read(await self._socket.receive())
+            token, project = first.get("token"), first.get("project")
+            if first.get("type") != "auth" or not isinstance(token, str) or len(token) > LONGEST:
+                return "The first frame has to show a valid token."
+            known[TOLD] = token
+            known[permission.PROJECT_TOLD] = project if isinstance(project, str) else None
+        try:
+            await _READING(self._socket)
+        except CeleriacError as error:
+            return error.message[:120]
+        self._asked = time.monotonic()
+        return None
+
+    async def _ask_again(self) -> None:
+        """See now and then that whoever was let in may still be here. Raises `WebSocketDisconnect`."""
+        if time.monotonic() - self._asked < permission.AGAIN:
+            return
+        self._asked = time.monotonic()
+        if not await permission.still_permitted(self._socket):
+            await self._socket.close(UNAUTHORIZED, "The token is of no more use here.")
+            raise WebSocketDisconnect
 
     async def _frame(self) -> dict[str, Json]:
-        """Wait for a frame; return an empty one when the server stops."""
+        """Wait for a frame; return an empty one when the server stops. Raises `WebSocketDisconnect`."""
         waiting = asyncio.ensure_future(self._socket.receive())
         try:
             while not self._state.stopping:
+                await self._ask_again()
                 done, _ = await asyncio.wait([waiting], timeout=_PATIENCE)
                 if done:
                     return _read(waiting.result())
@@ -127,8 +158,10 @@ class _Conversation:
         if len(self._following) >= most and name not in self._following:
             message = f"This connection follows {most:,} topics, and may not follow more."
             raise Invalid(message, hint="Unsubscribe from some, or follow `project` instead.")
-        types = topics.types_of(asked.get("types"))
-        topic = await state.runtime.reader.read(lambda connection: topics.find(connection, name, types))
+        types, project = topics.types_of(asked.get("types")), principal.project(self._socket)
+        topic = await state.runtime.reader.read(
+            lambda connection: topics.find(connection, name, project, types)
+        )
         after = _after(topic, asked.get("after"))
         await self._unsubscribe(name)
         follower = await state.hub.join(topic.wants)
@@ -175,7 +208,9 @@ class _Conversation:
         while True:
             position = after
             found, _ = await self._state.runtime.reader.read(
-                lambda connection, position=position: queries.events(connection, name, position, _AT_ONCE)  # type: ignore[misc]
+                lambda connection, position=position: queries.events(
+                    connection, name, position, _AT_ONCE, topic.project
+                )  # type: ignore[misc]
             )
             if found:
                 after = int(str(found[-1]["seq"]))

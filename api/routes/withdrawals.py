@@ -7,11 +7,13 @@ import json
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, principal
-from api.state import State, of
+from api import bodies, noting, principal
+from api.permission import needs
+from api.state import of
 from celeriac import Json
 from engine import calls, queries, withdrawals
 from engine import operations as op
+from engine.access import audit
 from engine.encoding import encode, place
 from engine.errors import Invalid
 from engine.plan import Plan
@@ -21,7 +23,7 @@ router = APIRouter(prefix="/executions", tags=["executions"])
 CANCELLED = "node.cancelled"
 
 
-@router.post("/{execution}/nodes/{node}/skip")
+@router.post("/{execution}/nodes/{node}/skip", dependencies=[needs("execution:control")])
 async def skip(request: Request, execution: str, node: str) -> Response:
     """Go on without a node: nothing that only it leads to runs. With an `output` as if it had come to that."""
     state = of(request)
@@ -36,7 +38,7 @@ async def skip(request: Request, execution: str, node: str) -> Response:
     return await _withdraw(request, execution, node, body, payload)
 
 
-@router.post("/{execution}/nodes/{node}/cancel")
+@router.post("/{execution}/nodes/{node}/cancel", dependencies=[needs("execution:control")])
 async def cancel(request: Request, execution: str, node: str) -> Response:
     """Let a node fail with `node.cancelled`, so that its `on_error`, its edges and the scopes around it deal with that."""
     body = await bodies.read_object(request, "item", "reason")
@@ -44,7 +46,7 @@ async def cancel(request: Request, execution: str, node: str) -> Response:
     return await _withdraw(request, execution, node, body, op.Payload(), json.dumps(error))
 
 
-@router.post("/{execution}/nodes/{node}/items")
+@router.post("/{execution}/nodes/{node}/items", dependencies=[needs("execution:control")])
 async def items(request: Request, execution: str, node: str) -> Response:
     """Change a map that runs: `add` items, `cancel` some by index (or all), or `complete` it with what has finished."""
     state = of(request)
@@ -59,7 +61,7 @@ async def items(request: Request, execution: str, node: str) -> Response:
     if not isinstance(complete, bool):
         raise Invalid("`complete` is true or false.")
     item = _text(body, "item")
-    segment, name = withdrawals.place(await _plan(state, execution), node, item)
+    segment, name = withdrawals.place(await _plan(request, execution), node, item)
     asked = op.ChangeItems(
         execution,
         segment,
@@ -74,7 +76,7 @@ async def items(request: Request, execution: str, node: str) -> Response:
         limits.blob_from_bytes,
         principal.of(request).name,
     )
-    answer = await runtime.ledger.submit(asked)
+    answer = await noting.change(request, asked, "execution:items", execution, _told, node=node, item=item)
     if isinstance(answer, withdrawals.Refusal):
         raise withdrawals.error_of(answer, execution, node)
     runtime.dispatcher.send(execution, answer.ready)
@@ -92,7 +94,7 @@ async def _withdraw(
 ) -> Response:
     state, item = of(request), _text(body, "item")
     runtime = state.runtime
-    segment, name = withdrawals.place(await _plan(state, execution), node, item)
+    segment, name = withdrawals.place(await _plan(request, execution), node, item)
     asked = op.Withdraw(
         execution,
         segment,
@@ -105,7 +107,8 @@ async def _withdraw(
         _text(body, "reason"),
         await runtime.reader.read(lambda connection: calls.called(connection, execution, segment, item)),
     )
-    answer = await runtime.ledger.submit(asked)
+    action = "execution:cancel_node" if error else "execution:skip"
+    answer = await noting.change(request, asked, action, execution, _told, node=node, item=item)
     if isinstance(answer, withdrawals.Refusal):
         raise withdrawals.error_of(answer, execution, node)
     runtime.dispatcher.send(execution, answer)
@@ -117,12 +120,18 @@ async def _withdraw(
     return JSONResponse({**told, "item": item} if item else told)
 
 
-async def _plan(state: State, execution: str) -> Plan:
-    runtime = state.runtime
+async def _plan(request: Request, execution: str) -> Plan:
+    runtime, project = of(request).runtime, principal.project(request)
     found: Plan = await runtime.reader.read(
-        lambda connection: runtime.programs.plan(queries.version_of(connection, execution), connection)
+        lambda connection: runtime.programs.plan(
+            queries.version_of(connection, execution, project), connection
+        )
     )
     return found
+
+
+def _told(answer: object) -> tuple[audit.Outcome, dict[str, Json]]:
+    return "failed" if isinstance(answer, withdrawals.Refusal) else "done", {}
 
 
 def _list(body: dict[str, Json], key: str) -> list[Json]:

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, pages, preferences, principal
+from api import bodies, noting, pages, preferences, principal
+from api.permission import needs
 from api.problems import DefinitionInvalid
 from api.starting import start
 from api.state import State, of
@@ -24,7 +25,7 @@ router = APIRouter(prefix="/workflows", tags=["workflows"])
 Version = Annotated[int | None, Query(ge=1)]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[needs("workflow:write")])
 async def push(request: Request) -> Response:
     """Save a definition under its name: a new version when it differs. Every mistake in it comes back in one answer."""
     state = of(request)
@@ -32,9 +33,14 @@ async def push(request: Request) -> Response:
     document, found = await asyncio.to_thread(_checked, state, raw)
     if document is None:
         raise DefinitionInvalid(found)
-    found = [*found, *await _missing(state, document)]
-    change = await asyncio.to_thread(catalog.push, document, state.runtime.registry, state.runtime.clock)
-    pushed: Pushed = await state.runtime.ledger.submit(change)
+    project = principal.project(request)
+    found = [*found, *await _missing(state, document, project)]
+    change = await asyncio.to_thread(
+        catalog.push, document, state.runtime.registry, state.runtime.clock, project
+    )
+    pushed: Pushed = await noting.change(
+        request, change, "workflow:push", str(document["name"]), lambda pushed: ("done", _pushed(pushed))
+    )
     body = {
         "id": pushed.workflow,
         "name": document["name"],
@@ -47,42 +53,48 @@ async def push(request: Request) -> Response:
     return JSONResponse(body, 201 if pushed.created else 200, location)
 
 
-@router.post("/validate")
+@router.post("/validate", dependencies=[needs("workflow:read")])
 async def validate(request: Request) -> Response:
     """Tell every mistake in a definition, and save nothing."""
     state = of(request)
     raw = await request.body()
     document, found = await asyncio.to_thread(_checked, state, raw)
     if document is not None:
-        found = [*found, *await _missing(state, document)]
+        found = [*found, *await _missing(state, document, principal.project(request))]
     return JSONResponse({"valid": document is not None, "problems": [each.to_json() for each in found]})
 
 
-@router.get("")
+@router.get("", dependencies=[needs("workflow:read")])
 async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
     """List workflows by name."""
-    after = pages.by_name(cursor)
+    after, project = pages.by_name(cursor), principal.project(request)
     return pages.answer(
-        await of(request).runtime.reader.read(lambda connection: queries.workflows(connection, limit, after))
+        await of(request).runtime.reader.read(
+            lambda connection: queries.workflows(connection, limit, after, project)
+        )
     )
 
 
-@router.get("/{ref}")
+@router.get("/{ref}", dependencies=[needs("workflow:read")])
 async def show(request: Request, ref: str) -> Response:
     """Show a workflow, by id or name, with its active document."""
+    project = principal.project(request)
     return JSONResponse(
-        await of(request).runtime.reader.read(lambda connection: queries.workflow(connection, ref))
+        await of(request).runtime.reader.read(lambda connection: queries.workflow(connection, ref, project))
     )
 
 
-@router.get("/{ref}/versions")
+@router.get("/{ref}/versions", dependencies=[needs("workflow:read")])
 async def versions(request: Request, ref: str) -> Response:
     """List the versions of a workflow, the newest first."""
-    found = await of(request).runtime.reader.read(lambda connection: queries.versions(connection, ref))
+    project = principal.project(request)
+    found = await of(request).runtime.reader.read(
+        lambda connection: queries.versions(connection, ref, project)
+    )
     return JSONResponse({"data": found})
 
 
-@router.get("/{ref}/diff")
+@router.get("/{ref}/diff", dependencies=[needs("workflow:read")])
 async def differences(
     request: Request,
     ref: str,
@@ -90,35 +102,40 @@ async def differences(
     to: Version = None,
 ) -> Response:
     """Compare two versions: by default the active one with the one before it."""
-    read = of(request).runtime.reader.read
-    number, after = await read(lambda connection: queries.document(connection, ref, to))
+    read, project = of(request).runtime.reader.read, principal.project(request)
+    number, after = await read(lambda connection: queries.document(connection, ref, to, project))
     if from_ is None and number == 1:
         raise Invalid("There is no version before the first.", hint="Name the versions: ?from=1&to=2.")
     before_number = number - 1 if from_ is None else from_
-    before_number, before = await read(lambda connection: queries.document(connection, ref, before_number))
+    before_number, before = await read(
+        lambda connection: queries.document(connection, ref, before_number, project)
+    )
     return JSONResponse({"from": before_number, "to": number, "changes": diff(before, after)})
 
 
-@router.post("/{ref}/enable")
+@router.post("/{ref}/enable", dependencies=[needs("workflow:write")])
 async def enable(request: Request, ref: str) -> Response:
     """Let a workflow be started."""
-    return await _set_enabled(of(request), ref, enabled=True)
+    return await _set_enabled(request, ref, enabled=True)
 
 
-@router.post("/{ref}/disable")
+@router.post("/{ref}/disable", dependencies=[needs("workflow:write")])
 async def disable(request: Request, ref: str) -> Response:
     """Keep a workflow from being started; what runs goes on."""
-    return await _set_enabled(of(request), ref, enabled=False)
+    return await _set_enabled(request, ref, enabled=False)
 
 
-@router.post("/{ref}/execute", status_code=202)
+@router.post("/{ref}/execute", status_code=202, dependencies=[needs("execution:start")])
 async def execute(request: Request, ref: str) -> Response:
     """Start a workflow on `input`. With `Prefer: wait=SECONDS` the answer is the result, if it comes in that time."""
     state = of(request)
     largest = state.settings.limits.input_bytes + 1024
     body = await bodies.read_object(request, "input", largest=largest)
     wait = preferences.wait(request)
-    found = await state.runtime.reader.read(lambda connection: state.versions.active(connection, ref))
+    project = principal.project(request)
+    found = await state.runtime.reader.read(
+        lambda connection: state.versions.active(connection, ref, project)
+    )
     wish = admission.Request(
         catalog.startable(found),
         body.get("input", {}),
@@ -129,6 +146,10 @@ async def execute(request: Request, ref: str) -> Response:
     return await start(state, wish, wait)
 
 
+def _pushed(pushed: Pushed) -> dict[str, Json]:
+    return {"id": pushed.workflow, "version": pushed.number, "changed": pushed.changed}
+
+
 def _checked(state: State, raw: bytes) -> tuple[dict[str, Json] | None, list[problems.Problem]]:
     """Return a definition that may be used, and what is to be said about it; None when it has mistakes."""
     document, found = problems.check_text(raw, state.runtime.registry, state.settings.limits)
@@ -137,16 +158,18 @@ def _checked(state: State, raw: bytes) -> tuple[dict[str, Json] | None, list[pro
     return document, found
 
 
-async def _missing(state: State, document: dict[str, Json]) -> list[problems.Problem]:
+async def _missing(state: State, document: dict[str, Json], project: str) -> list[problems.Problem]:
     """Return warnings about calls of workflows that are not there."""
     registry = state.runtime.registry
     found: list[problems.Problem] = await state.runtime.reader.read(
-        lambda connection: callees.missing(connection, document, registry)
+        lambda connection: callees.missing(connection, document, registry, project)
     )
     return found
 
 
-async def _set_enabled(state: State, ref: str, *, enabled: bool) -> Response:
-    change = catalog.set_enabled(ref, enabled=enabled, now=state.runtime.clock.now())
-    workflow = await state.runtime.ledger.submit(change)
+async def _set_enabled(request: Request, ref: str, *, enabled: bool) -> Response:
+    now, project = of(request).runtime.clock.now(), principal.project(request)
+    change = catalog.set_enabled(ref, enabled=enabled, now=now, project=project)
+    action = "workflow:enable" if enabled else "workflow:disable"
+    workflow = await noting.change(request, change, action, ref)
     return JSONResponse({"id": workflow, "enabled": enabled})

@@ -4,16 +4,14 @@ which every user of the machine can read.
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from celeriac.commands import reach
+from celeriac.commands import reach, secret
 from celeriac.commands.loop import drive
-from celeriac.commands.terminal import AsJson, Url, answering, refuse, say, show, table, when
+from celeriac.commands.terminal import AsJson, Url, answering, refuse, show, table, when
 
 app = typer.Typer(help="Credentials for nodes: add, list, remove.", no_args_is_help=True)
 
@@ -64,7 +62,7 @@ def add(
     with answering(as_json):
         values = _values(kind, username, header, query, base_url)
         if not (no_key and base_url):
-            values[_SECRETS[kind]] = _secret(name, secret_file)
+            values[_SECRETS[kind]] = secret.read(f"secret of {name}", secret_file, "--secret-file")
         body: dict[str, Any] = {
             "name": name,
             "kind": str(kind),
@@ -126,19 +124,3 @@ def _values(
         options = " or ".join(f"--{each}" for each in takes)
         refuse("usage.option", f"A connection of kind {kind} needs {options}.", f"Add {options}.")
     return found
-
-
-def _secret(name: str, file: str | None) -> str:
-    if file is not None:
-        try:
-            text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            refuse("file.unreadable", f"{file} cannot be read: {error}.", "Name a file that exists.")
-        return text.strip()
-    if not sys.stdin.isatty():
-        hint = "Read it from a file: --secret-file FILE, or from stdin: --secret-file -"
-        refuse("usage.secret", "There is nobody to ask for the secret.", hint)
-    import getpass
-
-    say("It is not shown while you type, and never again afterwards.")
-    return getpass.getpass(f"secret of {name}: ", stream=sys.stderr)

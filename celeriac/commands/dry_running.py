@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeriac.commands import definitions, payloads
-from celeriac.commands.terminal import FAILED, SUCCEEDED, error_text, paint, show
+from celeriac.commands.terminal import FAILED, SUCCEEDED, answered, error_text, paint, show
 from celeriac.outcomes import Json
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def _lines(body: dict[str, Any]) -> Iterator[str]:
         yield "\n".join(f"     {line}" for line in text.splitlines())
         if "unknown" in each:
             yield f"     not known: {', '.join(each['unknown'])}"
+    if "answer" in body:
+        yield f"would have {answered(body['answer'])}"
     for each in body.get("stopped", ()):
         yield f"{paint('stopped', 'waiting')} at {each['node']}: {each['message']} ({each['code']})"
         yield f"  {each['hint']}"

@@ -14,6 +14,7 @@ from celeriac.commands.loop import drive
 from celeriac.commands.terminal import (
     AsJson,
     Url,
+    answered,
     answering,
     error_text,
     is_live,
@@ -135,12 +136,15 @@ def events(
 def cancel(
     name: Name,
     reason: Reason = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Without what its scopes do in their end: finally and compensate.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask an execution to stop."""
+    """Ask an execution to stop. Its scopes do first what they do in their end."""
     with answering(as_json):
-        found = drive(reach.ask(url, lambda client: client.cancel(name, reason)))
+        found = drive(reach.ask(url, lambda client: client.cancel(name, reason, force=force)))
         final = found["status"] in ("cancelled", "succeeded", "failed", "timed_out")
         text = f"{name} is {found['status']}" if final else f"{name} was asked to stop"
         show(found, as_json, lambda: text)
@@ -324,6 +328,8 @@ def _timeline(body: dict[str, Any], nodes: list[dict[str, Any]], most: int) -> s
     took = lasting(body["duration_ms"]) if body["duration_ms"] is not None else "so far"
     title = f"{body['workflow']['name']} v{body['version']['number']}"
     lines = [f"{paint(body['id'], 'bold')}  {title}  {paint(body['status'], body['status'])}  {took}"]
+    if (answer := body.get("answer")) is not None:
+        lines.append(answered(answer))
     lines.extend(_first_error(body, nodes))
     begun = body["created_at"]
     rows = [_node_row(each, begun) for each in nodes[:most]]
@@ -348,6 +354,10 @@ def _first_error(body: dict[str, Any], nodes: list[dict[str, Any]]) -> list[str]
     unsure = [each for each in nodes if each["status"] in ("uncertain", "quarantined")]
     if unsure and body.get("finished_at") is None:
         lines.append(f"  {unsure[0]['node']} waits for a person: celeriac attention list")
+    if body.get("ends_as") and body.get("finished_at") is None:
+        until = f", until {when(body['deadline'])} at the latest" if body.get("deadline") else ""
+        lines.append(f"  it is to end as {body['ends_as']}, and does what is done in its end{until}")
+        lines.append(f"  without that: celeriac executions cancel {body['id']} --force")
     if body.get("paused_at") and body.get("finished_at") is None:
         lines.append(f"  held since {when(body['paused_at'])}: celeriac executions resume {body['id']}")
     return lines

@@ -45,16 +45,16 @@ async def _client(
     from api import token
 
     if url is not None:
-        return Client(url, _token_for(url, settings))
+        return Client(url, _token_for(url, settings), project=settings.project)
     found = await _running(settings, wait=start)
     if found is not None:
-        return Client(found["url"], token.load(settings))
+        return Client(found["url"], token.load(settings), project=settings.project)
     if start and (lock := locks.Lock.take(settings.data)) is not None:
         from celeriac.commands.stack import running
 
         say("Nothing is running here: starting an installation for this command.")
         stack = await around.enter_async_context(running(settings, lock, port=0, say=say))
-        return Client(stack.url, token.load(settings))
+        return Client(stack.url, token.load(settings), project=settings.project)
     if start:
         message = "An installation on this data directory is starting or stopping."
         raise Unreachable("stack.busy", message, hint="Try again in a moment.")
@@ -70,7 +70,7 @@ def _token_for(url: str, settings: Settings) -> str:
 
     if not settings.api_token and urlsplit(url).hostname not in LOOPBACK:
         message = f"{url} is not on this machine, and CELERIAC_API_TOKEN is not set."
-        hint = "Set CELERIAC_API_TOKEN to the token of that installation."
+        hint = "Set CELERIAC_API_TOKEN to an API key of that installation, or to its token."
         raise Refused("usage.token", message, hint=hint, status=400)
     return token.load(settings)
 
@@ -99,7 +99,7 @@ async def _in_process(around: AsyncExitStack, settings: Settings) -> Client:
     guard = create_app(settings, serves=False)
     await around.enter_async_context(guard.app.router.lifespan_context(guard.app))
     transport = httpx2.ASGITransport(guard)
-    return Client("http://localhost", token.load(settings), transport=transport)
+    return Client("http://localhost", token.load(settings), project=settings.project, transport=transport)
 
 
 def environment_hint(settings: Settings) -> str:

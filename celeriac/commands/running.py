@@ -18,6 +18,7 @@ from celeriac.commands.terminal import (
     SUCCEEDED,
     AsJson,
     Url,
+    answered,
     answering,
     error_text,
     lasting,
@@ -79,7 +80,7 @@ def report(body: dict[str, Any], as_json: bool) -> int:
         "version": body["version"]["number"],
         "status": body["status"],
     }
-    for key in ("output", "error", "duration_ms"):
+    for key in ("answer", "output", "error", "duration_ms"):
         if body.get(key) is not None or (key == "output" and body["status"] == "succeeded"):
             result[key] = body.get(key)
     succeeded = body["status"] == "succeeded"
@@ -89,6 +90,8 @@ def report(body: dict[str, Any], as_json: bool) -> int:
         shown = result if as_json else result.get("output")
         print(json.dumps(shown, indent=2, ensure_ascii=False), flush=True)
     name = body["id"]
+    if (answer := body.get("answer")) is not None:
+        say(f"{name} {answered(answer)}")
     if body["status"] not in FINAL:
         say(f"{name} is {paint(body['status'], body['status'], sys.stderr)}, and goes on while a worker runs")
         say(f"  celeriac executions show {name}")
@@ -172,6 +175,8 @@ def line_of(event: dict[str, Any]) -> str | None:
             return f"  {paint('calling', 'waiting', sys.stderr)}  {node}  {event['execution']}"
         case "node.waiting":
             return f"  {paint('waiting', 'waiting', sys.stderr)}  {node}"
+        case "node.responded":
+            return f"  {'answer' if event['counts'] else 'too late'}   {node}"
         case "node.uncertain":
             return f"  {paint('unsure', 'uncertain', sys.stderr)}   {node}  {event['message']}"
         case "node.log":

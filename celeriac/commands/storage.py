@@ -110,6 +110,7 @@ def purge(
             "events": gone.events,
             "blobs": gone.blobs,
             "writer_marks": gone.marks,
+            "sessions": gone.sessions,
         }
         show(body, as_json, lambda: f"deleted {gone.executions:,} executions and {gone.blobs:,} large values")
 

@@ -24,6 +24,9 @@ Url = Annotated[
     ),
 ]
 
+_ANSWER_SHOWN = 200
+"""The characters of an answer's body that are shown."""
+
 _LOOK = "celeriac doctor looks for what is missing."
 
 _COLOURS = {
@@ -115,6 +118,14 @@ def lasting(milliseconds: float | None) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+
+
+def answered(answer: dict[str, Any]) -> str:
+    """Return what an execution answered, in a line."""
+    text = json.dumps(answer["body"], ensure_ascii=False)
+    return (
+        f"answered {answer['status']}: {text if len(text) <= _ANSWER_SHOWN else f'{text[:_ANSWER_SHOWN]}...'}"
+    )
 
 
 def error_text(error: dict[str, Any]) -> str:

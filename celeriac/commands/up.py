@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from celeriac.commands import lock as locks
 from celeriac.commands import logs
 from celeriac.commands.loop import drive
-from celeriac.commands.terminal import AsJson, answering, say, show
+from celeriac.commands.terminal import AsJson, answering, is_live, say, show
+
+if TYPE_CHECKING:
+    from engine.settings import Settings
 
 
 def up(
@@ -47,10 +51,31 @@ async def _up(monitor: bool, port: int | None, as_json: bool) -> None:
             settings, lock, port=settings.api_port if port is None else port, monitor=monitor, say=say
         ) as stack:
             show(stack.describe(), as_json, lambda: _welcome(stack.describe()))
+            if not as_json and is_live(sys.stdout):
+                print(await _first_user(stack.url, settings), end="", flush=True)
             await stack.failed()
             raise Refused("api.ended", "The API ended by itself.", hint="The lines above say why.")
     except asyncio.CancelledError:
         say("stopped")
+
+
+async def _first_user(url: str, settings: Settings) -> str:
+    """Return how to become the first user, as long as there is none: only to a person at a screen, and only on loopback."""
+    from api import token
+    from api.guard import LOOPBACK
+    from celeriac.client import Client, Refused
+
+    if settings.api_host not in LOOPBACK:
+        return ""
+    async with Client(url, token.load(settings)) as client:
+        try:
+            invited = await client.invite_first_user()
+        except Refused:
+            return ""
+    return (
+        "  users  none yet: celeriac admin create NAME makes one, who owns the installation;\n"
+        f"         so does, once and within a day, POST /api/v1/auth/accept with the token {invited['token']}\n"
+    )
 
 
 def _welcome(stack: dict[str, Any]) -> str:

@@ -148,11 +148,12 @@ class Chart:
         if vertex is None:
             return [self._course(leaving, frozenset())]
         exits = _exits(vertex)
-        if exits is _ONE and not self.handles(step) and step not in self._asking:
+        skipped = [self._course([], frozenset())] if "enabled_while" in vertex.written else []
+        if exits is _ONE and not self.handles(step) and step not in self._asking and not skipped:
             return [Course(tuple(leaving), (), _DONE)]
         ways = {each: way for each in leaving if (way := self.ways[each]) is not None}
         ends = [number for number, way in ways.items() if not way.fails]
-        found: list[Course] = []
+        found: list[Course] = skipped
         for port, decisions in exits:
             through = [each for each in ends if port is not None and ways[each].port in (None, port)]
             found.append(self._course(through, _DONE, decisions))
@@ -181,7 +182,7 @@ def is_straight(region: Region, outline: Outline) -> bool:
     if outline.body.get("on_error", "fail") != "fail" or region.back:
         return False
     return all(way.when is None and not way.fails for way in region.ways) and all(
-        "join" not in each.written and "on_error" not in each.written and _exits(each) is _ONE
+        each.written.keys().isdisjoint(("join", "on_error", "enabled_while")) and _exits(each) is _ONE
         for each in region.vertices
     )
 

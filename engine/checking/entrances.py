@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import jsonschema_rs
-
 from celeriac.duration import seconds
-from engine import schema
 from engine.checking.finding import Finding, Guesses, did_you_mean
 from engine.checking.outline import BODY, TRIGGERS, Outline
+from engine.checking.schemas import flaws
 from engine.checking.source import Path
 from engine.definition import TRIGGER
 
@@ -31,7 +28,9 @@ def entrances(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
         if trigger.get("type") == "schedule" and isinstance(config, dict):
             yield from _schedule((*path, "config"), config, guesses)
     if isinstance(outline.body.get("inputs"), dict):
-        yield from _inputs((*BODY, "inputs"), outline.body["inputs"])
+        hint = "`inputs` is a JSON Schema (2020-12) of the payload."
+        place: Path = (*BODY, "inputs")
+        yield from flaws(place, outline.body["inputs"], "inputs", "definition.bad_inputs", hint)
 
 
 def _duplicate_id(path: Path, trigger: Mapping[str, Any], seen: dict[str, int]) -> Iterator[Finding]:
@@ -78,22 +77,3 @@ def _is_timezone(name: str) -> bool:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
-
-
-def _inputs(path: Path, inputs: dict[str, Any]) -> Iterator[Finding]:
-    """Compare `inputs` with the schema of schemas; when it is one, see whether it can be used."""
-    code = "definition.bad_inputs"
-    wrong = {tuple(each.instance_path): each for each in schema.of_schemas().iter_errors(inputs)}
-    for inner, error in wrong.items():
-        value = json.dumps(error.instance, ensure_ascii=False)
-        place = ".".join(map(str, ("inputs", *inner)))
-        message = f"`{place}` cannot be {value if len(value) <= 40 else value[:40] + '...'}."
-        yield Finding((*path, *inner), code, message, "`inputs` is a JSON Schema (2020-12) of the payload.")
-    if wrong:
-        return
-    try:
-        schema.compiled(inputs)
-    except jsonschema_rs.ValidationError as error:
-        reason = error.message.rstrip(".")
-        hint = "References stay inside `inputs`; patterns have neither look-around nor back-references."
-        yield Finding((*path, *error.instance_path), code, f"`inputs` cannot be used: {reason}.", hint)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from celeriac import Json
 from engine.checking.finding import Finding, Guesses, did_you_mean, listed
 from engine.checking.mentions import mentions
-from engine.checking.outline import BODY, REPEATED, Outline, Region, Vertex, Way, Work
+from engine.checking.outline import BODY, COLLECTED, REPEATED, Outline, Region, Vertex, Way, Work
 from engine.checking.source import Path
 from engine.config import with_braces
 from engine.definition import TRIGGER
@@ -133,8 +133,10 @@ class Names:
     def __init__(self, outline: Outline, guesses: Guesses) -> None:
         self._outline = outline
         self._guesses = guesses
-        variables = outline.body.get("variables")
-        self._variables: Mapping[str, Any] = variables if isinstance(variables, dict) else {}
+        own, shared = outline.body.get("variables"), outline.body.get("project_variables")
+        self._own: Mapping[str, Any] = own if isinstance(own, dict) else {}
+        self._shared: Mapping[str, Any] = shared if isinstance(shared, dict) else {}
+        self._variables = {**self._shared, **self._own}
         self._in_variables = Where("a variable", outline.whole, start=True)
         self._at_start = Where("the key of the workflow's limit", outline.whole, start=True)
         self._payload = _declared(outline.body.get("inputs"))
@@ -149,8 +151,13 @@ class Names:
     def around(self) -> Iterator[Finding]:
         """Yield what is wrong with the expressions outside the configs of nodes."""
         whole = self._outline.whole
-        for name in self._variables:
-            yield from self._value((*BODY, "variables", name), self._variables[name], self._in_variables)
+        for name, value in self._own.items():
+            yield from self._value((*BODY, "variables", name), value, self._in_variables)
+        for name in self._shared:
+            if name in self._own:
+                message = f"{name} is a variable of the definition, and cannot be one of the project, too."
+                path = (*BODY, "project_variables", name)
+                yield Finding(path, "definition.duplicate_id", message, "Rename one of them.", key=True)
         yield from self._keys(BODY, self._outline.body, self._at_start)
         outputs = self._outline.body.get("outputs")
         yield from self._value((*BODY, "outputs"), outputs, Where("`outputs`", whole))
@@ -194,7 +201,9 @@ class Names:
             if not isinstance(said, dict):
                 continue
             for name, names in parts.items():
-                where = Where(f"`{holder}.{name}` of {vertex.id}", vertex.region, vertex.id, names=names)
+                words = f"`{holder}.{name}` of {vertex.id}"
+                more = COLLECTED if vertex.collects else _NONE
+                where = Where(words, vertex.region, vertex.id, names=names | more)
                 path, value = (*vertex.path, holder, name), said.get(name)
                 if name == "initial":
                     yield from self._value(path, value, where)
@@ -342,7 +351,11 @@ class Names:
         if not rest or rest[0] in self._variables:
             return None
         names = list(self._variables)
-        otherwise = f"There are {listed(names)}." if names else "Declare it in `variables`."
+        otherwise = (
+            f"There are {listed(names)}."
+            if names
+            else "Declare it in `variables`, or in `project_variables` if it is one of the project."
+        )
         hint = did_you_mean(self._guesses.nearest(str(rest[0]), names), otherwise)
         return "expression.unknown_variable", f"There is no variable {rest[0]}.", hint
 

@@ -25,6 +25,9 @@ TRIGGERS: Path = (*BODY, "triggers")
 REPEATED: Final = frozenset({"item", "index"})
 """The names that a map and a loop give to what they repeat."""
 
+COLLECTED: Final = frozenset({"joined"})
+"""The name that a join which collects gives to what it starts."""
+
 Kind = Literal["definition", "body", "catch", "finally"]
 
 
@@ -64,8 +67,14 @@ class Vertex:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that what it repeats can use, or what is performed for each edge to a join."""
-        return _repeated(self.written) | (REPEATED if self.id in self.region.arriving else frozenset())
+        """The names that its config can use, and the keys of its limits: those of an item, of a join, or of an edge to a join."""
+        repeated = _repeated(self.written) or (COLLECTED if self.collects else frozenset[str]())
+        return repeated | (REPEATED if self.id in self.region.arriving else frozenset())
+
+    @property
+    def collects(self) -> bool:
+        """Whether it reads what has met at its join."""
+        return "collect" in _object(self.written.get("join"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +272,7 @@ class Outline:
                 vertex = self._vertex(path, each, region) if isinstance(each.get("id"), str) else None
                 body: Region | None = None
                 for inner, kind, graph in _bodies(each):
-                    given = _repeated(each) if kind == "body" else frozenset[str]()
-                    found = Region((*path, *inner), graph, region, vertex, kind, given)
+                    found = Region((*path, *inner), graph, region, vertex, kind, _repeated(each))
                     found.after = body
                     body = found if kind == "body" else body
                     self._enter(found)

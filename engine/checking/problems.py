@@ -21,9 +21,11 @@ from engine.checking.finding import Finding, Guesses, Severity
 from engine.checking.foresight import foresight
 from engine.checking.names import Names
 from engine.checking.outline import BODY, Outline, Vertex, Work
+from engine.checking.schemas import in_config
 from engine.checking.shape import misfits
 from engine.checking.source import Path, Source, Spot, pointer
 from engine.checking.tests import TESTS, file_of_tests, tests
+from engine.checking.timeouts import timeouts
 from engine.checking.wiring import wiring
 from engine.config import schema_of
 from engine.registry import Registry
@@ -148,6 +150,7 @@ def _written(
     flawed = _around([each.path for each in unfit])
     yield from entrances(outline, guesses)
     yield from wiring(outline, flawed, guesses)
+    yield from timeouts(outline)
     yield from tests(document, outline, guesses)
     yield from names.around()
     for vertex in outline.vertices:
@@ -156,6 +159,7 @@ def _written(
             yield from findings
             if work.type is not None and not live and work.path not in flawed:
                 yield from _refused_by_model(work, work.type)
+            yield from in_config(work)
             yield from _inside(vertex, work, registry, limits)
 
 

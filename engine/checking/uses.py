@@ -20,23 +20,27 @@ def unused(outline: Outline, expressions: Iterable[Expression]) -> Iterator[Find
             if reference.path[0] in ("nodes", "vars"):
                 read.add((str(reference.path[0]), reference.path[1] if len(reference.path) > 1 else None))
             items = items or reference.path[0] == "item"
-    variables = outline.body.get("variables")
-    if isinstance(variables, dict) and ("vars", None) not in read:
-        for name in variables:
-            if ("vars", name) not in read:
-                message = f"The variable {name} is never read."
-                path = (*BODY, "variables", name)
-                yield Finding(
-                    path, "flow.unused_variable", message, "Remove it.", key=True, severity="warning"
-                )
+    for key in ("variables", "project_variables"):
+        variables = outline.body.get(key)
+        if isinstance(variables, dict) and ("vars", None) not in read:
+            for name in variables:
+                if ("vars", name) not in read:
+                    message = f"The variable {name} is never read."
+                    path = (*BODY, key, name)
+                    yield Finding(
+                        path, "flow.unused_variable", message, "Remove it.", key=True, severity="warning"
+                    )
     if ("nodes", None) in read:
         return
     for region in outline.regions:
-        back, joins = region.back, set(region.arriving.values()) if items else ()
+        back, joins = region.back, set(region.arriving.values()) if items else set[str]()
+        collecting = {vertex.id for vertex in region.vertices if vertex.collects}
+        read.update(("nodes", way.source) for way in region.ways if way.target in joins | collecting)
+    for region in outline.regions:
+        back = region.back
         followed = {
             way.source for way in region.ways if not way.fails and (way.source, way.target) not in back
         }
-        read.update(("nodes", way.source) for way in region.ways if way.target in joins)
         for vertex in region.vertices:
             if (
                 ("nodes", vertex.id) not in read

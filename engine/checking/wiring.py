@@ -39,6 +39,7 @@ def wiring(outline: Outline, flawed: Collection[Path], guesses: Guesses) -> Iter
     for region in outline.regions:
         yield from _edges(region, outline, ports, guesses)
         yield from _joins(region)
+        yield from _milestones(region, guesses)
         yield from _failures(region)
         yield from _circles(region, ports)
         yield from _parts(region)
@@ -211,6 +212,10 @@ def _joins(region: Region) -> Iterator[Finding]:
         mode, count = join.get("mode"), join.get("count")
         entering = entries[vertex.id]
         path = (*vertex.path, "join")
+        if vertex.collects and not entering:
+            message = f"No edge leads to {vertex.id}, so there is nothing to collect."
+            hint = "Remove `collect`, or add the edges whose outputs it is to have."
+            yield Finding((*path, "collect"), "definition.bad_join", message, hint, key=True)
         if mode == "n" and count is None:
             message = 'A join of mode "n" needs a count.'
             hint = f"Write how many of the {entering} edges that lead to it are enough."
@@ -231,6 +236,32 @@ def _joins(region: Region) -> Iterator[Finding]:
             message = f"{vertex.id} waits for {count} edges and would never run: only {_many(entering, 'edge')} to it."
             hint = f"Write {entering}, or add edges." if entering else "Remove the join, or add edges."
             yield Finding((*path, "count"), "definition.bad_join", message, hint)
+
+
+def _milestones(region: Region, guesses: Guesses) -> Iterator[Finding]:
+    """Check that what a node is enabled with stands beside it, and can end before or after it begins."""
+    for vertex in region.vertices:
+        said = vertex.written.get("enabled_while")
+        name = said.get("not_ended") if isinstance(said, dict) else None
+        if not isinstance(name, str):
+            continue
+        path = (*vertex.path, "enabled_while", "not_ended")
+        if name not in region.ids:
+            message = f"{vertex.id} is enabled with {name}, and there is no such node in {region}."
+            hint = did_you_mean(guesses.nearest(name, region.ids), "Name a node that stands beside it.")
+            yield Finding(path, "definition.bad_milestone", message, hint)
+        elif name == vertex.id or region.graph.precedes(name, vertex.id):
+            message = f"{vertex.id} would never run: {name} has ended before it can begin."
+            hint = "Name a node that runs beside it, not before it."
+            yield Finding(path, "definition.bad_milestone", message, hint)
+        elif region.graph.precedes(vertex.id, name):
+            message = f"{name} comes after {vertex.id}, so it has never ended when that begins."
+            hint = "Remove `enabled_while`, or name a node that runs beside it."
+            yield Finding(path, "definition.bad_milestone", message, hint)
+        elif region.is_apart(name, vertex.id) or region.is_apart(vertex.id, name):
+            message = f"{vertex.id} and {name} are not repeated together, so nobody knows which run of {name} is meant."
+            hint = "Name a node that stands in the same circle, or behind the same join `each`."
+            yield Finding(path, "definition.bad_milestone", message, hint)
 
 
 def _failures(region: Region) -> Iterator[Finding]:

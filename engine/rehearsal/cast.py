@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from celeriac import Context, Effect, Fail, Json, Link, NodeType
 from celeriac.contract import Inline, Result, Waiting
 from engine.context import NodeContext
-from engine.performance import NodeTimeout
+from engine.performance import in_time
 from engine.plan import Plan
 from engine.programs import Step
 from engine.registry import Registry
@@ -91,7 +91,7 @@ class Cast:
         )
         if found is not None:
             mock, last = found
-            return _taking(mock, last=last) if mock.takes else mock.come_true(last=last)
+            return _taking(mock, context, last=last) if mock.takes else mock.come_true(last=last)
         if effect is Effect.NONE:
             return node_type.run(config, context)
         return self.without_mock(node_type, context.node_id)
@@ -108,7 +108,10 @@ class Cast:
         return node.effect if node.effect is not Effect.NONE else node_type.effect_of(node.config)
 
 
-async def _taking(mock: Mock, *, last: bool) -> Result:
+async def _taking(mock: Mock, context: Context, *, last: bool) -> Result:
+    """Take one's time, as a node does that sends its heartbeats."""
+    if isinstance(context, NodeContext):
+        context.pulse.excuse()
     await asyncio.sleep(mock.takes)
     return mock.come_true(last=last)
 
@@ -153,12 +156,4 @@ class Understudies:
         returned = node_type.run(node_type.config.model_validate(cast("Mapping[str, Any]", config)), context)
         if not isinstance(returned, Awaitable):
             return returned
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                return await returned
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            message = f"The attempt took longer than {timeout:g} s."
-            raise NodeTimeout(message) from error
+        return await in_time(returned, timeout, context.pulse)

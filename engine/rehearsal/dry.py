@@ -48,6 +48,8 @@ class DryRun:
             "calls": [_call_body(each) for each in calls],
             "path": list(seen.path),
         }
+        if seen.answer is not None:
+            body["answer"] = _filled(seen.answer)
         if self.stops:
             body["stopped"] = [
                 {"node": node, "code": UNKNOWN, "message": message, "hint": _hint(message)}

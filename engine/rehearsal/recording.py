@@ -58,8 +58,9 @@ def _error(error: Body) -> dict[str, Json]:
 
 def _expected(execution: Body) -> dict[str, Json]:
     status = execution["status"]
+    answer: dict[str, Json] = {"answer": execution["answer"]} if "answer" in execution else {}
     if status == "succeeded":
-        return {"output": execution.get("output")}
+        return {**answer, "output": execution.get("output")}
     error = execution.get("error") or {}
     kept: dict[str, Json] = {key: error[key] for key in ("code", "node") if key in error}
-    return {"status": status, "error": kept} if kept else {"status": status}
+    return {"status": status, **answer, **({"error": kept} if kept else {})}

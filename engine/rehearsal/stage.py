@@ -53,14 +53,17 @@ REFUSED: Final = "refused"
 _DUE = (
     "SELECT min(at) FROM (SELECT min(due) AS at FROM segment WHERE status IN ('waiting', 'backing_off') UNION ALL "
     "SELECT min(due) FROM segment WHERE status = 'ready' AND due <= ready_at UNION ALL "
-    "SELECT min(deadline) FROM execution WHERE finished_at IS NULL AND cancel_at IS NULL)"
+    "SELECT min(deadline) FROM execution WHERE finished_at IS NULL)"
 )
 """When there is something for the poller to do. What was never sent is due when it became ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """What an execution came to. `passed` is how long that took, in milliseconds of its own clock."""
+    """What an execution came to. `passed` is how long that took, in milliseconds of its own clock.
+
+    `answer` is what it answered whoever would wait for it, None if nothing.
+    """
 
     status: str
     output: Json
@@ -69,6 +72,7 @@ class Performance:
     nodes: tuple[NodeRun, ...]
     segments: tuple[SegmentState, ...]
     passed: int
+    answer: Json = None
 
     @property
     def path(self) -> list[str]:
@@ -239,6 +243,7 @@ class _Process:
             tuple(queries.nodes(self._connection, execution)),
             tuple(SegmentState(*row) for row in rows),
             taken if isinstance(taken := body.get("duration_ms"), int) else self.clock.passed,
+            body.get("answer"),
         )
 
     # What the executor and the leases ask of a ledger and a reader.

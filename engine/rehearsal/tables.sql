@@ -63,7 +63,7 @@ CREATE TABLE execution (
 	cancel_reason TEXT,
 	pause_at BIGINT,
 	deadline BIGINT,
-	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL,
+	reply_to TEXT, depth INTEGER DEFAULT '0' NOT NULL, told INTEGER DEFAULT '1' NOT NULL, limited INTEGER DEFAULT '0' NOT NULL, ends_as TEXT, answered_at BIGINT, answer TEXT, answer_blob TEXT, variables TEXT,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;
@@ -102,7 +102,7 @@ CREATE TABLE project (
 	id TEXT NOT NULL,
 	name TEXT NOT NULL,
 	data_key BLOB,
-	created_at BIGINT NOT NULL,
+	created_at BIGINT NOT NULL, description TEXT DEFAULT '' NOT NULL, settings TEXT DEFAULT '{}' NOT NULL, updated_at BIGINT, deleted_at BIGINT,
 	PRIMARY KEY (id),
 	UNIQUE (name)
 )
@@ -125,7 +125,7 @@ CREATE TABLE segment (
 	due BIGINT,
 	owner TEXT,
 	exits TEXT,
-	reason TEXT, fan TEXT, stop INTEGER DEFAULT '0' NOT NULL, child TEXT,
+	reason TEXT, fan TEXT, stop INTEGER DEFAULT '0' NOT NULL, child TEXT, expires BIGINT, joined TEXT,
 	PRIMARY KEY (execution_id, segment, item)
 )
  WITHOUT ROWID;
@@ -268,6 +268,105 @@ CREATE TABLE rate (
 	"key" TEXT NOT NULL,
 	expected BIGINT NOT NULL,
 	PRIMARY KEY (project_id, "key")
+)
+ WITHOUT ROWID;
+CREATE INDEX execution_answer_blob ON execution (answer_blob) WHERE answer_blob IS NOT NULL;
+CREATE INDEX segment_expiring ON segment (expires) WHERE status = 'ready' AND expires IS NOT NULL;
+CREATE INDEX execution_project ON execution (project_id, id);
+CREATE TABLE account (
+	id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	password TEXT,
+	owns INTEGER DEFAULT '0' NOT NULL,
+	active INTEGER DEFAULT '1' NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	signed_in_at BIGINT,
+	PRIMARY KEY (id),
+	UNIQUE (name)
+)
+ WITHOUT ROWID;
+CREATE TABLE member (
+	project_id TEXT NOT NULL,
+	user_id TEXT NOT NULL,
+	roles TEXT NOT NULL,
+	groups TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (project_id, user_id)
+)
+ WITHOUT ROWID;
+CREATE INDEX member_user ON member (user_id);
+CREATE TABLE session (
+	id TEXT NOT NULL,
+	user_id TEXT NOT NULL,
+	method TEXT NOT NULL,
+	access TEXT NOT NULL,
+	access_until BIGINT NOT NULL,
+	refresh TEXT NOT NULL,
+	previous TEXT,
+	rotated_at BIGINT NOT NULL,
+	until BIGINT NOT NULL,
+	revoked_at BIGINT,
+	address TEXT DEFAULT '' NOT NULL,
+	agent TEXT DEFAULT '' NOT NULL,
+	created_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX session_access ON session (access);
+CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_until ON session (until);
+CREATE TABLE invitation (
+	hash TEXT NOT NULL,
+	user_id TEXT,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (hash)
+)
+ WITHOUT ROWID;
+CREATE INDEX invitation_expiry ON invitation (expires_at);
+CREATE TABLE api_key (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	hash TEXT NOT NULL,
+	hint TEXT NOT NULL,
+	scopes TEXT NOT NULL,
+	user_id TEXT,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT,
+	used_at BIGINT,
+	revoked_at BIGINT,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX api_key_hash ON api_key (hash);
+CREATE INDEX api_key_project ON api_key (project_id, id);
+CREATE TABLE audit (
+	seq BIGINT NOT NULL,
+	at BIGINT NOT NULL,
+	actor TEXT NOT NULL,
+	name TEXT NOT NULL,
+	action TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	address TEXT NOT NULL,
+	request TEXT NOT NULL,
+	outcome TEXT NOT NULL,
+	details TEXT NOT NULL,
+	hash TEXT NOT NULL,
+	PRIMARY KEY (seq)
+)
+ WITHOUT ROWID;
+CREATE INDEX audit_project ON audit (project_id, seq);
+CREATE TABLE variable (
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	value TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (project_id, name)
 )
  WITHOUT ROWID;
 CREATE TABLE model (

@@ -21,6 +21,7 @@ class Expectation:
     output: Json = None
     partial: bool = False
     error: Mapping[str, Any] | None = None
+    answer: Mapping[str, Any] | None = None
     path: Sequence[str] | None = None
     ordered: bool = False
     not_run: Sequence[str] = ()
@@ -35,6 +36,7 @@ class Expectation:
             output=body.get("output"),
             partial=body.get("match") == "partial",
             error=body.get("error"),
+            answer=body.get("answer"),
             path=body.get("path"),
             ordered=body.get("ordered", False),
             not_run=body.get("not_run", ()),

@@ -42,7 +42,13 @@ def misses(expect: Expectation, seen: Performance) -> list[Miss]:
             Miss(UNMOCKED, unmocked_words(name, effect), unmocked_hint(name))
             for name, effect in seen.part.unmocked.items()
         ]
-    return [*_status(expect, seen), *_output(expect, seen), *_error(expect, seen), *_nodes(expect, seen)]
+    return [
+        *_status(expect, seen),
+        *_answer(expect, seen),
+        *_output(expect, seen),
+        *_error(expect, seen),
+        *_nodes(expect, seen),
+    ]
 
 
 def _status(expect: Expectation, seen: Performance) -> Iterator[Miss]:
@@ -66,6 +72,19 @@ def _output(expect: Expectation, seen: Performance) -> Iterator[Miss]:
         return
     for path, words in islice(differences(expect.output, seen.output, (), partial=expect.partial), _SHOWN):
         yield Miss("test.output", f"output{pointer(path)} {words}.")
+
+
+def _answer(expect: Expectation, seen: Performance) -> Iterator[Miss]:
+    """Compare what was answered; only the keys of an answer that are written down."""
+    if expect.answer is None:
+        return
+    if not isinstance(seen.answer, dict):
+        yield Miss("test.answer", "Nothing was answered.", "A node of the type respond answers.")
+        return
+    for key, wanted in expect.answer.items():
+        found = differences(wanted, seen.answer[key], (key,), partial=expect.partial)
+        for path, words in islice(found, _SHOWN):
+            yield Miss("test.answer", f"answer{pointer(path)} {words}.")
 
 
 def _error(expect: Expectation, seen: Performance) -> Iterator[Miss]:
@@ -149,6 +168,8 @@ def _times(count: int) -> str:
 def summary(seen: Performance) -> Mapping[str, Json]:
     """Return what a performance came to, for whoever looks at a test that failed."""
     body: dict[str, Json] = {"status": seen.status, "path": list(seen.path), "passed_ms": seen.passed}
+    if seen.answer is not None:
+        body["answer"] = seen.answer
     if seen.error is not None:
         body["error"] = dict(seen.error)
     if seen.status == "succeeded":

@@ -6,16 +6,15 @@ A hold stands for a segment by its key, or for a whole execution by the segment 
 from __future__ import annotations
 
 from engine.store.sql import Batched, columns
-from engine.store.statements import LOCK_EXECUTIONS
+from engine.store.statements import ALIVE, LOCK_EXECUTIONS
 
-_ALIVE = "('blocked', 'ready', 'running', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
 _KEY = columns("execution_id segment item", segment="bigint")
 _OWN = "hold.execution_id = r.execution_id AND hold.segment = r.segment AND hold.item = r.item"
 _FIRST = "CASE WHEN h.segment < 0 THEN 0 ELSE h.segment END"
 _PARKED = "s.status = 'waiting' AND s.reason = 'limit'"
 """Waits for a limit, and for nothing that it has come to itself: a call, a signal, instances."""
-_PENDING = "e.pause_at IS NULL AND e.cancel_at IS NULL AND e.finished_at IS NULL"
-"""Whose execution is held or is to stop is passed over, and keeps its place."""
+_PENDING = "e.pause_at IS NULL AND e.finished_at IS NULL"
+"""Whose execution is held is passed over, and keeps its place."""
 
 ASKED = Batched(
     "SELECT s.execution_id, s.segment, s.item, h.key, h.granted, h.until FROM {rows} JOIN segment s "
@@ -29,7 +28,7 @@ _ENDED = (
     "SELECT h.execution_id, h.segment, h.item, h.project_id, h.key FROM {{rows}} JOIN hold h "
     "ON h.execution_id = r.id WHERE {} (CASE WHEN h.segment < 0 THEN r.final = 1 ELSE NOT EXISTS "
     "(SELECT 1 FROM segment s WHERE s.execution_id = h.execution_id AND s.segment = h.segment AND s.item = h.item "
-    f"AND s.status IN {_ALIVE}) END)"
+    f"AND s.status IN {ALIVE}) END)"
 )
 ENDED = Batched(_ENDED.format("h.granted = 1 AND"), columns("id final", final="bigint"))
 """The slots whose holders have ended."""
@@ -143,7 +142,7 @@ MISSED = (
     "SELECT h.execution_id FROM hold h JOIN execution e ON e.id = h.execution_id LEFT JOIN segment s "
     f"ON s.execution_id = h.execution_id AND s.segment = {_FIRST} "
     f"AND s.item = h.item WHERE h.granted = 1 AND (({_PARKED} AND s.due IS NULL) "
-    f"OR (h.segment >= 0 AND coalesce(s.status, '') NOT IN {_ALIVE}) OR (h.segment < 0 AND e.finished_at IS NOT NULL)) "
+    f"OR (h.segment >= 0 AND coalesce(s.status, '') NOT IN {ALIVE}) OR (h.segment < 0 AND e.finished_at IS NOT NULL)) "
     "LIMIT 200"
 )
 """Executions that were let in and not told, or that left a slot behind."""

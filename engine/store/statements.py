@@ -5,9 +5,12 @@ from __future__ import annotations
 from engine.failpoints import planted
 from engine.store.sql import Batched, Insert, columns
 
+ALIVE = "('blocked', 'ready', 'running', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
+"""The states of what has not ended."""
+
 EXECUTION = columns(
     "id project_id workflow_id version_id status input input_blob trigger_event idempotency_key request_hash principal "
-    "priority parent_execution parent_segment parent_item base open seq created_at deadline reply_to depth told",
+    "priority parent_execution parent_segment parent_item base open seq created_at deadline reply_to depth told variables",
     priority="bigint",
     parent_segment="bigint",
     open="bigint",
@@ -32,26 +35,32 @@ KNOWN_KEYS = Batched(
 
 LOCK_EXECUTIONS = Batched(
     "SELECT e.id, e.project_id, e.version_id, e.status, e.open, e.seq, e.cancel_at, e.pause_at, e.cancel_reason, "
-    "e.reply_to, e.limited, e.priority "
+    "e.reply_to, e.limited, e.priority, e.ends_as, e.deadline "
     "FROM execution e WHERE e.id IN (SELECT r.id FROM {rows}) ORDER BY e.id {lock}",
     columns("id"),
 )
 UPDATE_EXECUTIONS = Batched(
     "UPDATE execution SET status = r.status, open = r.open, seq = r.seq, cancel_at = r.cancel_at, "
-    "pause_at = r.pause_at, cancel_reason = r.cancel_reason, "
+    "pause_at = r.pause_at, cancel_reason = r.cancel_reason, ends_as = r.ends_as, deadline = r.deadline, "
     "started_at = coalesce(execution.started_at, r.started_at), "
     "finished_at = coalesce(execution.finished_at, r.finished_at), output = coalesce(execution.output, r.output), "
     "output_blob = coalesce(execution.output_blob, r.output_blob), error = coalesce(execution.error, r.error) "
     "FROM {rows} WHERE execution.id = r.id",
     columns(
-        "id status open seq cancel_at pause_at cancel_reason started_at finished_at output output_blob error",
+        "id status open seq cancel_at pause_at cancel_reason ends_as deadline started_at finished_at output output_blob error",
         open="bigint",
         seq="bigint",
         cancel_at="bigint",
         pause_at="bigint",
+        deadline="bigint",
         started_at="bigint",
         finished_at="bigint",
     ),
+)
+ANSWER = Batched(
+    "UPDATE execution SET answered_at = r.now, answer = r.answer, answer_blob = r.blob FROM {rows} "
+    "WHERE execution.id = r.id AND execution.answered_at IS NULL RETURNING execution.id",
+    columns("id now answer blob", now="bigint"),
 )
 
 INSERT_SEGMENT = Insert(
@@ -86,7 +95,8 @@ if not planted("no_fence"):
     _MINE += " AND segment.epoch = r.epoch AND segment.status = r.held"
 _RETURN = " RETURNING segment.execution_id, segment.segment, segment.item"
 _UNLESS_STOPPED = "CASE WHEN segment.stop = 1 THEN 'cancelled' ELSE {} END"
-"""What was told to stop ends with whatever its holder says next."""
+"""What was told to stop (1) ends with whatever its holder says next. A container that has something to do in its end winds
+up (2): it goes on until that is done, and is cancelled then."""
 _AS_ASKED, _UNCERTAIN, _READY, _WAITING = (
     _UNLESS_STOPPED.format(each) for each in ("r.status", "'uncertain'", "'ready'", "'waiting'")
 )
@@ -97,7 +107,7 @@ CLAIM = Batched(
     "AND segment.status = 'ready'"
     + _RETURN
     + ", segment.epoch, segment.deliveries, segment.head, segment.tries, "
-    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan",
+    "segment.ready_at, segment.first_try_at, segment.hi, segment.fan, segment.expires, segment.stop",
     columns("execution_id segment item owner due", segment="bigint", due="bigint"),
 )
 FENCE = Batched(
@@ -106,15 +116,19 @@ FENCE = Batched(
     columns("execution_id segment item epoch held", segment="bigint", epoch="bigint"),
 )
 SETTLE = Batched(
-    f"UPDATE segment SET status = {_AS_ASKED}, exits = r.exits, due = NULL, owner = NULL "
+    "UPDATE segment SET status = CASE WHEN segment.stop > 0 THEN 'cancelled' ELSE r.status END, exits = r.exits, "
+    "due = NULL, owner = NULL "
     "FROM {rows} WHERE " + _MINE + _RETURN + ", segment.stop",
     columns("execution_id segment item epoch held status exits", segment="bigint", epoch="bigint"),
 )
 SUSPEND = Batched(
     f"UPDATE segment SET status = {_AS_ASKED}, due = r.due, head = r.head, tries = r.tries, "
-    "first_try_at = r.first_try_at, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN,
+    "first_try_at = r.first_try_at, reason = r.reason, owner = NULL FROM {rows} WHERE "
+    + _MINE
+    + _RETURN
+    + ", segment.status",
     columns(
-        "execution_id segment item epoch held status due head tries first_try_at",
+        "execution_id segment item epoch held status due head tries first_try_at reason",
         segment="bigint",
         epoch="bigint",
         due="bigint",
@@ -172,7 +186,7 @@ FORSAKE = Batched(
 )
 DOUBT = Batched(
     f"UPDATE segment SET status = {_UNCERTAIN}, due = NULL, head = r.head, "
-    "reason = r.reason, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN,
+    "reason = r.reason, owner = NULL FROM {rows} WHERE " + _MINE + _RETURN + ", segment.status",
     columns(
         "execution_id segment item epoch held head reason", segment="bigint", epoch="bigint", head="bigint"
     ),
@@ -213,6 +227,39 @@ WAKE = Batched(
     "AND segment.status IN ('waiting', 'backing_off') AND segment.due <= r.now" + _RETURN + ", segment.queue",
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
+EXPIRES = Batched(
+    "UPDATE segment SET expires = r.expires FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item expires", segment="bigint", expires="bigint"),
+)
+EXPIRE = Batched(
+    "UPDATE segment SET expires = 0, queue = r.queue, due = r.due FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'ready' AND segment.epoch = 0 AND segment.expires > 0 AND segment.expires <= r.now"
+    + _RETURN
+    + ", segment.queue",
+    columns("execution_id segment item queue due now", segment="bigint", due="bigint", now="bigint"),
+)
+REQUEUE = Batched(
+    "UPDATE segment SET queue = r.queue FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item queue", segment="bigint"),
+)
+EXITS = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.exits FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item WHERE s.status = 'done'",
+    columns("execution_id segment item", segment="bigint"),
+)
+JOIN = Batched(
+    "UPDATE segment SET joined = r.joined FROM {rows} WHERE segment.execution_id = r.execution_id "
+    "AND segment.segment = r.segment AND segment.item = r.item",
+    columns("execution_id segment item joined", segment="bigint"),
+)
+JOINED = Batched(
+    "SELECT s.execution_id, s.segment, s.item, s.joined FROM {rows} JOIN segment s "
+    "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
+    columns("execution_id segment item", segment="bigint"),
+)
 AWAKE = Batched(
     "UPDATE segment SET status = 'ready', epoch = segment.epoch + 1, ready_at = r.now, due = r.due FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
@@ -233,15 +280,9 @@ RESEND = Batched(
         lost="bigint",
     ),
 )
-STOP_UNSTARTED = Batched(
-    "UPDATE segment SET status = 'cancelled', due = NULL FROM {rows} WHERE segment.execution_id = r.execution_id "
-    "AND segment.status IN ('blocked', 'ready', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
-    + _RETURN,
-    columns("execution_id"),
-)
 FANS = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.pending, s.taken, s.deliveries, s.head, s.tries, "
-    "s.first_try_at, s.fan FROM {rows} JOIN segment s "
+    "s.first_try_at, s.stop, s.fan FROM {rows} JOIN segment s "
     "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item",
     columns("execution_id segment item", segment="bigint"),
 )
@@ -261,14 +302,38 @@ SPREAD = Batched(
         head="bigint",
     ),
 )
-STOP_INSTANCES = Batched(
-    "UPDATE segment SET stop = 1, status = CASE WHEN segment.status = 'running' THEN 'running' ELSE 'cancelled' END, "
-    "due = CASE WHEN segment.status = 'running' THEN segment.due ELSE NULL END FROM {rows} "
+_WINDS = "r.owes = 1 AND segment.fan IS NOT NULL"
+STOP = Batched(
+    f"UPDATE segment SET stop = CASE WHEN {_WINDS} THEN 2 ELSE 1 END, "
+    f"status = CASE WHEN {_WINDS} THEN 'ready' WHEN segment.status = 'running' THEN 'running' ELSE 'cancelled' END, "
+    f"epoch = CASE WHEN {_WINDS} THEN segment.epoch + 1 ELSE segment.epoch END, "
+    f"ready_at = CASE WHEN {_WINDS} THEN r.now ELSE segment.ready_at END, "
+    f"owner = CASE WHEN {_WINDS} THEN NULL ELSE segment.owner END, "
+    f"due = CASE WHEN {_WINDS} THEN r.due WHEN segment.status = 'running' THEN segment.due ELSE NULL END FROM {{rows}} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment >= r.first AND segment.segment < r.beyond "
     "AND (segment.item = r.item OR substr(segment.item, 1, length(r.inside)) = r.inside) "
-    "AND segment.status IN ('blocked', 'ready', 'running', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
-    + _RETURN,
-    columns("execution_id first beyond item inside", first="bigint", beyond="bigint"),
+    f"AND segment.status IN {ALIVE} AND segment.stop <= r.least" + _RETURN + ", segment.stop, segment.epoch",
+    columns(
+        "execution_id first beyond item inside owes now due least",
+        first="bigint",
+        beyond="bigint",
+        owes="bigint",
+        now="bigint",
+        due="bigint",
+        least="bigint",
+    ),
+)
+"""Whoever looks at a container that is to wind up has no word any more. What was told to stop before stays as it is."""
+NUDGE = Batched(
+    "UPDATE segment SET due = r.now FROM {rows} "
+    "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
+    "AND segment.status = 'waiting' AND segment.reason = 'stopping'",
+    columns("execution_id segment item now", segment="bigint", now="bigint"),
+)
+WINDING = Batched(
+    "SELECT r.id FROM {rows} WHERE EXISTS (SELECT 1 FROM segment s WHERE s.execution_id = r.id AND s.stop = 2 "
+    f"AND s.status IN {ALIVE})",
+    columns("id"),
 )
 COUNT_ACTIVE = Batched(
     "SELECT r.id, (SELECT count(*) FROM segment s WHERE s.execution_id = r.id AND s.status IN ('ready', 'running')) "
@@ -280,11 +345,6 @@ WAIVE = Batched(
     "AND journal.node = r.node AND journal.item = r.item AND journal.status = 'intent'",
     columns("execution_id node item"),
 )
-COUNT_RUNNING = Batched(
-    "SELECT s.execution_id, count(*) FROM {rows} JOIN segment s ON s.execution_id = r.execution_id "
-    "WHERE s.status = 'running' GROUP BY s.execution_id",
-    columns("execution_id"),
-)
 RESOLVE = Batched(
     "UPDATE segment SET status = 'ready', ready_at = r.now, due = r.due, deliveries = 0, reason = NULL FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
@@ -292,9 +352,12 @@ RESOLVE = Batched(
     columns("execution_id segment item now due", segment="bigint", now="bigint", due="bigint"),
 )
 HOLD_READY = Batched(
-    "UPDATE segment SET due = r.due FROM {rows} WHERE segment.execution_id = r.execution_id "
-    "AND segment.status = 'ready'" + _RETURN + ", segment.queue",
-    columns("execution_id due", due="bigint"),
+    "UPDATE segment SET due = r.due, "
+    "expires = CASE WHEN segment.expires > 0 THEN segment.expires + r.held ELSE segment.expires END "
+    "FROM {rows} WHERE segment.execution_id = r.execution_id AND segment.status = 'ready'"
+    + _RETURN
+    + ", segment.queue",
+    columns("execution_id due held", due="bigint", held="bigint"),
 )
 
 STANDING = Batched(
@@ -379,9 +442,9 @@ HOLD_BLOBS = "LOCK TABLE blob IN ROW EXCLUSIVE MODE"
 
 LOAD = Batched(
     "SELECT s.execution_id, s.segment, s.item, s.status, s.epoch, s.deliveries, s.head, s.tries, s.ready_at, "
-    "s.first_try_at, e.version_id, e.status, e.cancel_at, e.pause_at, e.input, e.input_blob, e.trigger_event, "
+    "s.first_try_at, e.version_id, e.status, s.stop, e.pause_at, e.input, e.input_blob, e.trigger_event, "
     "e.workflow_id, e.project_id, e.created_at, s.hi, s.fan, e.depth, e.told, e.parent_execution, e.parent_segment, "
-    "e.parent_item, e.base, s.taken "
+    "e.parent_item, e.base, s.taken, e.principal, e.priority, e.variables "
     "FROM {rows} JOIN segment s ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item "
     "JOIN execution e ON e.id = s.execution_id",
     columns("execution_id segment item", segment="bigint"),
@@ -395,16 +458,21 @@ INSTANCES = (
     "SELECT j.item, j.status, j.output, j.blob, j.error FROM journal j WHERE j.execution_id = ? AND j.node = ? "
     "AND j.item >= ? AND j.item < ? AND j.step = ''"
 )
-EXITS = (
+EXITS_OF_ROUNDS = (
     "SELECT DISTINCT s.exits FROM segment s WHERE s.execution_id = ? AND s.segment = ? "
     "AND s.item >= ? AND s.item < ? AND s.status = 'done'"
 )
-STILL_RUNNING = (
-    "SELECT count(*) FROM segment s WHERE s.execution_id = ? AND s.segment >= ? AND s.segment < ? "
-    "AND s.status = 'running' AND substr(s.item, 1, length(?)) = ?"
+STOPPING_INSIDE = (
+    "SELECT 1 FROM segment s WHERE s.execution_id = ? AND s.segment >= ? AND s.segment < ? AND s.stop > 0 "
+    f"AND s.status IN {ALIVE} AND substr(s.item, 1, length(?)) = ? LIMIT 1"
 )
 COMPLETED = Batched(
     "SELECT j.node, j.status, j.output, j.blob, j.ended_at FROM {rows} JOIN journal j "
+    "ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item AND j.step = ''",
+    columns("execution_id node item"),
+)
+ENDED = Batched(
+    "SELECT j.item, j.status, j.output, j.blob, j.error FROM {rows} JOIN journal j "
     "ON j.execution_id = r.execution_id AND j.node = r.node AND j.item = r.item AND j.step = ''",
     columns("execution_id node item"),
 )

@@ -19,6 +19,10 @@ project = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("data_key", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Column("updated_at", BigInteger),
+    Column("deleted_at", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -82,14 +86,20 @@ execution = Table(
     Column("finished_at", BigInteger),
     Column("cancel_at", BigInteger),
     Column("cancel_reason", Text),
+    Column("ends_as", Text),
     Column("pause_at", BigInteger),
     Column("deadline", BigInteger),
     Column("reply_to", Text),
     Column("depth", Integer, nullable=False, server_default="0"),
     Column("told", Integer, nullable=False, server_default="1"),
     Column("limited", Integer, nullable=False, server_default="0"),
+    Column("answered_at", BigInteger),
+    Column("answer", Text),
+    Column("answer_blob", Text),
+    Column("variables", Text),
     Index("execution_key", "project_id", "idempotency_key", unique=True),
     Index("execution_workflow", "workflow_id", "created_at"),
+    Index("execution_project", "project_id", "id"),
     Index(
         "execution_deadline",
         "deadline",
@@ -119,6 +129,12 @@ execution = Table(
         "output_blob",
         sqlite_where=text("output_blob IS NOT NULL"),
         postgresql_where=text("output_blob IS NOT NULL"),
+    ),
+    Index(
+        "execution_answer_blob",
+        "answer_blob",
+        sqlite_where=text("answer_blob IS NOT NULL"),
+        postgresql_where=text("answer_blob IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
     postgresql_with=_HOT,
@@ -150,8 +166,16 @@ segment = Table(
     Column("fan", Text),
     Column("stop", Integer, nullable=False, server_default="0"),
     Column("child", Text),
+    Column("expires", BigInteger),
+    Column("joined", Text),
     Index(
         "segment_timed", "queue", "status", "due", sqlite_where=text(_TIMED), postgresql_where=text(_TIMED)
+    ),
+    Index(
+        "segment_expiring",
+        "expires",
+        sqlite_where=text("status = 'ready' AND expires IS NOT NULL"),
+        postgresql_where=text("status = 'ready' AND expires IS NOT NULL"),
     ),
     Index(
         "segment_attention",
@@ -387,6 +411,120 @@ connection = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("connection_name", "project_id", "name", unique=True),
+    sqlite_with_rowid=False,
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("password", Text),
+    Column("owns", Integer, nullable=False, server_default="0"),
+    Column("active", Integer, nullable=False, server_default="1"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("signed_in_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""Users. A name is never given to somebody else: rows remember who acted by it."""
+
+member = Table(
+    "member",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("roles", Text, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("member_user", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("access", Text, nullable=False),
+    Column("access_until", BigInteger, nullable=False),
+    Column("refresh", Text, nullable=False),
+    Column("previous", Text),
+    Column("rotated_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("address", Text, nullable=False, server_default=""),
+    Column("agent", Text, nullable=False, server_default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Index("session_access", "access", unique=True),
+    Index("session_user", "user_id"),
+    Index("session_until", "until"),
+    sqlite_with_rowid=False,
+)
+"""One login, with the hashes of its present tokens and of the one that was renewed last."""
+
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("user_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("invitation_expiry", "expires_at"),
+    sqlite_with_rowid=False,
+)
+"""Tokens that work once: to set a user's password, or, with no user, to become the first one."""
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("user_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Index("api_key_hash", "hash", unique=True),
+    Index("api_key_project", "project_id", "id"),
+    sqlite_with_rowid=False,
+)
+"""Keys of programs. Without a user the keeper made it; with one it never may more than that user."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Index("audit_project", "project_id", "seq"),
+    sqlite_with_rowid=False,
+)
+"""What was done to what counts. Each row's hash covers its fields and the hash before it, under a key that is not here."""
+
+variable = Table(
+    "variable",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

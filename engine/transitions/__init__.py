@@ -20,13 +20,14 @@ from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
 from engine.transitions.calling import call, forsake, returned
 from engine.transitions.deciding import decide
-from engine.transitions.ending import close, settle, spread
+from engine.transitions.ending import settle, spread
 from engine.transitions.holding import claim, doubt, record, release, renew, suspend
 from engine.transitions.limiting import admit, pass_on
 from engine.transitions.mapping import change_items
-from engine.transitions.repairing import lose, resend, wake
+from engine.transitions.repairing import expire, lose, resend, wake
 from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
+from engine.transitions.stopping import finish
 from engine.transitions.withdrawing import withdraw
 
 __all__ = [
@@ -38,9 +39,9 @@ __all__ = [
     "cancel",
     "change_items",
     "claim",
-    "close",
     "decide",
     "doubt",
+    "expire",
     "forsake",
     "lose",
     "pause",
@@ -79,6 +80,7 @@ def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rul
             chosen = [operations[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
+    finish(batch)
     withdraw_ended(batch)
     pass_on(batch)
     write_back(batch)
@@ -98,7 +100,6 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Record: record,
     op.Settle: settle,
     op.Spread: spread,
-    op.Close: close,
     op.Suspend: suspend,
     op.Call: call,
     op.Rest: rest,
@@ -107,6 +108,7 @@ _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {
     op.Renew: renew,
     op.Lose: lose,
     op.Wake: wake,
+    op.Expire: expire,
     op.Return: returned,
     op.Forsake: forsake,
     op.Admit: admit,

@@ -5,58 +5,69 @@ from __future__ import annotations
 from collections import defaultdict
 
 from engine import operations as op
+from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.transitions.batch import (
     Batch,
-    end_cancelled,
     is_paused,
-    is_stopping,
     journal_row,
     key_of,
     made_ready,
     may_run,
     on_item,
+    unsent,
 )
+from engine.transitions.stopping import end_if_over, stop, whole
 
 
 def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
-    """Ask executions to stop. What has not started is cancelled now; what runs is told by its next heartbeat."""
-    asked = []
+    """Ask executions to stop. What has not started is cancelled now; what runs is told by its next heartbeat.
+
+    What scopes do in their end is done before it ends, unless that is forced, or has taken too long.
+    """
     for each in cancels:
         row = batch.rows[each.execution]
-        if is_stopping(row):
+        if row.final:
             continue
-        row.cancel_at = each.now
-        row.cancel_reason = "timed_out" if each.timed_out else each.reason
-        batch.emit(
-            row, 0, each.now, ("execution.cancel_requested", None, each.now, {"reason": row.cancel_reason})
-        )
-        asked.append(row)
-    if asked:
-        ids = [(row.id,) for row in asked]
-        batch.connection.batch(sql.STOP_UNSTARTED, ids)
-        running: dict[str, int] = dict(batch.connection.batch(sql.COUNT_RUNNING, ids))
-        for row in asked:
-            row.open = running.get(row.id, 0)
+        begins, force = row.ends_as is None, each.force or (each.timed_out and row.ends_as is not None)
+        if begins:
+            row.cancel_at = each.now
+            row.cancel_reason = "timed_out" if each.timed_out else each.reason
+            row.ends_as = str(ExecutionStatus.TIMED_OUT if each.timed_out else ExecutionStatus.CANCELLED)
+            batch.ending.add(row.id)
+            told = ("execution.cancel_requested", None, each.now, {"reason": row.cancel_reason})
+            batch.emit(row, 0, each.now, told)
+        if force:
+            row.deadline = None
+            told = ("execution.cancel_forced", None, each.now, {"reason": each.reason})
+            batch.emit(row, 0, each.now, told)
+        if begins or force:
+            held, row.pause_at = row.pause_at is not None, None
             row.dirty = True
-            end_cancelled(batch, row, row.cancel_at or 0)
+            stop(batch, [whole(batch, row)], each.now, force=force)
+            if held:
+                batch.connection.batch(sql.HOLD_READY, [(row.id, unsent(row, each.now))])
+            end_if_over(batch, row, each.now)
     return [str(batch.rows[each.execution].status) for each in cancels]
 
 
 def pause(batch: Batch, pauses: list[op.Pause]) -> list[list[op.Sendable] | None]:
     """Hold executions between segments, or let them go on."""
     changed: dict[str, int] = {}
+    held: dict[str, int] = {}
     for each in pauses:
         row = batch.rows[each.execution]
         if row.final or (row.pause_at is None) is each.resume:
             continue
+        held[each.execution] = 0 if row.pause_at is None else max(0, each.now - row.pause_at)
         row.pause_at = None if each.resume else each.now
         changed[each.execution] = each.now
         batch.emit(
             row, 0, each.now, ("execution.resumed" if each.resume else "execution.paused", None, each.now, {})
         )
     rows = [
-        (name, None if is_paused(batch, name) else now + batch.rules.grace) for name, now in changed.items()
+        (name, None if is_paused(batch, name) else now + batch.rules.grace, held[name])
+        for name, now in changed.items()
     ]
     found: dict[str, list[op.Sendable]] = defaultdict(list)
     for execution, *sendable in batch.connection.batch(sql.HOLD_READY, rows) if rows else ():

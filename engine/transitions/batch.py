@@ -6,10 +6,11 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from engine import operations as op
 from engine.plan import Plan
+from engine.settings import Limits
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 from engine.store import statements as sql
 from engine.store.database import Connection
@@ -27,6 +28,10 @@ _AHEAD = 10**13
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
+STOPPED: Final = 1
+"""The `stop` of a segment that ends with whatever its holder says next."""
+
+
 class Room(Protocol):
     """How much more a queue's broker should hold; an estimate, never the truth."""
 
@@ -36,11 +41,16 @@ class Room(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the pen needs to know besides the rows: plans, the time after which a sent segment counts as lost, the room."""
+    """What the pen needs to know besides the rows.
+
+    Plans, the time after which a sent segment counts as lost, the room, and how long what is done in the end of a stopped
+    execution may take. Times are milliseconds.
+    """
 
     plan_of: Callable[[str, Connection], Plan]
     grace: int
     room: Room
+    ending: int = Limits().ending_ms
 
 
 @dataclass(slots=True)
@@ -59,6 +69,8 @@ class Row:
     reply_to: str | None
     limited: int = 0
     priority: int = 0
+    ends_as: str | None = None
+    deadline: int | None = None
     started_at: int | None = None
     finished_at: int | None = None
     output: op.Payload = op.Payload()
@@ -102,6 +114,10 @@ class Batch:
     """Those that a limit has to let in, when everything else of the batch has been done."""
     thinned: set[str] = field(default_factory=set)
     """Executions of which a part was stopped."""
+    let_go: set[Key] = field(default_factory=set)
+    """What was told to stop, and has ended now."""
+    ending: set[str] = field(default_factory=set)
+    """Executions that are to end since this batch."""
     limits_met: bool = False
     admitted: list[tuple[str, op.Sendable]] = field(default_factory=list)
     """Segments that a limit has let in and that are to be sent."""
@@ -114,6 +130,10 @@ class Batch:
         self.events.append((row.id, row.project, row.seq + 1, len(bodies), epoch, now, text))
         row.seq += len(bodies)
         row.dirty = True
+
+    def plan(self, execution: str) -> Plan:
+        """Return the plan of an execution."""
+        return self.rules.plan_of(self.rows[execution].version, self.connection)
 
     def due(self, row: Row, queue: str, now: int) -> tuple[int | None, bool]:
         """Return a ready segment's `due`, and whether it is to be sent now."""
@@ -143,6 +163,8 @@ def write_back(batch: Batch) -> None:
             row.cancel_at,
             row.pause_at,
             row.cancel_reason,
+            row.ends_as,
+            row.deadline,
             row.started_at,
             row.finished_at,
             row.output.text,
@@ -196,17 +218,10 @@ def keep(batch: Batch, blobs: Iterable[op.Blob], now: int) -> None:
 
 
 def rested(batch: Batch, winners: Sequence[op.Held]) -> None:
-    """Journal and count segments that no longer move by themselves; cancel those of a cancelled execution."""
+    """Journal and count segments that no longer move by themselves."""
     journal(batch, winners)
-    stopped = []
     for each in winners:
-        row = batch.rows[each.execution]
-        row.count(-1, each.now)
-        if is_stopping(row):
-            stopped.append(row.id)
-            end_cancelled(batch, row, each.now)
-    if stopped:
-        batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
+        batch.rows[each.execution].count(-1, each.now)
 
 
 def made_ready(
@@ -223,19 +238,10 @@ def made_ready(
     return [found.pop(each.execution, []) for each in asked]
 
 
-def end_cancelled(batch: Batch, row: Row, now: int) -> None:
-    """End an execution that was asked to stop once nothing of it runs any more."""
-    if row.final or row.cancel_at is None or row.open > 0:
-        return
-    timed_out = row.cancel_reason == "timed_out"
-    if timed_out:
-        error = {
-            "code": "execution.timed_out",
-            "message": "The execution did not end within its own time limit.",
-        }
-        row.error = json.dumps(error)
-    row.move(ExecutionStatus.TIMED_OUT if timed_out else ExecutionStatus.CANCELLED, now)
-    batch.emit(row, 0, now, (f"execution.{row.status}", None, now, {}))
+def let_go(batch: Batch, row: Row, segment: int, item: str) -> None:
+    """Something that was told to stop has ended: what waits for that looks again."""
+    if not row.final:
+        batch.let_go.add((row.id, segment, item))
 
 
 def standing_of(held: Sequence[HeldT]) -> dict[Key, HeldT]:
@@ -264,12 +270,13 @@ def is_paused(batch: Batch, execution: str) -> bool:
 
 
 def is_stopping(row: Row) -> bool:
-    return row.final or row.cancel_at is not None
+    """Whether an execution has ended or is to end, so that nobody changes it any more."""
+    return row.final or row.ends_as is not None
 
 
 def may_run(batch: Batch, execution: str) -> bool:
     row = batch.rows.get(execution)
-    return row is not None and not row.final and row.cancel_at is None and row.pause_at is None
+    return row is not None and not row.final and row.pause_at is None
 
 
 def is_pure(batch: Batch, execution: str, segment: int) -> bool:

@@ -8,7 +8,7 @@ import json
 from engine import operations as op
 from engine.store import statements as sql
 from engine.transitions.asking import cancel
-from engine.transitions.batch import Batch, Key, fence, is_stopping, key_of, on_item, rested, standing_of
+from engine.transitions.batch import Batch, Key, fence, key_of, let_go, on_item, rested, standing_of
 from engine.transitions.starting import accept
 
 
@@ -18,15 +18,16 @@ def call(batch: Batch, calls: list[op.Call]) -> list[op.Called | None]:
     What is called has no limit of its own, or was let in by it before, and is known by its key then.
     """
     standing = standing_of(calls)
-    rows = []
-    for each in standing.values():
-        child = None if is_stopping(batch.rows[each.execution]) else each.start.execution
-        rows.append((*fence(each), each.due, each.head, each.spent, each.first_try_at, child))
+    rows = [
+        (*fence(each), each.due, each.head, each.spent, each.first_try_at, each.start.execution)
+        for each in standing.values()
+    ]
     won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.CALL, rows)}
     winners = [each for key, each in standing.items() if key in won]
-    going = [
-        each for each in winners if not won[key_of(each)] and not is_stopping(batch.rows[each.execution])
-    ]
+    going = [each for each in winners if not won[key_of(each)]]
+    for each in winners:
+        if won[key_of(each)]:
+            let_go(batch, batch.rows[each.execution], each.segment, each.item)
     answers: dict[Key, op.Called] = {key_of(each): op.Called() for each in winners}
     started = accept(batch, [each.start for each in going])
     for each, one in zip(going, started, strict=True):
@@ -87,7 +88,7 @@ def _wake(batch: Batch, returns: list[op.Return]) -> dict[Key, list[op.Sendable]
     now_of: dict[Key, int] = {}
     for each in returns:
         row = batch.rows.get(each.execution)
-        if row is not None and not is_stopping(row):
+        if row is not None and not row.final:
             due = None if row.pause_at is not None else each.now + batch.rules.grace
             rows[(*_place(each), each.child)] = (*_place(each), each.child, each.now, due)
             now_of[_place(each)] = each.now

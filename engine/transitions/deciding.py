@@ -10,7 +10,7 @@ from engine import approvals
 from engine import operations as op
 from engine.approvals import Vote
 from engine.store import signals as sql
-from engine.transitions.batch import Batch, Key, is_stopping
+from engine.transitions.batch import Batch, Key
 from engine.transitions.signalling import Given, deliver
 
 
@@ -40,7 +40,7 @@ def decide(batch: Batch, decides: list[op.Decide]) -> list[op.Decided]:
         approval = found.get(each.approval)
         row = batch.rows.get(each.execution)
         said = op.Counted.CLOSED
-        if approval is not None and row is not None and not is_stopping(row):
+        if approval is not None and row is not None and not row.final:
             said = _said(approval, each)
         if said is op.Counted.COUNTED and approval is not None:
             form = None if each.form is None else json.loads(each.form)

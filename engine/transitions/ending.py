@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from engine import operations as op
 from engine.advance import Address, Arrivals, Completed, joins_touched
@@ -13,25 +14,29 @@ from engine.fans import Row as Opened
 from engine.plan import item_in, split_item
 from engine.store import statements as sql
 from engine.transitions.batch import (
+    STOPPED,
     Batch,
     Key,
-    Row,
-    answers_of,
     fence,
     is_stopping,
     journal,
     key_of,
+    let_go,
+    on_item,
     rested,
     standing_of,
 )
+from engine.transitions.passing import pass_by
 from engine.transitions.wave import Wave, load_fans
 
 
 def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     """End segments, count their arrivals at joins and containers, start what became ready, end instances and executions."""
     standing = standing_of(settles)
-    ends = {key: _end_of(batch.rows[each.execution], each) for key, each in standing.items()}
-    rows = [(*fence(each), ends[key], bits(each.taken)) for key, each in standing.items()]
+    rows = [
+        (*fence(each), "done" if each.error is None else "failed", bits(each.taken))
+        for each in standing.values()
+    ]
     won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SETTLE, rows)}
     winners = [each for key, each in standing.items() if key in won]
     failpoint("settle.fenced")
@@ -42,13 +47,19 @@ def settle(batch: Batch, settles: list[op.Settle]) -> list[op.Settled | None]:
     owners = _owners(batch, winners)
     joins, several = _load_joins(batch, of_execution, owners)
     wave = Wave(batch, joins, load_fans(batch, dict.fromkeys([*owners, *several])))
+    answered = _answer(batch, [each for each in winners if not won[key_of(each)]])
     answers: dict[Key, op.Settled] = {}
     for execution, group in of_execution.items():
         # A map before the items that it does not wait for: what is left of them is counted where it ends.
         for each in sorted(group, key=lambda each: key_of(each) not in wave.fans):
             key = key_of(each)
             answers[key] = wave.settle(batch.rows[execution], each, stopped=bool(won[key]))
+            if key in answered:
+                answers[key] = replace(answers[key], answered=True, reply_to=batch.rows[execution].reply_to)
     wave.write()
+    going = [each for each in winners if not batch.rows[each.execution].final and not won[key_of(each)]]
+    for key, sendable in pass_by(batch, going).items():
+        answers[key] = replace(answers[key], ready=(*answers[key].ready, *sendable))
     return [
         wave.without_closed(each, answer)
         if standing[key := key_of(each)] is each and (answer := answers.get(key)) is not None
@@ -75,8 +86,10 @@ def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
     ]
     won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SPREAD, rows)}
     winners = [each for key, each in standing.items() if key in won]
-    stopped = [each for each in winners if won[key_of(each)] or is_stopping(batch.rows[each.execution])]
+    stopped = [each for each in winners if won[key_of(each)] == STOPPED]
     rested(batch, stopped)
+    for each in stopped:
+        let_go(batch, batch.rows[each.execution], each.segment, each.item)
     going = [each for each in winners if each not in stopped]
     journal(batch, going)
     over = [key_of(each) for each in going if each.fan is not None and not fans[key_of(each)][1]]
@@ -89,18 +102,32 @@ def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
     return [answers.get(key_of(each)) if standing[key_of(each)] is each else None for each in spreads]
 
 
-def close(batch: Batch, closes: list[op.Close]) -> list[bool]:
-    """Stop the instances that a container waits for. The container itself stays where it is."""
-    standing = standing_of(closes)
-    rows = [fence(each) for each in standing.values()]
-    won = {fields[:3] for fields in batch.connection.batch(sql.FENCE, rows)}
-    winners = [each for key, each in standing.items() if key in won]
-    journal(batch, winners)
-    wave = Wave(batch, {}, load_fans(batch, map(key_of, winners)))
-    for each in winners:
-        wave.close(batch.rows[each.execution], key_of(each), each.now)
-    wave.write()
-    return answers_of(closes, standing, won)
+def _answer(batch: Batch, settles: Iterable[op.Settle]) -> set[Key]:
+    """Keep what segments answer. Returns those whose answer is the first of an execution that is not to stop.
+
+    An execution has one answer for ever: a later one is told in its history, and changes nothing.
+    """
+    given: dict[str, op.Settle] = {}
+    later: list[op.Settle] = []
+    for each in settles:
+        if each.answer is None or is_stopping(batch.rows[each.execution]):
+            continue
+        if given.setdefault(each.execution, each) is not each:
+            later.append(each)
+    if not given:
+        return set()
+    rows = [
+        (name, each.now, each.answer.text, each.answer.blob) for name, each in given.items() if each.answer
+    ]
+    first = {name for (name,) in batch.connection.batch(sql.ANSWER, rows)}
+    for each in (*given.values(), *later):
+        counts = each.execution in first and each not in later
+        node = batch.rules.plan_of(batch.rows[each.execution].version, batch.connection).segments[
+            each.segment
+        ]
+        told = ("node.responded", node.nodes[-1].id, each.now, on_item(each.item, counts=counts))
+        batch.emit(batch.rows[each.execution], each.epoch, each.now, told)
+    return {key_of(given[name]) for name in first}
 
 
 def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
@@ -114,7 +141,7 @@ def _owners(batch: Batch, winners: Iterable[op.Settle]) -> list[Key]:
             region = plan.regions[number]
             parent = split_item(item_in(each.item, region.depth))[0]
             found[(each.execution, plan.owner_of(region), parent)] = None
-        if segment.rest is not None:
+        if segment.rest is not None or each.stops:
             found[key_of(each)] = None
     return list(found)
 
@@ -148,13 +175,6 @@ def _load_joins(
         ):
             found[execution][(segment, item)] = Arrivals(pending, taken, status != "blocked")
     return found, several
-
-
-def _end_of(row: Row, each: op.Settle) -> str:
-    """Return the state a segment ends in, given what its execution is doing."""
-    if is_stopping(row):
-        return "cancelled"
-    return "done" if each.error is None else "failed"
 
 
 def bits(taken: tuple[bool, ...]) -> str:

@@ -23,7 +23,7 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
         return {}
     if batch.connection.dialect == "postgresql":
         batch.connection.run(sql.HOLD_BLOBS)
-    copied, entries, born = [], [], []
+    copied, entries, born, expiring = [], [], [], []
     ready: dict[str, list[op.Sendable]] = defaultdict(list)
     for each in starts:
         fork = each.fork
@@ -42,6 +42,10 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
             due, send = batch.due(row, one.queue, each.now) if one.status == READY else (None, False)
             counts = (one.pending, one.taken, each.now, due, one.exits, one.fan)
             born.append((name, one.segment, one.item, one.status, one.queue, *counts))
+            segment = batch.rules.plan_of(each.version, batch.connection).segments[one.segment]
+            if one.status == READY and segment.queue_timeout is not None:
+                until = each.now + round(segment.queue_timeout * 1000)
+                expiring.append((name, one.segment, one.item, until))
             if send:
                 ready[name].append((one.segment, one.item, one.queue))
         body = json.dumps(fork.events)
@@ -52,6 +56,8 @@ def take_over(batch: Batch, starts: list[op.Start]) -> dict[str, tuple[op.Sendab
     if entries:
         batch.connection.insert(sql.WRITE_JOURNAL, entries)
     batch.connection.insert(sql.BORN, born)
+    if expiring:
+        batch.connection.batch(sql.EXPIRES, expiring)
     return {name: tuple(found) for name, found in ready.items()}
 
 

@@ -203,7 +203,7 @@ class _Turn:
         every: list[tuple[str, int]] = []
         for row in self.batch.rows.values():
             if row.limited and row.dirty:
-                thorough = row.final or row.cancel_at is not None or row.id in self.batch.thinned
+                thorough = row.final or row.ends_as is not None or row.id in self.batch.thinned
                 (every if thorough or row.id in asked else some).append((row.id, int(row.final)))
         found = self.batch.connection.batch(sql.ENDED, some)
         found = [*found, *self.batch.connection.batch(sql.ENDED_OR_GONE, every)]

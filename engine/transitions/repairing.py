@@ -8,10 +8,9 @@ from engine import operations as op
 from engine.store import statements as sql
 from engine.transitions.batch import (
     Batch,
-    end_cancelled,
     is_paused,
     is_pure,
-    is_stopping,
+    let_go,
     made_ready,
     may_run,
     on_item,
@@ -30,6 +29,26 @@ def wake(batch: Batch, wakes: list[op.Wake]) -> list[list[op.Sendable]]:
     won = batch.connection.batch(sql.WAKE, rows) if rows else []
     time_is_up(batch, [fields[:3] for fields in won], {each.execution: each.now for each in wakes})
     return made_ready(batch, wakes, won)
+
+
+def expire(batch: Batch, expiries: list[op.Expire]) -> list[list[op.Sendable]]:
+    """Lead ready segments that nobody took up in time to the queue that their execution began in.
+
+    There is no worker for their own queue, or it has too much to do; those that began the execution can fail its node.
+    """
+    rows = []
+    for each in expiries:
+        if may_run(batch, each.execution):
+            row = batch.rows[each.execution]
+            queue = batch.rules.plan_of(row.version, batch.connection).root.queue
+            due, _ = batch.due(row, queue, each.now)
+            rows += [
+                (each.execution, segment, item, queue, due, each.now) for segment, item in each.addresses
+            ]
+    found: dict[str, list[op.Sendable]] = defaultdict(list)
+    for execution, *sendable in batch.connection.batch(sql.EXPIRE, rows) if rows else ():
+        found[execution].append(tuple(sendable))
+    return [found.pop(each.execution, []) for each in expiries]
 
 
 def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
@@ -75,20 +94,14 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
     ]
     found: dict[str, list[op.Sendable]] = defaultdict(list)
     now_of = {each.execution: each.now for each in losses}
-    stopped = []
     for execution, segment, item, status, queue, deliveries in batch.connection.batch(sql.LOSE, rows):
         row, now = batch.rows[execution], now_of[execution]
         batch.emit(
             row, 0, now, ("segment.lost", segment, now, on_item(item, deliveries=deliveries, status=status))
         )
-        if is_stopping(row):
-            stopped.append(execution)
+        if status != "ready":
             row.count(-1, now)
-            end_cancelled(batch, row, now)
-        elif status != "ready":
-            row.count(-1, now)
+            let_go(batch, row, segment, item)
         elif row.pause_at is None:
             found[execution].append((segment, item, queue))
-    if stopped:
-        batch.connection.batch(sql.STOP_UNSTARTED, [(each,) for each in sorted(set(stopped))])
     return [found.pop(each.execution, []) for each in losses]

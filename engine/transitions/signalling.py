@@ -24,9 +24,9 @@ from engine.transitions.batch import (
     Key,
     Row,
     fence,
-    is_stopping,
     keep,
     key_of,
+    let_go,
     on_item,
     rested,
     standing_of,
@@ -74,11 +74,10 @@ def rest(batch: Batch, rests: list[op.Rest]) -> list[list[op.Sendable] | None]:
     won = {fields[:3]: fields[3] for fields in batch.connection.batch(REST, rows)}
     winners = {key: each for key, each in standing.items() if key in won}
     rested(batch, list(winners.values()))
-    alive = {
-        key: each
-        for key, each in winners.items()
-        if won[key] == "waiting" and not is_stopping(batch.rows[each.execution])
-    }
+    for key in winners:
+        if won[key] == "cancelled":
+            let_go(batch, batch.rows[key[0]], *key[1:])
+    alive = {key: each for key, each in winners.items() if won[key] == "waiting"}
     ended = _forestalled(batch, alive)
     listening = {key: each for key, each in alive.items() if key not in ended}
     _listen(batch, listening)
@@ -94,7 +93,7 @@ def signal(batch: Batch, signals: list[op.Signal]) -> list[op.Signalled]:
     asked: dict[Key, op.Signal] = {}
     for each in signals:
         row = batch.rows.get(each.execution)
-        if row is not None and not is_stopping(row):
+        if row is not None and not row.final:
             asked.setdefault((each.execution, each.segment, each.item), each)
     rows = [(*key, each.name, each.source) for key, each in asked.items()]
     given = {}
@@ -130,7 +129,7 @@ def publish(batch: Batch, publishes: list[op.Publish]) -> list[op.Published]:
         batch.connection.batch(sql.LISTENERS, topics) if topics else ()
     ):
         row = batch.rows.get(execution)
-        if row is not None and not is_stopping(row):
+        if row is not None and not row.final:
             listener = ((execution, segment, item), name, bool(transient))
             listeners.setdefault((topic[0], topic[1], topic[2]), []).append(listener)
     given: dict[Key, Given] = {}
@@ -287,9 +286,9 @@ def _look_back(batch: Batch, rests: Mapping[Key, op.Rest]) -> dict[Key, list[op.
             key, branch = branches[number]
             if key not in given and (key[0], event) not in had:
                 had.add((key[0], event))
-                data, blob, principal, _ = events[event]
-                payload = op.Payload(data, blob)
-                given[key] = Given(branch.name, "event", rests[key].now, payload, principal, event)
+                data, blob, principal, at = events[event]
+                payload, heard = op.Payload(data, blob), max(rests[key].now, at)
+                given[key] = Given(branch.name, "event", heard, payload, principal, event)
         sent |= deliver(batch, given)
         branches = [branches[number] for number in found if branches[number][0] not in given]
     return sent

@@ -130,4 +130,5 @@ def _execution_row(each: op.Start, resting: Container[str]) -> tuple[Any, ...]:
         each.reply_to,
         each.depth,
         int(not each.awaited),
+        each.variables,
     )

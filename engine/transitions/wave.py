@@ -12,10 +12,12 @@ from engine.advance import Address, Arrivals, Completed, advance
 from engine.fans import Fan
 from engine.fans import Row as Opened
 from engine.plan import Plan, Region, Segment, item_in, item_of, split_item
+from engine.snapshots import joined_by
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
-from engine.transitions.batch import Batch, Key, Row, end_cancelled, is_stopping, journal_row, key_of, on_item
-from engine.transitions.signalling import withdraw
+from engine.transitions.batch import Batch, Key, Row, is_stopping, journal_row, key_of, let_go, on_item
+from engine.transitions.stopping import Closing, conclude, stop
+from engine.transitions.stopping import whole as stop_all
 
 
 @dataclass(slots=True)
@@ -31,26 +33,8 @@ class _Waiting:
     head: int
     tries: int
     first_try_at: int | None
+    stop: int = 0
     changed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Closing:
-    """Instances that are to stop: the segments from `first` up to `beyond`, for an `item` or all that is `inside` it."""
-
-    execution: str
-    first: int
-    beyond: int
-    item: str
-    inside: str
-
-    def covers(self, execution: str, segment: int, item: str) -> bool:
-        """Whether a segment belongs to them."""
-        return (
-            execution == self.execution
-            and self.first <= segment < self.beyond
-            and (item == self.item or item.startswith(self.inside))
-        )
 
 
 @dataclass(slots=True)
@@ -79,46 +63,47 @@ class Wave:
     segments: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     counts: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     outcomes: list[tuple[Any, ...]] = field(default_factory=list)
-    closings: list[_Closing] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
     closed_at: int = 0
-    ended: list[str] = field(default_factory=list)
+    expiring: list[tuple[Any, ...]] = field(default_factory=list)
+    joining: list[tuple[Key, Plan]] = field(default_factory=list)
 
     def settle(self, row: Row, each: op.Settle, *, stopped: bool) -> op.Settled:
         """Decide what follows from the end of one segment."""
         batch = self.batch
         if row.status is ExecutionStatus.CREATED:
             row.move(ExecutionStatus.RUNNING, each.now)
-        if is_stopping(row):
+        if row.final:
             row.count(-1, each.now)
-            end_cancelled(batch, row, each.now)
             return op.Settled(finished=str(row.status), reply_to=row.reply_to)
         if stopped or self.is_closed(row.id, each.segment, each.item):
             row.count(-1, each.now)
+            let_go(batch, row, each.segment, each.item)
             return op.Settled()
         plan = batch.rules.plan_of(row.version, batch.connection)
         segment = plan.segments[each.segment]
+        if each.stops:
+            self.close(row, key_of(each), each.now)
         if each.leave:
             return self._arrive(row, plan, each, plan.regions[each.leave])
         if each.leave is None and segment.region and (each.error is not None or segment.ends):
             return self._arrive(row, plan, each, plan.regions[segment.region])
-        if each.error is not None:
-            row.open -= 1
-            row.error = each.error
-            row.move(ExecutionStatus.FAILED, each.now)
-            batch.emit(
-                row, each.epoch, each.now, ("execution.failed", None, each.now, json.loads(each.error))
-            )
-            self.ended.append(row.id)
-            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
-        if segment.ends or each.leave == 0:
-            row.open -= 1
-            row.output = each.output
-            row.move(ExecutionStatus.SUCCEEDED, each.now)
-            if not segment.ends:
-                self.ended.append(row.id)
-            batch.emit(row, each.epoch, each.now, ("execution.succeeded", None, each.now, {}))
-            return op.Settled(finished=str(row.status), reply_to=row.reply_to)
+        if each.error is not None or segment.ends or each.leave == 0:
+            return self._end(row, each, whole=each.error is None and segment.ends)
         return self._follow(row, plan, each, Completed(each.segment, each.item, self._taken(segment, each)))
+
+    def _end(self, row: Row, each: op.Settle, *, whole: bool) -> op.Settled:
+        """Let an execution end, or be about to; unless the `whole` of it was performed, what is left of it stops."""
+        row.count(-1, each.now)
+        row.dirty = True
+        if not whole:
+            self._close(each.now, stop_all(self.batch, row))
+        if is_stopping(row):
+            return op.Settled()
+        row.error, row.output = each.error, each.output
+        status = ExecutionStatus.SUCCEEDED if each.error is None else ExecutionStatus.FAILED
+        ended = conclude(self.batch, row, status, each.now, each.epoch)
+        return op.Settled(finished=str(row.status), reply_to=row.reply_to) if ended else op.Settled()
 
     def spread(self, row: Row, each: op.Spread, fan: Fan, opened: Sequence[Opened]) -> op.Settled:
         """Start the rows that a fan has opened, or look again at one that has moved on since it was looked at."""
@@ -126,6 +111,8 @@ class Wave:
             row.move(ExecutionStatus.RUNNING, each.now)
         plan = self.batch.rules.plan_of(row.version, self.batch.connection)
         started = _Started()
+        if each.stops:
+            self.close(row, key_of(each), each.now)
         region = plan.regions[fan.region]
         for first, last in opened:
             hi = last if region.chunked else None
@@ -176,11 +163,11 @@ class Wave:
         plan = self.batch.rules.plan_of(row.version, self.batch.connection)
         region = plan.regions[self.fans[key].fan.region]
         item = item_of(key[2], index)
-        self._close(now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
+        self._close(now, Closing(row.id, region.first, region.beyond, item, f"{item}."))
 
     def is_closed(self, execution: str, segment: int, item: str) -> bool:
         """Whether a segment belongs to an instance that this batch has stopped."""
-        return any(each.covers(execution, segment, item) for each in self.closings)
+        return any(each.covers(self.batch, execution, segment, item) for each in self.closings)
 
     def without_closed(self, each: op.Settle, answer: op.Settled) -> op.Settled:
         """Return an answer without what another operation of the batch has stopped since."""
@@ -202,30 +189,26 @@ class Wave:
         if self.segments:
             rows = [
                 (*fields[:3], "cancelled", *fields[4:9], None, None, fields[11])
-                if self.closings and self.is_closed(*fields[:3])
+                if self.closings and self.is_closed(*fields[:3]) and not self._winds(fields[:3])
                 else fields
                 for fields in self.segments.values()
             ]
             connection.insert(sql.INSERT_SEGMENT, rows)
+        if self.expiring:
+            connection.batch(sql.EXPIRES, self.expiring)
+        if self.joining:
+            taken = joined_by(connection, self.joining)
+            connection.batch(sql.JOIN, [(*key, json.dumps(names)) for key, names in taken.items()])
         if self.counts:
             connection.batch(sql.COUNT_JOINS, list(self.counts.values()))
         if changed := [(*key, each.fan.to_text()) for key, each in self.fans.items() if each.changed]:
             connection.batch(sql.COUNT_FANS, changed)
-        if self.ended:
-            connection.batch(sql.STOP_UNSTARTED, [(each,) for each in self.ended])
         if self.closings:
-            self._write_closings()
+            stop(self.batch, self.closings, self.closed_at)
 
-    def _write_closings(self) -> None:
-        connection = self.batch.connection
-        rows = [(each.execution, each.first, each.beyond, each.item, each.inside) for each in self.closings]
-        stopped = connection.batch(sql.STOP_INSTANCES, list(dict.fromkeys(rows)))
-        withdraw(self.batch, [fields[:3] for fields in stopped], self.closed_at)
-        names = sorted({each.execution for each in self.closings})
-        self.batch.thinned.update(names)
-        for name, active in connection.batch(sql.COUNT_ACTIVE, [(each,) for each in names]):
-            row = self.batch.rows[name]
-            row.count(active - row.open, self.closed_at)
+    def _winds(self, key: Key) -> bool:
+        """Whether a container that is looked at again has something to do in its end, even if it is stopped."""
+        return key in self.fans and key[1] in self.batch.plan(key[0]).owing
 
     def _taken(self, segment: Segment, each: op.Settle) -> tuple[bool | None, ...]:
         """Return which exits are taken. While items run that a map goes on without, one of them is left open."""
@@ -318,7 +301,8 @@ class Wave:
             epoch, pending, taken = container.epoch + 1, container.pending, container.taken
             self.batch.emit(row, epoch, each.now, ("segment.ready", segment, each.now, on_item(item)))
         near = queue == plan.segments[each.segment].queue and row.pause_at is None
-        near = near and (container is not None or plan.segments[segment].limits is None)
+        asks = plan.segments[segment].limits is not None or plan.segments[segment].milestone is not None
+        near = near and (container is not None or not asks)
         if near and len(started.successors) < each.inline and (pure or not started.claims):
             due: int | None = each.now + self.batch.rules.grace
             if not pure:
@@ -337,6 +321,7 @@ class Wave:
                     each.now,
                     container.first_try_at,
                     fan=container.fan.to_text(),
+                    stop=container.stop,
                 )
             started.successors.append((segment, item, handed))
         else:
@@ -345,6 +330,10 @@ class Wave:
                 started.ready.append((segment, item, queue))
         if container is not None:
             container.epoch, container.status = epoch, status
+        if (patience := plan.segments[segment].queue_timeout) is not None and status == "ready":
+            self.expiring.append((*key, each.now + round(patience * 1000)))
+        if plan.segments[segment].collects and container is None:
+            self.joining.append((key, plan))
         self.counts.pop(key, None)
         self.segments[key] = (
             *key,
@@ -410,7 +399,7 @@ class Wave:
             )
             self.outcomes.append(journal_row(row.id, item, each.epoch, end))
             if region.beyond - region.first > 1:
-                self._close(each.now, _Closing(row.id, region.first, region.beyond, item, f"{item}."))
+                self._close(each.now, Closing(row.id, region.first, region.beyond, item, f"{item}."))
         key = (row.id, plan.owner_of(region), parent)
         waiting = self.fans.get(key)
         count = 0
@@ -450,17 +439,17 @@ class Wave:
         number, item = address
         inside = f"{item}." if item else ""
         for loser in plan.segments[number].losers:
-            self._close(each.now, _Closing(row.id, loser, loser + 1, item, f"{item}."))
+            self._close(each.now, Closing(row.id, loser, loser + 1, item, f"{item}."))
             for node in plan.segments[loser].nodes:
                 if node.id in plan.inside:
-                    self._close(each.now, _Closing(row.id, *plan.inside[node.id], item, inside))
+                    self._close(each.now, Closing(row.id, *plan.inside[node.id], item, inside))
 
     def _close_all(self, row: Row, plan: Plan, region: int, parent: str, now: int) -> None:
         found = plan.regions[region]
         inside = f"{parent}." if parent else ""
-        self._close(now, _Closing(row.id, found.first, found.beyond, parent, inside))
+        self._close(now, Closing(row.id, found.first, found.beyond, parent, inside))
 
-    def _close(self, now: int, closing: _Closing) -> None:
+    def _close(self, now: int, closing: Closing) -> None:
         self.closings.append(closing)
         self.closed_at = max(self.closed_at, now)
 
@@ -468,7 +457,7 @@ class Wave:
 def load_fans(batch: Batch, keys: Iterable[Key]) -> dict[Key, _Waiting]:
     """Read the rows of containers that wait for instances."""
     return {
-        fields[:3]: _Waiting(Fan.from_text(fields[11]), *fields[3:11])
+        fields[:3]: _Waiting(Fan.from_text(fields[12]), *fields[3:12])
         for fields in batch.connection.batch(sql.FANS, list(keys))
-        if fields[11] is not None
+        if fields[12] is not None
     }

@@ -35,7 +35,7 @@ _ORDER = (
 
 
 class Bounds(BaseModel, extra="forbid"):
-    """Where the work ends though it is not done."""
+    """The limits of an agent."""
 
     turns: int = Field(10, description="Answers of the model.", ge=1, le=TURNS)
     calls: int = Field(30, description="Uses of tools.", ge=0, le=CALLS)

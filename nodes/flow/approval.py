@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from celeriac import Context, Json, OnDecision, Wait, node
-from celeriac.contract import LITERAL
+from celeriac.contract import LITERAL, SCHEMA
 from celeriac.duration import rfc3339, seconds
 from nodes.flow.wait import Duration
 
@@ -37,7 +37,9 @@ class Config(BaseModel, extra="forbid"):
         None, description="What people are to see. Each decision is bound to exactly this."
     )
     form: dict[str, JsonValue] | None = Field(
-        None, description="JSON Schema of what they fill in; a rejection may leave it empty."
+        None,
+        description="JSON Schema of what they fill in; a rejection may leave it empty.",
+        json_schema_extra={SCHEMA: True},
     )
     approvers: People = Field(
         default_factory=People, description="Who may decide; everybody, when nobody is named."

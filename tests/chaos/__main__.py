@@ -17,7 +17,7 @@ import psycopg
 
 from tests.builders import BRISK
 from tests.chaos import checker
-from tests.chaos.dags import Taste
+from tests.chaos.drafts import Taste
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.stack import STACKS, Stack
@@ -70,6 +70,8 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
             fatal=0.3,
             once=True,
             regions=0.2,
+            rich=0.2,
+            keys=20,
             handled=False,
         ),
         open_limit,

@@ -15,7 +15,9 @@ The invariants, by the numbers they are known under:
 - I8 a segment is claimed again only after it was given up
 - I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
-- I15 only what somebody asked to stop is cancelled, and nothing of it starts after that
+- I14 in one execution an event ends one wait
+- I15 only what somebody asked to stop is cancelled, and nothing of it starts after that but what its scopes do in their end
+- I17 a key is never held by more than may hold it
 - I18 nothing is left: no lease, no ready or blocked row, no message
 - I20 the result is the one the reference interpreter finds
 - I21 of a scope that failed, what had succeeded is undone, what came last first; of another nothing
@@ -26,137 +28,46 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-from tests.chaos import reference
-from tests.chaos.dags import Case
-from tests.chaos.reference import Result, interpret
-from tests.chaos.sink import Effect
+from tests.chaos.drafts import Case
+from tests.chaos.evidence import (
+    Entry,
+    Evidence,
+    Execution,
+    Fault,
+    Op,
+    Outcome,
+    Place,
+    Range,
+    Segment,
+    read,
+    record_of,
+)
+from tests.chaos.reference import Held, Result, graphs, judge, overlaps
 
-Place = tuple[str, str]
-"""A node and the path of its item."""
+__all__ = [
+    "Entry",
+    "Evidence",
+    "Execution",
+    "Fault",
+    "Op",
+    "Outcome",
+    "Range",
+    "Segment",
+    "Violation",
+    "check",
+    "read",
+    "report",
+]
 
 FINAL = {"succeeded", "failed", "cancelled", "timed_out"}
 LOSSES = 3
 """How often a segment may be lost with whoever performs it; after one more a person has to look."""
 _SHOWN = 14
-_OUTCOMES = {"succeeded", "failed", "continued"}
-
-
-Outcome = Literal["ok", "fail", "info"]
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """One submission as its client saw it: `ok` with an execution, `fail` (refused), `info` (nobody knows)."""
-
-    key: str
-    outcome: Outcome
-    execution: str | None
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that was done to the stack, in milliseconds since the epoch."""
-
-    at: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A row of dispatch."""
-
-    number: int
-    item: str
-    status: str
-    pending: int
-    epoch: int
-    deliveries: int
-    owner: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of the journal, packed rows taken apart."""
-
-    node: str
-    status: str
-    output: Any
-    error: Any
-    tries: int
-    item: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A row of events: `count` of them from `seq` on."""
-
-    seq: int
-    count: int
-    epoch: int
-    at: int
-    bodies: list[list[Any]]
-
-
-@dataclass(slots=True)
-class Execution:
-    """One execution with all its rows."""
-
-    id: str
-    workflow: str
-    status: str
-    key: str | None
-    seq: int
-    payload: Any
-    output: Any
-    error: Any
-    segments: list[Segment] = field(default_factory=list)
-    journal: list[Entry] = field(default_factory=list)
-    ranges: list[Range] = field(default_factory=list)
-    chunked: set[str] = field(default_factory=set)
-    """The regions whose items were performed in one go: nothing is written of their nodes but what an item came to."""
-
-    @property
-    def states(self) -> dict[Place, Entry]:
-        """The node runs with a journaled outcome. What a container opened or has to deal with is none."""
-        return {
-            (each.node, each.item): each for each in self.journal if each.status not in ("items", "caught")
-        }
-
-    def events(self) -> Iterator[tuple[int, int, list[Any]]]:
-        """Yield (seq, epoch, body)."""
-        for each in self.ranges:
-            for index, body in enumerate(each.bodies):
-                yield each.seq + index, each.epoch, body
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All there is to judge by. `cases` are the definitions by their names; `queued` what is left in the broker.
-
-    `cancels` are the executions that somebody asked to stop.
-    """
-
-    executions: Sequence[Execution]
-    cases: Mapping[str, Case]
-    effects: Sequence[Effect]
-    ops: Sequence[Op]
-    faults: Sequence[Fault] = ()
-    queued: int = 0
-    cancels: frozenset[str] = frozenset()
-
-    @cached_property
-    def by_id(self) -> dict[str, Execution]:
-        """The executions by their ids."""
-        return {each.id: each for each in self.executions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,109 +80,38 @@ class Violation:
     node: str | None = None
 
 
-# --- Reading ------------------------------------------------------------------------------------------------
-
-_EXECUTIONS = (
-    "SELECT e.id, w.name, e.status, e.idempotency_key, e.seq, coalesce(e.input, i.body), coalesce(e.output, o.body), e.error "
-    "FROM execution e JOIN workflow w ON w.id = e.workflow_id LEFT JOIN blob i ON i.hash = e.input_blob "
-    "LEFT JOIN blob o ON o.hash = e.output_blob ORDER BY e.id"
-)
-_SEGMENTS = (
-    "SELECT execution_id, segment, item, status, pending, epoch, deliveries, owner FROM segment "
-    "ORDER BY execution_id, segment"
-)
-_JOURNAL = (
-    "SELECT j.execution_id, j.node, j.item, j.status, coalesce(j.output, b.body), j.error, j.tries FROM journal j "
-    "LEFT JOIN blob b ON b.hash = j.blob WHERE j.step = '' ORDER BY j.execution_id, j.started_at"
-)
-_EVENTS = "SELECT execution_id, seq, count, epoch, at, body FROM event ORDER BY execution_id, seq"
-
-
-def read(database_url: str) -> list[Execution]:
-    """Read every execution of a database that stands still."""
-    if database_url.startswith("sqlite:///"):
-        path = Path(database_url.removeprefix("sqlite:///"))
-        raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            return _assemble(
-                *(raw.execute(each).fetchall() for each in (_EXECUTIONS, _SEGMENTS, _JOURNAL, _EVENTS))
-            )
-        finally:
-            raw.close()
-    import psycopg
-
-    with psycopg.connect(database_url) as connection:
-        return _assemble(
-            *(connection.execute(each).fetchall() for each in (_EXECUTIONS, _SEGMENTS, _JOURNAL, _EVENTS))
-        )
-
-
-def _assemble(
-    executions: Sequence[Any], segments: Sequence[Any], journal: Sequence[Any], events: Sequence[Any]
-) -> list[Execution]:
-    found = {
-        name: Execution(name, workflow, status, key, seq, _value(payload), _value(output), _value(error))
-        for name, workflow, status, key, seq, payload, output, error in executions
-    }
-    for execution, *fields in segments:
-        found[execution].segments.append(Segment(*fields))
-    for execution, node, item, status, output, error, tries in journal:
-        if status == "pack":
-            entries = [Entry(name, "succeeded", value, None, 1, item) for name, value in json.loads(output)]
-        elif status == "chunk":
-            entries = list(_chunk(node, item, json.loads(output), _value(error) or {}))
-            found[execution].chunked.add(node.removesuffix("@end"))
-        else:
-            entries = [Entry(node, status, _value(output), _value(error), tries, item)]
-        found[execution].journal.extend(entries)
-    for execution, seq, count, epoch, at, body in events:
-        found[execution].ranges.append(Range(seq, count, epoch, at, json.loads(body)))
-    return list(found.values())
-
-
-def _chunk(node: str, item: str, values: Sequence[Any], errors: Mapping[str, Any]) -> Iterator[Entry]:
-    """Yield what each item of a chunk came to."""
-    parent, _, first = item.rpartition(".")
-    for index, value in enumerate(values, int(first)):
-        error = errors.get(str(index))
-        place = f"{parent}.{index}" if parent else str(index)
-        yield Entry(node, "succeeded" if error is None else "failed", value, error, 1, place)
-
-
-def _value(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
-
-
-# --- Judging ------------------------------------------------------------------------------------------------
-
-
 def check(evidence: Evidence) -> list[Violation]:
     """Return everything that is wrong."""
-    found = [*_accepted(evidence), *_effects(evidence), *_left_over(evidence)]
+    found = [*_accepted(evidence), *_left_over(evidence)]
+    holders: list[Held] = []
+    keys: dict[str, dict[str, tuple[str, str, bool]]] = {}
     for execution in evidence.executions:
-        case = evidence.cases[execution.workflow]
+        case = evidence.case_of(execution)
+        verdict = judge(case.document, execution.payload, case.answers, record_of(execution, evidence))
+        keys[execution.id] = _calls(execution, case, verdict)
+        holders += verdict.held
         found += _ended(execution)
         found += _successes(execution)
         found += _fences(execution)
         found += _claims(execution)
         found += _tries(execution, case)
         found += _put_aside(execution)
-        found += _history(execution)
-        found += _stopped(execution, asked=execution.id in evidence.cancels)
+        found += _history(execution, early=verdict.early)
+        found += _stopped(execution, evidence)
         found += _leftovers(execution)
+        found += _heard_once(execution)
         if execution.status in FINAL:
-            expected = interpret(case.document, execution.payload, case.answers)
-            found += _result(execution, expected)
+            found += _result(execution, verdict)
             found += _precedence(execution, case)
             found += _undone(execution, case)
-    return found
+    return [*found, *_effects(evidence, keys), *_limits(holders)]
 
 
 def _accepted(evidence: Evidence) -> Iterator[Violation]:
     """I1."""
     by_key: dict[str, list[str]] = defaultdict(list)
     for each in evidence.executions:
-        if each.key is not None:
+        if each.key is not None and each.caller is None:
             by_key[each.key].append(each.id)
     of_key: dict[str, list[Op]] = defaultdict(list)
     for op in evidence.ops:
@@ -351,15 +191,6 @@ def _precedence(execution: Execution, case: Case) -> Iterator[Violation]:
                     yield Violation("I4", execution.id, f"{target} {item} ended before {source}", target)
 
 
-def graphs(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield a graph and all inside of it."""
-    yield graph
-    for node in graph["nodes"]:
-        inside = [node[name] for name in ("body", "finally") if name in node]
-        for each in [*inside, *(handler["body"] for handler in node.get("catch", ()))]:
-            yield from graphs(each)
-
-
 def _undone(execution: Execution, case: Case) -> Iterator[Violation]:
     """I21."""
     states = execution.states
@@ -387,57 +218,23 @@ def _undone(execution: Execution, case: Case) -> Iterator[Violation]:
                     yield Violation("I21", execution.id, f"{first} {item} was undone before {second}", first)
 
 
-def _result(execution: Execution, expected: Result) -> Iterator[Violation]:
-    """I4 and I20: the same nodes in the same states with the same outputs as the reference says."""
-    if execution.status == "cancelled":
-        return
-    if execution.status != expected.status:
-        text = (
-            f"it {execution.status} ({execution.error}), and should have {expected.status} ({expected.fatal})"
-        )
-        yield Violation("I20", execution.id, text)
-        return
-    if execution.status == "failed" and execution.error["node"] not in expected.fatal:
-        yield Violation("I20", execution.id, f"{execution.error['node']} ended it, not {expected.fatal}")
-    states = execution.states
-    for (name, item), outcome in expected.runs.items():
-        found = states.get((name, item))
-        if outcome.state == "skipped" and found is not None:
-            yield Violation("I4", execution.id, f"{name} {item} is skipped, and has run: {found}", name)
-        elif outcome.state == "skipped" or (
-            not outcome.certain and (found is None or found.status not in _OUTCOMES)
-        ):
-            continue
-        elif not _agrees(found, outcome) and not (
-            found is None and _in_chunk(execution, expected, name, item)
-        ):
-            yield Violation("I4", execution.id, f"{name} {item}: {found} instead of {outcome}", name)
-    for name, item in states.keys() - expected.runs.keys():
-        if not name.startswith("@"):
-            yield Violation("I4", execution.id, f"{name} {item} has run, and should not", name)
-    if execution.status == "succeeded" and execution.output != expected.output:
-        yield Violation("I20", execution.id, f"its output is {execution.output}, not {expected.output}")
+def _result(execution: Execution, verdict: Result) -> Iterator[Violation]:
+    """I4 and I20: what ran, what each came to and the end are what the reference allows."""
+    for (node, item), text in verdict.complaints:
+        yield Violation("I4" if node else "I20", execution.id, f"{node} {item}: {text}", node or None)
 
 
-def _in_chunk(execution: Execution, expected: Result, name: str, item: str) -> bool:
-    """Whether a node belongs to an item that was performed in one go with others."""
-    return any(
-        (f"{region}@end", item) in execution.states
-        for region in execution.chunked
-        if (f"{region}@end", item) in expected.runs
-    )
+def _limits(holders: Sequence[Held]) -> Iterator[Violation]:
+    """I17: a key is never held by more than may hold it."""
+    for one, text in overlaps(holders):
+        yield Violation("I17", one.execution, f"{one.place[0]} {one.place[1]}: {text}", one.place[0])
 
 
-def _agrees(entry: Entry | None, outcome: reference.Outcome | None) -> bool:
-    if entry is None or outcome is None:
-        return False
-    if outcome.state == "open":
-        return entry.status in ("succeeded", "continued")
-    if entry.status != outcome.state:
-        return False
-    if outcome.code is not None and (entry.error or {}).get("code") != outcome.code:
-        return False
-    return outcome.state == "failed" or bool(entry.output == outcome.output)
+def _heard_once(execution: Execution) -> Iterator[Violation]:
+    """I14: in one execution an event ends one wait."""
+    for event, count in Counter(execution.heard).items():
+        if count > 1:
+            yield Violation("I14", execution.id, f"{event} ended {count} waits")
 
 
 def effect_key(execution: str, node: str, item: str = "") -> str:
@@ -446,11 +243,12 @@ def effect_key(execution: str, node: str, item: str = "") -> str:
     return base64.b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
 
 
-def _effects(evidence: Evidence) -> Iterator[Violation]:
+def _effects(
+    evidence: Evidence, places: Mapping[str, Mapping[str, tuple[str, str, bool]]]
+) -> Iterator[Violation]:
     """I5 and I6."""
     applied: Counter[str] = Counter()
     once: Counter[Place] = Counter()
-    places = {each.id: _calls(each, evidence.cases[each.workflow]) for each in evidence.executions}
     for effect in evidence.effects:
         execution, node = effect.execution or "", effect.node or ""
         if execution not in evidence.by_id:
@@ -489,14 +287,14 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("I5", None, f"an effect under a key nobody knows: {key}")
 
 
-def _calls(execution: Execution, case: Case) -> dict[str, tuple[str, str, bool]]:
+def _calls(execution: Execution, case: Case, verdict: Result) -> dict[str, tuple[str, str, bool]]:
     """The calls an execution may make, by their keys: node, item, and whether the sink is told the key."""
-    runs = interpret(case.document, execution.payload, case.answers).runs
     found = {}
     for node, keyed in _callers(case.document["definition"]):
-        for name, item in runs:
-            if name == node:
-                found[effect_key(execution.id, name, item)] = (name, item, keyed)
+        undoes = node.removesuffix("@undo") if execution.stopped else node
+        for name, item in {*verdict.runs, *verdict.undecided}:
+            if name in (node, undoes):
+                found[effect_key(execution.id, node, item)] = (node, item, keyed)
     return found
 
 
@@ -565,7 +363,7 @@ def _put_aside(execution: Execution) -> Iterator[Violation]:
                 yield Violation("I9", execution.id, text)
 
 
-def _history(execution: Execution) -> Iterator[Violation]:
+def _history(execution: Execution, *, early: bool) -> Iterator[Violation]:
     """I10."""
     following = 1
     for each in execution.ranges:
@@ -580,19 +378,31 @@ def _history(execution: Execution) -> Iterator[Violation]:
     names = [body[0] for _, _, body in execution.events()]
     if not names or names[0] != "execution.created":
         yield Violation("I10", execution.id, f"its history begins with {names[:1]}")
-    if execution.status == "succeeded" and names[-1] != "execution.succeeded":
+    if execution.status == "succeeded" and not early and names[-1] != "execution.succeeded":
         yield Violation("I10", execution.id, f"it succeeded, and then came {names[-1]}")
 
 
-def _stopped(execution: Execution, *, asked: bool) -> Iterator[Violation]:
+def _stopped(execution: Execution, evidence: Evidence) -> Iterator[Violation]:
     """I15."""
     names = [body[0] for _, _, body in execution.events()]
-    if execution.status == "cancelled" and not asked:
+    if execution.status == "cancelled" and not _was_asked(execution, evidence):
         yield Violation("I15", execution.id, "it was cancelled, and nobody had asked for that")
     if "execution.cancel_requested" in names:
         after = names[names.index("execution.cancel_requested") :]
+        if execution.ending:
+            after = [each for each in after if not each.startswith("segment.")]
         for name in {"segment.claimed", "segment.ready", "execution.succeeded"} & set(after):
             yield Violation("I15", execution.id, f"after it was asked to stop came {name}")
+
+
+def _was_asked(execution: Execution, evidence: Evidence) -> bool:
+    """Whether somebody has asked an execution to stop, or what called it goes on without it."""
+    if execution.id in evidence.cancels or execution.caller is None:
+        return execution.id in evidence.cancels
+    caller, node, item = execution.caller
+    entry = evidence.by_id[caller].states.get((node, item))
+    last = evidence.called[caller][node, item][-1]
+    return entry is None or entry.status != "succeeded" or last is not execution
 
 
 def _leftovers(execution: Execution) -> Iterator[Violation]:

@@ -11,96 +11,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-Body = dict[str, Any]
+from tests.chaos import constructs
+from tests.chaos.drafts import Body, Case, Draft, Taste, braced, number, truth
+from tests.chaos.reference.graphs import cancels_rest, losers
 
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A definition, its input, and the words its calls are answered with."""
-
-    document: Body
-    payload: Body
-    answers: dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Taste:
-    """What may be drawn. Without a `sink` no node has an effect; `waits` are seconds; `fatal` is a share of cases.
-
-    `once` allows effects that cannot be repeated. Whether one of them came about is left open, and nothing depends on it.
-    """
-
-    sink: str | None = None
-    nodes: int = 30
-    waits: float = 1.0
-    delay: float = 0.0
-    computes: bool = False
-    once: bool = False
-    fatal: float = 0.12
-    regions: float = 0.0
-    """The share of containers among the nodes; less of them further inside."""
-    depth: int = 2
-    handled: bool = True
-    """Whether a repeated scope may have handlers of its own. The engine carries them out; validation wants them nested."""
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A graph in the making. What all graphs of a definition share is handed on to those inside."""
-
-    rng: random.Random
-    taste: Taste
-    fatal: bool
-    prefix: str = "n"
-    depth: int = 0
-    outside: set[str] = field(default_factory=set)
-    atoms: tuple[str, ...] = ()
-    nodes: list[Body] = field(default_factory=list)
-    edges: list[Body] = field(default_factory=list)
-    known: dict[str, set[str]] = field(default_factory=dict)
-    failing: set[str] = field(default_factory=set)
-    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    open: set[str] = field(default_factory=set)
-    kinds: dict[str, str] = field(default_factory=dict)
-    paths: dict[str, str] = field(default_factory=dict)
-    """Where a container's output has its number."""
-
-    def inside(self, prefix: str, outside: set[str], *atoms: str, fatal: bool) -> _Draft:
-        """Return a graph inside this one, which sees what its container does. A repetition hides the item around it."""
-        seen = tuple(each for each in self.atoms if each != "item") if atoms else self.atoms
-        return replace(
-            self,
-            fatal=fatal,
-            prefix=prefix,
-            depth=self.depth + 1,
-            outside=outside,
-            atoms=(*seen, *atoms),
-            nodes=[],
-            edges=[],
-            known={},
-            failing=set(),
-        )
-
-    def kind(self, name: str) -> str:
-        return self.kinds[name]
+__all__ = ["Case", "Taste", "cases", "draw", "library", "orders"]
 
 
 def draw(rng: random.Random, taste: Taste, name: str = "random") -> Case:
     """Draw a definition with its input."""
-    draft = _Draft(rng, taste, rng.random() < taste.fatal)
+    draft = Draft(rng, taste, rng.random() < taste.fatal)
     _grow(draft, 1 + int(taste.nodes * rng.random() ** 1.7))
     _settle_failures(draft)
     body: Body = {"nodes": draft.nodes, "edges": draft.edges, "variables": {"v": rng.randint(0, 9)}}
     if rng.random() < 0.3:
         everything = {each["id"] for each in draft.nodes}
-        body["outputs"] = {"total": _braced(_number(draft, everything)), "k": "{{ trigger.payload.k }}"}
+        for each in draft.nodes:
+            if cancels_rest(each):  # whether a loser came to its end in spite of it is nobody's to say
+                everything -= losers(body, each["id"])
+        body["outputs"] = {"total": braced(number(draft, everything)), "k": "{{ trigger.payload.k }}"}
     if rng.random() < 0.1:
         body["queue"] = "cpu"
+    if taste.rich and rng.random() < 0.05:
+        body["timeout"] = 3.0
     payload: Body = {"k": rng.randint(0, 99), "s": rng.choice(("x", "y", "long text"))}
     if taste.regions:
         payload["many"] = [rng.randint(0, 99) for _ in range(rng.randint(1, 5))]
@@ -108,10 +45,22 @@ def draw(rng: random.Random, taste: Taste, name: str = "random") -> Case:
     return Case({"name": name, "definition": body}, payload, draft.answers)
 
 
-def _grow(draft: _Draft, count: int) -> None:
+def _grow(draft: Draft, count: int) -> None:
     shape = draft.rng.choice(("chain", "wide", "mixed", "mixed", "layers"))
     for index in range(count):
         _add(draft, f"{draft.prefix}{index}", _sources(draft, index, shape))
+
+
+def library(rng: random.Random, taste: Taste, count: int) -> dict[str, Case]:
+    """Draw definitions to be called, by their names, besides those that are not drawn."""
+    found = {
+        name: Case({"name": name, "definition": body}, {}, {}) for name, body in constructs.LIBRARY.items()
+    }
+    for name in [f"callee-{index}" for index in range(count)]:
+        case = draw(rng, replace(taste, limited=False, library=tuple(constructs.LIBRARY)), name)
+        case.document["definition"]["outputs"] = {"n": "{{ k + 1 }}"}
+        found[name] = case
+    return found
 
 
 def cases(taste: Taste) -> st.SearchStrategy[Case]:
@@ -125,7 +74,7 @@ def orders() -> st.SearchStrategy[random.Random]:
     return st.integers(0, 2**32 - 1).map(random.Random)
 
 
-def _sources(draft: _Draft, index: int, shape: str) -> list[str]:
+def _sources(draft: Draft, index: int, shape: str) -> list[str]:
     """The nodes that lead to the next one."""
     rng, names = draft.rng, [each["id"] for each in draft.nodes]
     if not names:
@@ -143,13 +92,16 @@ def _sources(draft: _Draft, index: int, shape: str) -> list[str]:
     return rng.sample(names, min(len(names), rng.randint(2, 4) if several else 1))
 
 
-def _add(draft: _Draft, name: str, sources: Sequence[str]) -> None:
+def _add(draft: Draft, name: str, sources: Sequence[str]) -> None:
     rng = draft.rng
     entering = [each for source in sources for each in _edges(draft, source, name)]
     made: Body = {"id": name}
     known = [draft.known[each] | {each} for each in sources]
     joined = draft.outside.union(*known)
-    if len(entering) > 1 and rng.random() < 0.4:
+    if draft.taste.rich and len(entering) > 1 and rng.random() < draft.taste.rich:
+        made["join"] = constructs.join(draft, entering)
+        joined = set[str].intersection(*known) | draft.outside
+    elif len(entering) > 1 and rng.random() < 0.4:
         count = rng.randint(1, len(entering))
         made["join"] = rng.choice(("any", {"mode": "any"}, {"mode": "n", "count": count}))
         joined = set[str].intersection(*known) | draft.outside
@@ -158,6 +110,8 @@ def _add(draft: _Draft, name: str, sources: Sequence[str]) -> None:
     draft.known[name] = joined
     container = draft.depth < draft.taste.depth and rng.random() < draft.taste.regions / (1 + draft.depth)
     made |= _contain(draft, name, joined) if container else _work(draft, name, joined)
+    if draft.taste.rich:
+        made |= constructs.limits(draft, name, made)
     draft.kinds[name] = made["type"] if "for_each" not in made and "loop" not in made else "scope"
     if rng.random() < 0.05 and made["type"] != "scope":
         made["queue"] = rng.choice(("default", "cpu"))
@@ -165,12 +119,16 @@ def _add(draft: _Draft, name: str, sources: Sequence[str]) -> None:
     draft.edges += entering
 
 
-def _edges(draft: _Draft, source: str, target: str) -> list[Body]:
+def _edges(draft: Draft, source: str, target: str) -> list[Body]:
     """One or two edges between two nodes."""
     rng, kind = draft.rng, draft.kind(source)
     made: Body = {"from": source, "to": target}
     if source in draft.failing and rng.random() < 0.5:
         return [made | rng.choice(({"on": "error"}, {"port": "error"}, {"on": "any"}))]
+    if source in draft.ports and rng.random() < 0.85:
+        return [made | {"port": rng.choice(draft.ports[source])}]
+    if kind == "wait" and source in draft.failing and rng.random() < 0.3:
+        return [made | {"on": "timeout"}]
     if kind == "if" and rng.random() < 0.85:
         if rng.random() < 0.15:
             return [made | {"port": "true"}, made | {"port": "false"}]
@@ -178,13 +136,13 @@ def _edges(draft: _Draft, source: str, target: str) -> list[Body]:
     if kind == "switch" and rng.random() < 0.85:
         return [made | {"port": rng.choice(("low", "high", "rest"))}]
     if rng.random() < 0.12:
-        return [made | {"when": _truth(draft, draft.known[source])}]
+        return [made | {"when": truth(draft, draft.known[source])}]
     if rng.random() < 0.06:
         return [made | {"on": rng.choice(("any", "success"))}]
     return [made]
 
 
-def _contain(draft: _Draft, name: str, known: set[str]) -> Body:
+def _contain(draft: Draft, name: str, known: set[str]) -> Body:
     """A map, a loop or a scope, each of a body or (the first two) of a node by itself."""
     rng = draft.rng
     kind = rng.choice(("map", "map", "loop", "scope", "scope"))
@@ -198,10 +156,10 @@ def _contain(draft: _Draft, name: str, known: set[str]) -> Body:
     return scope
 
 
-def _map(draft: _Draft, name: str, known: set[str]) -> Body:
+def _map(draft: Draft, name: str, known: set[str]) -> Body:
     rng = draft.rng
     rule: Body = {
-        "items": rng.choice(("many", "many", "many", "nothing", "[k, 7]", f"[{_number(draft, known)}]"))
+        "items": rng.choice(("many", "many", "many", "nothing", "[k, 7]", f"[{number(draft, known)}]"))
     }
     atoms = ["index"]
     if rng.random() < 0.15:
@@ -218,14 +176,17 @@ def _map(draft: _Draft, name: str, known: set[str]) -> Body:
         rule["tolerate"] = {"count": rng.randint(0, 3)}
     made, fails = _performed(draft, name, known, *atoms)
     draft.paths.pop(name, None)
+    draft.ports.pop(name, None)
+    if draft.taste.rich and rng.random() < draft.taste.rich:
+        rule |= {"until": f"done >= {rng.randint(1, 3)}", "rest": rng.choice(("cancel", "finish"))}
     if fails and (rule["on_item_error"] == "fail" or "tolerate" in rule):
         draft.failing.add(name)
     return {**made, "for_each": rule}
 
 
-def _loop(draft: _Draft, name: str, known: set[str]) -> Body:
+def _loop(draft: Draft, name: str, known: set[str]) -> Body:
     rng = draft.rng
-    rule: Body = {"initial": _braced(_number(draft, known))}
+    rule: Body = {"initial": braced(number(draft, known))}
     rounds = rng.randint(0, 3)
     if rng.random() < 0.5:
         rule["while"] = f"index < {rounds}"
@@ -241,7 +202,7 @@ def _loop(draft: _Draft, name: str, known: set[str]) -> Body:
         fails = False
     else:
         made, fails = _scope(draft, name, known, "item", "index", catches=False)
-        made["body"]["output"] = _braced("item + 1")
+        made["body"]["output"] = braced("item + 1")
     if fails:
         draft.failing.add(name)
     draft.paths.pop(name, None)
@@ -250,28 +211,40 @@ def _loop(draft: _Draft, name: str, known: set[str]) -> Body:
     return {**made, "loop": rule}
 
 
-def _performed(draft: _Draft, name: str, known: set[str], *atoms: str) -> tuple[Body, bool]:
+def _performed(draft: Draft, name: str, known: set[str], *atoms: str) -> tuple[Body, bool]:
     """What a map does with an item. Returns whether that may fail, too."""
     if draft.rng.random() < 0.3:
         for _ in range(20):
             within = draft.inside(f"{name}x", known, *atoms, fatal=True)
+            within.exits = ("branch",)
             made = _work(within, name, known)
-            if made["type"] not in ("if", "switch") and name not in draft.open:
+            if made["type"] not in ("if", "switch") and name not in {*draft.open, *draft.ports}:
                 return made, name in within.failing
             draft.open.discard(name)
+            draft.ports.pop(name, None)
     return _scope(draft, name, known, *atoms)
 
 
-def _scope(draft: _Draft, name: str, known: set[str], *atoms: str, catches: bool = True) -> tuple[Body, bool]:
+def _scope(draft: Draft, name: str, known: set[str], *atoms: str, catches: bool = True) -> tuple[Body, bool]:
     """A scope, with what follows a failure in it. Returns whether it may fail as a whole."""
     rng = draft.rng
-    within, body, fails = _body(draft, f"{name}b", known, *atoms, fatal=rng.random() < 0.5)
+    exits = (*draft.exits, name)
+    if atoms:
+        exits = (*(each for each in draft.exits if each != "loop"), name, "iteration", "loop")
+    within, body, fails = _body(
+        draft, f"{name}b", known, *atoms, fatal=rng.random() < 0.5, exits=tuple(dict.fromkeys(exits))
+    )
     made: Body = {"type": "scope", "body": body}
+    passes = within.exited - ({"branch"} if atoms else {"branch", name})
+    draft.exited |= passes - {name, *(("iteration", "loop") if atoms else ())}
+    if draft.taste.rich and not atoms and rng.random() < draft.taste.rich / 2:
+        made["timeout"] = round(0.2 + 2 * draft.taste.waits * rng.random(), 3)
+        fails = True
     if rng.random() < 0.5:
-        body["output"] = {"n": _braced(_number(within, known))}
+        body["output"] = {"n": braced(number(within, known))}
         draft.paths[name] = "output.n"
     compensates = rng.random() < (0.6 if fails else 0.2)
-    for each in body["nodes"] if compensates else ():
+    for each in body["nodes"] if compensates and not passes else ():
         if each["type"] in ("set", "http_request", "transform") and rng.random() < 0.7:
             each["compensate"] = _undo(within, each["id"], known)
     handles = not atoms or draft.taste.handled
@@ -282,23 +255,31 @@ def _scope(draft: _Draft, name: str, known: set[str], *atoms: str, catches: bool
         if on and rng.random() < 0.4:
             made["catch"].append({"body": handlers[1][0]})
         fails = fails or any(each[1] for each in handlers)
-    if handles and rng.random() < 0.3:
+    if handles and not passes and rng.random() < 0.3:
         _, made["finally"], last_fails = _body(draft, f"{name}f", known, *atoms, fatal=rng.random() < 0.1)
         fails = fails or last_fails
     return made, fails
 
 
-def _handler(draft: _Draft, name: str, index: int, known: set[str], *atoms: str) -> tuple[Body, bool]:
+def _handler(draft: Draft, name: str, index: int, known: set[str], *atoms: str) -> tuple[Body, bool]:
     """What takes a scope's failure over, and tells of it."""
     within, body, fails = _body(draft, f"{name}c{index}", known, *atoms, fatal=draft.rng.random() < 0.2)
     values = {"code": "{{ nodes." + name + ".error.code }}"}
     body["nodes"].append({"id": f"{name}told{index}", "type": "set", "config": {"values": values}})
-    body["output"] = {"n": _braced(_number(within, known))}
+    body["output"] = {"n": braced(number(within, known))}
     return body, fails
 
 
-def _body(draft: _Draft, prefix: str, known: set[str], *atoms: str, fatal: bool) -> tuple[_Draft, Body, bool]:
+def _body(
+    draft: Draft,
+    prefix: str,
+    known: set[str],
+    *atoms: str,
+    fatal: bool,
+    exits: tuple[str, ...] = ("branch",),
+) -> tuple[Draft, Body, bool]:
     within = draft.inside(prefix, known, *atoms, fatal=fatal)
+    within.exits = exits
     _grow(within, 1 + int(4 * draft.rng.random() ** 1.5))
     _settle_failures(within, most=1)
     if fatal and not any(_is_fatal(within, each) for each in within.nodes) and draft.rng.random() < 0.8:
@@ -307,13 +288,13 @@ def _body(draft: _Draft, prefix: str, known: set[str], *atoms: str, fatal: bool)
     return within, {"nodes": within.nodes, "edges": within.edges}, fails
 
 
-def _is_fatal(draft: _Draft, node: Body) -> bool:
+def _is_fatal(draft: Draft, node: Body) -> bool:
     """Whether a node may fail, and nothing in its graph takes that over."""
     handled = {each["from"] for each in draft.edges if _catches(each)}
     return node["id"] in draft.failing - handled and "on_error" not in node
 
 
-def _trap(draft: _Draft) -> None:
+def _trap(draft: Draft) -> None:
     """Let some items fail, and others not; or whoever comes by."""
     rng, (last, trap) = draft.rng, (draft.nodes[-1]["id"], f"{draft.prefix}t")
     code = rng.choice(("test.on_purpose", "test.of_another_kind"))
@@ -322,41 +303,43 @@ def _trap(draft: _Draft) -> None:
     draft.failing.add(trap)
     made: Body = {"from": last, "to": trap, "on": "any"}
     if "index" in draft.atoms and rng.random() < 0.8:
-        made["when"] = rng.choice(("index % 2 == 1", "index > 1", _truth(draft, draft.known[last])))
+        made["when"] = rng.choice(("index % 2 == 1", "index > 1", truth(draft, draft.known[last])))
     draft.edges.append(made)
 
 
-def _undo(draft: _Draft, name: str, known: set[str]) -> Body:
+def _undo(draft: Draft, name: str, known: set[str]) -> Body:
     """What undoes a node: it reads what the node came to."""
-    number = _braced(_number(draft, known | {name}))
+    amount = braced(number(draft, known | {name}))
     if draft.taste.sink is None or draft.rng.random() < 0.5:
-        return {"type": "set", "config": {"values": {"n": number}}}
+        return {"type": "set", "config": {"values": {"n": amount}}}
     words = draft.rng.choice((("ok",), ("500", "ok"), ("drop", "ok")))
     draft.answers[f"{name}@undo"] = words
     return {
         "type": "http_request",
-        "config": _request(draft, f"{name}@undo", number, words),
+        "config": _request(draft, f"{name}@undo", amount, words),
         **_retry(draft.rng, 4),
     }
 
 
-def _work(draft: _Draft, name: str, known: set[str]) -> Body:
+def _work(draft: Draft, name: str, known: set[str]) -> Body:
     """What a node does."""
     rng, taste = draft.rng, draft.taste
+    if taste.rich and (rich := constructs.work(draft, name, known)) is not None:
+        return rich
     kinds = {"set": 3.0, "transform": 3.0, "if": 1.5, "switch": 1.0, "merge": 0.7, "noop": 0.7, "log": 0.5}
     kinds |= {"fail": 0.5, "wait": 0.7 if taste.waits else 0.0, "compute": 0.3 if taste.computes else 0.0}
     kinds["http_request"] = 5.0 if taste.sink else 0.0
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
-    number = _braced(_number(draft, known))
+    amount = braced(number(draft, known))
     match kind:
         case "set":
-            return {"type": kind, "config": {"values": {"n": number, "s": "{{ s }}-{{ trigger.payload.k }}"}}}
+            return {"type": kind, "config": {"values": {"n": amount, "s": "{{ s }}-{{ trigger.payload.k }}"}}}
         case "transform":
-            return {"type": kind, "config": {"expression": _number(draft, known)}}
+            return {"type": kind, "config": {"expression": number(draft, known)}}
         case "if":
-            return {"type": kind, "config": {"condition": _truth(draft, known)}}
+            return {"type": kind, "config": {"condition": truth(draft, known)}}
         case "switch":
-            cases_ = [{"name": each, "when": _truth(draft, known)} for each in ("low", "high")]
+            cases_ = [{"name": each, "when": truth(draft, known)} for each in ("low", "high")]
             more = {"mode": rng.choice(("first", "all"))}
             return {"type": kind, "config": {"cases": cases_, "default": "rest", **more}}
         case "log":
@@ -364,19 +347,19 @@ def _work(draft: _Draft, name: str, known: set[str]) -> Body:
         case "wait":
             return {"type": kind, "config": {"for": round(taste.waits * rng.random(), 3)}}
         case "compute":
-            return {"type": kind, "config": {"seconds": 0.05, "value": number}}
+            return {"type": kind, "config": {"seconds": 0.05, "value": amount}}
         case "fail":
             draft.failing.add(name)
             config = {"message": "On purpose.", "code": "test.on_purpose"}
             return {"type": kind, "config": config, **_retry(rng, rng.randint(1, 2))}
         case "http_request":
             if taste.once and rng.random() < 0.2:
-                return {"type": kind, **_call_once(draft, name, number)}
-            return {"type": kind, **_call(draft, name, number)}
+                return {"type": kind, **_call_once(draft, name, amount)}
+            return {"type": kind, **_call(draft, name, amount)}
     return {"type": kind}
 
 
-def _call(draft: _Draft, name: str, number: str) -> Body:
+def _call(draft: Draft, name: str, amount: str) -> Body:
     """A keyed effect, and how the sink answers it."""
     rng = draft.rng
     failures = rng.choice((0, 0, 0, 1, 1, 2, 3))
@@ -385,11 +368,11 @@ def _call(draft: _Draft, name: str, number: str) -> Body:
         words = [rng.choice(("400", "500"))]
         draft.failing.add(name)
     draft.answers[name] = tuple(words)
-    config = _request(draft, name, number, words)
+    config = _request(draft, name, amount, words)
     return {"config": config, **_retry(rng, len(words) + rng.randint(0, 2) if failures else 2)}
 
 
-def _request(draft: _Draft, name: str, number: str, words: Sequence[str]) -> Body:
+def _request(draft: Draft, name: str, amount: str, words: Sequence[str]) -> Body:
     taste, rng = draft.taste, draft.rng
     query = f"node={name}&script={','.join(words)}"
     if taste.delay and rng.random() < 0.5:
@@ -398,17 +381,17 @@ def _request(draft: _Draft, name: str, number: str, words: Sequence[str]) -> Bod
         "method": "POST",
         "url": f"{taste.sink}/effect?{query}",
         "idempotent": True,
-        "body": {"execution": "{{ execution.id }}", "node": name, "value": number},
+        "body": {"execution": "{{ execution.id }}", "node": name, "value": amount},
     }
 
 
-def _call_once(draft: _Draft, name: str, number: str) -> Body:
+def _call_once(draft: Draft, name: str, amount: str) -> Body:
     """An effect that cannot be repeated; after a crash nobody knows of it, and the execution goes on without."""
     draft.open.add(name)
     config = {
         "method": "POST",
         "url": f"{draft.taste.sink}/effect?node={name}&script={draft.rng.choice(('ok', 'drop', 'lose'))}",
-        "body": {"execution": "{{ execution.id }}", "node": name, "value": number},
+        "body": {"execution": "{{ execution.id }}", "node": name, "value": amount},
     }
     return {"config": config, "on_uncertain": "fail", "on_error": "continue"}
 
@@ -417,7 +400,7 @@ def _retry(rng: random.Random, tries: int) -> Body:
     return {"retry": {"max_attempts": tries, "delay": round(0.1 * rng.random(), 3), "backoff": "constant"}}
 
 
-def _settle_failures(draft: _Draft, most: int = 1_000_000) -> None:
+def _settle_failures(draft: Draft, most: int = 1_000_000) -> None:
     """Say what follows a failure that no edge leads away from. At `most` so many are left to be fatal."""
     rng = draft.rng
     left = most if draft.fatal else 0
@@ -432,34 +415,3 @@ def _settle_failures(draft: _Draft, most: int = 1_000_000) -> None:
 
 def _catches(edge: Body) -> bool:
     return edge.get("on") == "error" or edge.get("port") == "error"
-
-
-def _number(draft: _Draft, known: set[str]) -> str:
-    """An expression for a whole number."""
-    rng = draft.rng
-    atoms = [str(rng.randint(0, 9)), "k", "trigger.payload.k", "vars.v", *draft.atoms]
-    for name in rng.sample(sorted(known), min(len(known), 3)):
-        path = {
-            "set": "output.n",
-            "http_request": "output.body.value",
-            "transform": "output",
-            "compute": "output",
-            "scope": draft.paths.get(name),
-        }.get(draft.kind(name))
-        if path is not None and name not in draft.open:
-            atoms += [f"(nodes.{name}.{path} | default({rng.randint(0, 9)}))"] * 2
-    left, right = rng.choice(atoms), rng.choice(atoms)
-    return rng.choice((left, f"{left} + {right}", f"{left} * 3 % 7", f"({left} - {right}) * 2"))
-
-
-def _truth(draft: _Draft, known: set[str]) -> str:
-    """An expression that is true or false."""
-    rng = draft.rng
-    simple = rng.choice(
-        (f"({_number(draft, known)}) % 2 == 0", f"({_number(draft, known)}) < {rng.randint(1, 60)}")
-    )
-    return f"{simple} and s != 'y'" if rng.random() < 0.2 else simple
-
-
-def _braced(expression: str) -> str:
-    return f"{{{{ {expression} }}}}"

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,8 @@ import httpx2
 
 from tests.builders import wait_until
 from tests.chaos.checker import Op, Outcome
-from tests.chaos.dags import Case, Taste, draw
+from tests.chaos.constructs import EVENTS, EVERYBODY, PEOPLE
+from tests.chaos.dags import Case, Taste, draw, library
 from tests.chaos.stack import Stack, body_of
 
 CLIENTS = 8
@@ -37,21 +39,26 @@ class Load:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.cases: dict[str, Case] = {}
+        self._names: list[str] = []
         self.ops: list[Op] = []
         self.cancels: set[str] = set()
         self._threads = [
             threading.Thread(target=self._submit, args=(index,), name=f"client-{index}", daemon=True)
             for index in range(CLIENTS)
         ]
+        self._threads.append(threading.Thread(target=self._take_part, name="people", daemon=True))
 
     def prepare(self, count: int) -> None:
         """Push definitions while all is calm."""
         rng = random.Random(f"definitions {self._seed}")
         with self._client() as client:
-            for index in range(count):
-                case = draw(rng, self._taste, f"case-{index}")
+            called = library(rng, replace(self._taste, nodes=4), 4)
+            taste = replace(self._taste, library=tuple(called))
+            drawn = {f"case-{index}": draw(rng, taste, f"case-{index}") for index in range(count)}
+            for case in (*called.values(), *drawn.values()):
                 wait_until(partial(_push, client, case), 60, "a definition's acceptance")
-                self.cases[f"case-{index}"] = case
+            self._names = list(drawn)
+            self.cases = {**called, **drawn}
 
     def begin(self) -> None:
         for thread in self._threads:
@@ -95,10 +102,35 @@ class Load:
                     time.sleep(0.05)
                     continue
                 number += 1
-                name = rng.choice(list(self.cases))
+                name = rng.choice(self._names)
                 payload = {**self.cases[name].payload, "k": rng.randint(0, 99)}
                 self._start(client, rng, name, payload, f"{self._seed}-{index}-{number}")
                 time.sleep(0.15 * rng.random())
+
+    def _take_part(self) -> None:
+        """Do what people and other programs do: publish events, and say what they think of what they are asked."""
+        rng = random.Random(f"people {self._seed}")
+        with self._client() as client:
+            number = 0
+            while not self._ended.is_set():
+                number += 1
+                with suppress(httpx2.TransportError):
+                    about = rng.choice((EVERYBODY, *self.young(20)))
+                    event = {"type": rng.choice(EVENTS), "correlation": about, "data": {"said": number}}
+                    client.post("/api/v1/events", json=event)
+                    asked = client.get("/api/v1/approvals", params={"status": "open"})
+                    for each in body_of(asked)["data"][:10] if asked.status_code == 200 else ():
+                        self._say(client, rng, each)
+                time.sleep(0.1)
+
+    def _say(self, client: httpx2.Client, rng: random.Random, asked: Any) -> None:
+        """Somebody says what he thinks; he may not be asked, and may have said so before."""
+        voice = {
+            "decision": rng.choice(("approve", "approve", "reject")),
+            "shown_hash": asked["shown_hash"],
+        }
+        people = {"X-Celeriac-Principal": rng.choice(PEOPLE)}
+        client.post(f"/api/v1/approvals/{asked['id']}/decide", json=voice, headers=people)
 
     def _start(self, client: httpx2.Client, rng: random.Random, name: str, payload: Any, key: str) -> None:
         """Start one execution; without an answer ask again, and sometimes ask again in spite of one."""

@@ -11,7 +11,7 @@ import pytest
 from tests.builders import document, edges, node
 from tests.chaos import checker
 from tests.chaos.checker import Entry, Evidence, Execution, Fault, Op, Range, Segment
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 from tests.chaos.sink import Effect
 
 CALL = {
@@ -160,6 +160,7 @@ BROKEN: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "an event is missing": ("I10", lambda evidence: row(ranges=only(evidence).ranges[::2])(evidence)),
     "its sequence is ahead": ("I10", row(seq=6)),
     "something came after its end": ("I10", events(["node.log", "a", 1, {}])),
+    "an event ended two waits": ("I14", row(heard=["evt_1", "evt_1"])),
     "nobody had asked it to stop": ("I15", row(status="cancelled")),
     "it went on after it was to stop": (
         "I15",
@@ -227,8 +228,9 @@ def contained() -> Evidence:
         Entry("a", "succeeded", REPLY, None, 1, "0"),
         *(
             Entry(name, "succeeded", None, None, 1, "0")
-            for name in ("b", "a@undo", "b@undo", "a@undo@end", "b@undo@end")
+            for name in ("a@undo", "b@undo", "a@undo@end", "b@undo@end")
         ),
+        Entry("b", "succeeded", {"until": "1970-01-01T00:00:01.002Z"}, None, 1, "0"),
         Entry("t", "failed", None, error, 1, "0"),
         Entry("s@end", "failed", None, error, 1, "0"),
         Entry("s", "continued", None, error, 1),

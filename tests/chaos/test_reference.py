@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.builders import document, edge, edges, node
+from tests.chaos.constructs import LIBRARY
 from tests.chaos.reference import ANYTHING, evaluate, interpret
+from tests.chaos.reference.graphs import Way, losers, start_of
+from tests.chaos.reference.nodes import decided
 
 
 def states(nodes: list[dict[str, Any]], ways: list[dict[str, Any]], payload: Any = None) -> dict[str, str]:
@@ -105,7 +108,7 @@ def contained(node_: dict[str, Any], payload: Any = None) -> tuple[Any, dict[tup
     """What a definition of one container `m` comes to, and the states of all inside."""
     result = interpret(document([node_]), payload or {"xs": [1, 2, 3]})
     output = result.output["m"] if result.status == "succeeded" else result.nodes["m"].code
-    return output, {place: each.state for place, each in result.runs.items() if place[1]}
+    return output, {place: each.state for place, each in result.runs.items() if each is not None and place[1]}
 
 
 def scope(*nodes: dict[str, Any], ways: str = "", **more: Any) -> dict[str, Any]:
@@ -158,17 +161,6 @@ def test_a_partition_equals_every_error_of_the_code() -> None:
     assert {"succeeded": [2, 6], "failed": [{**lost, "error": {"code": "x.z"}}]} != output
 
 
-def test_what_need_not_have_happened_is_not_certain() -> None:
-    result = interpret(document([trapped()]), {"xs": [1, 2, 3]})
-    assert not any(each.certain for (_, item), each in result.runs.items() if item)
-    result = interpret(document([trapped(on_item_error="null")]), {"xs": [1, 2, 3]})
-    assert {item: each.certain for (name, item), each in result.runs.items() if name == "a"} == {
-        "0": True,
-        "1": False,
-        "2": True,
-    }
-
-
 def test_a_loop_goes_on_with_what_it_came_to() -> None:
     step = node("a", "transform", {"expression": "item + index + 1"})
     assert contained(scope(step, loop={"while": "index < 3", "initial": 10}))[0] == 16
@@ -205,3 +197,77 @@ def test_names_of_an_outer_map_are_seen_inside_and_its_item_is_hidden() -> None:
     inner = {**node("i", "transform", {"expression": "x * 10 + item"}), "for_each": {"items": "[1, index]"}}
     output, _ = contained(scope(inner, for_each={"items": "xs", "as": "x"}), {"xs": [3, 4]})
     assert output == [[31, 30], [41, 41]]
+
+
+# What others decide, and what ends early
+
+
+@pytest.mark.parametrize(
+    ("join", "ways", "starts"),
+    [
+        ("all", [Way(True, True, 3), Way(False, True, 5)], (True, 5)),
+        ("all", [Way(True, True, 3), None], (None, 0)),
+        ("all", [Way(False, True, 3), Way(False, False, 1)], (False, 3)),
+        ("any", [None, Way(True, True, 7)], (True, 7)),
+        ({"mode": "n", "count": 2}, [Way(True, True, 9), Way(True, True, 4), Way(True, True, 6)], (True, 6)),
+        ({"mode": "any", "when": "done"}, [Way(False, True, 2), None], (True, 2)),
+        ({"mode": "any", "when": "done"}, [Way(False, False, 2), None], (None, 0)),
+    ],
+)
+def test_a_join_starts_with_the_edge_that_completes_it(
+    join: Any, ways: list[Way | None], starts: Any
+) -> None:
+    assert start_of({"join": join}, ways) == starts
+
+
+def test_only_what_could_only_have_led_to_a_join_is_stopped_by_it() -> None:
+    stops = {"mode": "any", "cancel_rest": True}
+    nodes = [*map(node, "abcd"), node("j", join=stops), node("k", join="any"), node("e")]
+    ways = edges("a->b->j", "c->j", "d->j", "d->e", "k->j", "a->b")
+    assert losers({"nodes": nodes, "edges": ways}, "j") == {"a", "b", "c", "k"}
+    late = edges("a->k", "b->k", "k->j", "c->j")
+    assert losers({"nodes": nodes, "edges": late}, "j") == {"c", "k"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "quorum", "votes", "decision"),
+    [
+        ("reject_wins", 2, ["approved"], None),
+        ("reject_wins", 2, ["approved", "approved"], "approved"),
+        ("reject_wins", 2, ["approved", "rejected"], "rejected"),
+        ("majority", 3, ["approved", "rejected"], None),
+        ("majority", 3, ["approved", "approved"], "approved"),
+        ("majority", 2, ["approved", "rejected"], "rejected"),
+    ],
+)
+def test_votes_decide(rule: str, quorum: int, votes: list[str], decision: str | None) -> None:
+    assert decided({"rule": rule, "quorum": quorum}, votes) == decision
+
+
+def exiting(scope_: str, **more: Any) -> dict[str, Any]:
+    """The second time something is ended."""
+    made = scope(DOUBLE, node("e", "exit", {"scope": scope_, "value": "{{ item + 100 }}"}), **more)
+    made["body"]["edges"] = [edge("a", "e", when="index == 1")]
+    made["body"]["output"] = "{{ nodes.a.output }}"
+    return made
+
+
+def test_an_exit_ends_what_it_names() -> None:
+    assert contained(exiting("iteration", for_each={"items": "xs"}))[0] == [2, 102, 6]
+    assert contained(exiting("loop", for_each={"items": "xs"}))[0] == 102
+    assert contained(exiting("m", for_each={"items": "xs"}))[0] == 102
+    assert contained(exiting("branch", for_each={"items": "xs"}))[0] == [2, 4, 6]
+    loop = {"while": "index < 3", "initial": 1}
+    assert contained(exiting("loop", loop=loop))[0] == 102
+    result = interpret(document([exiting("workflow", for_each={"items": "xs"}), node("b")]), {"xs": [1, 2]})
+    assert (result.status, result.output) == ("succeeded", 102)
+    result = interpret(document([exiting("nothing", for_each={"items": "xs"})]), {"xs": [1, 2]})
+    assert result.nodes["m"].code == "exit.nothing_to_end"
+
+
+def test_a_call_comes_to_what_it_calls_and_not_too_deep() -> None:
+    payload = {"s": "x", "many": [], "nothing": []}
+    call = node("c", "workflow", {"workflow": "countdown", "input": {**payload, "k": 3}})
+    assert interpret(document([call]), payload, library=LIBRARY).output == {"c": {"n": 6}}
+    call["config"]["input"]["k"] = 12
+    assert interpret(document([call]), payload, library=LIBRARY).nodes["c"].code == "workflow.failed_child"

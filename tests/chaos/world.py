@@ -42,7 +42,7 @@ from engine.transitions import ending
 from nodes import NODE_TYPES
 from nodes.integrations.http_request import effect as effect_of_call
 from tests.chaos import checker
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 from tests.chaos.sink import BROKEN_OFF, Book, Reply, Request
 from tests.workbench import HandClock, QuickDatabase, migrated
 
@@ -216,10 +216,7 @@ class World:
     def accept(self, case: Case, key: str) -> None:
         """Push a definition and start it."""
         actor = self.actors[0]
-        name = case.document["name"]
-        self.cases[name] = case
-        (pushed,) = actor.ask_all([catalog.push(case.document, self.registry, self.clock)])
-        active = catalog.active(actor.connection, pushed.workflow)
+        active = catalog.active(actor.connection, self.save(case))
         at = cast("Any", _Accepting(self.settings, self.clock))
         wish = admission.operation(at, admission.Request(active, case.payload, idempotency_key=key))
         (started,) = actor.ask_all([wish])
@@ -227,9 +224,9 @@ class World:
         if started.send:
             self.messages.append((started.execution, 0, ""))
 
-    async def run(self, steps: int) -> None:
-        """Do steps that the seed draws, faults among them."""
-        deeds: dict[Callable[[], None], float] = {
+    def weights(self) -> dict[Callable[[], None], float]:
+        """What may happen, and how often beside the others."""
+        return {
             self._deliver: 10,
             self._commit: 12,
             self._look: 12,
@@ -246,6 +243,16 @@ class World:
             self._cancel: 0.5,
             self._hold: 0.3,
         }
+
+    def save(self, case: Case) -> str:
+        """Save a definition. Returns the id of its workflow."""
+        self.cases[case.document["name"]] = case
+        (pushed,) = self.actors[0].ask_all([catalog.push(case.document, self.registry, self.clock)])
+        return str(pushed.workflow)
+
+    async def run(self, steps: int) -> None:
+        """Do steps that the seed draws, faults among them."""
+        deeds = self.weights()
         for _ in range(steps):
             deed = self.rng.choices(list(deeds), list(deeds.values()))[0]
             deed()
@@ -383,7 +390,11 @@ class World:
         actor = self._some("reads")
         if actor is not None:
             query, future = actor.reads.pop(self.rng.randrange(len(actor.reads)))
-            _answer(future, query(actor.connection))
+            try:
+                answer = query(actor.connection)
+            except Exception as error:  # noqa: BLE001  it is for whoever asked
+                answer = error
+            _answer(future, answer)
 
     def _carry_call(self) -> None:
         """Let a call reach the sink, or an answer its caller: a caller that died meanwhile does not hear it."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine import queries
 from engine.checking import problems
 from tests.patterns.pattern import NAMES, PATTERNS
 from tests.workbench import Workbench, built_in
@@ -28,7 +29,7 @@ async def carried(bench: Workbench, execution: str) -> None:
     await bench.carry()
     while bench.status(execution) in ("running", "waiting"):
         ((due,),) = bench.query("SELECT min(due) FROM segment WHERE status IN ('waiting', 'backing_off')")
-        bench.clock.move((due - bench.clock.now()) / 1000)
+        bench.clock.move(0 if due is None else (due - bench.clock.now()) / 1000)
         bench.poller().tick()
         await bench.carry()
 
@@ -42,6 +43,8 @@ def test_an_example_comes_to_what_the_page_says(tmp_path: Path, title: str) -> N
     try:
         execution = bench.start(bench.push(document), example.get("input"))
         asyncio.run(carried(bench, execution))
+        if "answer" in example:
+            assert queries.execution(bench.connection, execution)["answer"] == example["answer"]
         if "error" in example:
             assert bench.error(execution)["code"] == example["error"]
         else:

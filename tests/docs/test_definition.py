@@ -13,7 +13,7 @@ REGISTRY = Registry.load(["nodes"])
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
     examples = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for text in examples:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)

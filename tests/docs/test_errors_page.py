@@ -41,13 +41,16 @@ NAMES = {
 }
 """Modules, tasks, and what else has a name with a dot."""
 EVENTS = {
+    "execution.cancel_forced",
     "execution.cancel_requested",
     "execution.created",
+    "execution.ending",
     "execution.failed",
     "execution.paused",
     "execution.resumed",
     "execution.succeeded",
     "node.called",
+    "node.compensation_failed",
     "node.failed",
     "node.items_changed",
     "node.kept",
@@ -55,6 +58,7 @@ EVENTS = {
     "node.opened",
     "node.paid",
     "node.pinned",
+    "node.responded",
     "node.retrying",
     "node.skipped",
     "node.started",

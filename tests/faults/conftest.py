@@ -30,7 +30,7 @@ from tests.builders import (
     wait_until,
 )
 from tests.chaos import checker
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 
 LEASE = int(BRISK["LEASE"]) / 1000
 BOUND = LEASE + 2

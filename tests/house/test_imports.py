@@ -108,3 +108,22 @@ def test_pure_files_know_neither_time_nor_chance_nor_threads() -> None:
         if name in forbidden
     }
     assert found == set()
+
+
+JUDGES = [
+    *sorted((ROOT / "tests" / "chaos" / "reference").glob("*.py")),
+    *(ROOT / "tests" / "chaos" / f"{name}.py" for name in ("checker", "evidence", "drafts")),
+]
+
+
+@pytest.mark.parametrize("path", JUDGES, ids=lambda each: each.name)
+def test_who_judges_the_engine_shares_nothing_with_it(path: Path) -> None:
+    imported = {
+        name.split(".")[0]
+        for each in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(each, (ast.Import, ast.ImportFrom))
+        for name in (
+            [each.module or ""] if isinstance(each, ast.ImportFrom) else [one.name for one in each.names]
+        )
+    }
+    assert not imported & {"engine", "nodes", "api", "worker", "celeriac"}

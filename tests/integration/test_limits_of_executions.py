@@ -237,4 +237,4 @@ class _Runtime:
 
     def __init__(self, bench: Workbench) -> None:
         self.settings, self.clock = bench.settings, bench.clock
-        self.ledger, self.dispatcher = bench, bench.outlet
+        self.ledger, self.reader, self.dispatcher = bench, bench, bench.outlet

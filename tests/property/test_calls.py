@@ -16,7 +16,7 @@ from engine import catalog, execute, identity, ledger
 from engine.transitions import ending
 from tests.builders import document, edges, node
 from tests.chaos import checker
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 from tests.chaos.world import World, _play, at_place
 
 SEEDS = int(os.environ.get("CELERIAC_TEST_SEEDS", "120"))

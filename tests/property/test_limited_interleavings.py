@@ -14,7 +14,7 @@ import pytest
 
 from engine.store.database import Connection
 from tests.chaos import checker, world
-from tests.chaos.dags import Case
+from tests.chaos.drafts import Case
 from tests.property.test_interleavings import drawn
 
 SEEDS = int(os.environ.get("CELERIAC_TEST_SEEDS", "60"))

@@ -16,7 +16,7 @@ from engine.plan import OUTPUT, Plan, Segment
 from engine.registry import Registry
 from tests.builders import document, edge, edges, node
 from tests.chaos.dags import Case, Taste, cases, orders
-from tests.chaos.reference import Result, _ports, evaluate, interpret
+from tests.chaos.reference import Result, evaluate, interpret, ports_of
 
 REGISTRY = Registry.load(["nodes", "tests.nodes"])
 PURE = Taste(nodes=30, computes=True)
@@ -74,7 +74,7 @@ class Walk:
             return (True,) * len(segment.exits)
         outcome = self._expected.nodes[last]
         failed = outcome.state == "failed"
-        ports = ("error",) if failed else _ports(outcome)
+        ports = ("error",) if failed else ports_of(outcome)
         return tuple(
             _leaves_by(each, ports, segment.exits, failed=failed)
             and (each.when is None or evaluate(each.when, self._scope()))

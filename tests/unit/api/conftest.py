@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import pytest_asyncio
 
 from api import token
+from api.guard import Guard
 from api.main import create_app
 from engine import operations as op
+from engine.access import passwords
 from engine.settings import Settings
 from tests.builders import document
 from tests.workbench import Workbench
@@ -26,6 +29,8 @@ class Api:
     http: httpx2.AsyncClient
     bench: Workbench
     settings: Settings
+    token: str
+    guard: Guard
 
     async def get(self, path: str, **more: Any) -> httpx2.Response:
         return await self.http.get(f"/api/v1{path}", **more)
@@ -59,10 +64,13 @@ class Api:
 
 
 @pytest_asyncio.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    monkeypatch.setattr(passwords, "_MEMORY_KIB", 8)  # what hashing costs is the business of other tests
+    monkeypatch.setattr(passwords, "_ROUNDS", 1)
     bench = Workbench(tmp_path)
     guard = create_app(bench.settings, serves=False)
-    headers = {"Authorization": f"Bearer {token.load(bench.settings)}"}
+    shown = token.load(bench.settings)
+    headers = {"Authorization": f"Bearer {shown}"}
     async with (
         guard.app.router.lifespan_context(guard.app),
         httpx2.AsyncClient(
@@ -71,6 +79,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             headers=headers,
         ) as http,
     ):
-        yield Api(http, bench, bench.settings)
+        yield Api(http, bench, bench.settings, shown, guard)
     bench.close()
     await asyncio.sleep(0)

@@ -62,3 +62,18 @@ async def test_what_is_no_object_is_told_what_it_is(body: bytes, kind: str) -> N
     with pytest.raises(Invalid) as refused:
         await bodies.read_object(request(body), "input")
     assert refused.value.message == f"The body is {kind}; an object is wanted."
+
+
+@pytest.mark.parametrize("text", [r'{"a": "\ud800"}', r'{"\uDC00": 1}', r'["\ud83d x"]'])
+async def test_half_of_a_surrogate_pair_is_no_text(text: str) -> None:
+    with pytest.raises(bodies.NotJson, match="surrogate"):
+        await bodies.read(request(text.encode()))
+
+
+async def test_a_whole_pair_is_one() -> None:
+    assert await bodies.read(request(rb'["\ud83d\ude00 \\ud800"]')) == ["\U0001f600 \\ud800"]
+
+
+async def test_a_text_with_nul_is_refused_by_its_key() -> None:
+    with pytest.raises(Invalid, match="`a` holds the character NUL"):
+        await bodies.read_object(request(rb'{"a": "x\u0000"}'), "a")

@@ -31,7 +31,8 @@ class Told:
             raise answer
         return answer
 
-    def events(self, _: Any, __: str, after: int, ___: int) -> Any:
+    def events(self, _: Any, __: str, after: int, ___: int, project: str) -> Any:
+        assert project == "proj_x"
         self.after.append(after)
         return self.answers.pop(0)
 
@@ -44,7 +45,7 @@ async def streamed(told: Told, monkeypatch: pytest.MonkeyPatch, after: int = 0) 
     monkeypatch.setattr(queries, "events", told.events)
     monkeypatch.setattr(feed, "read", lambda *_: [])
     monkeypatch.setattr(stream, "_PATIENCE", 0.001)
-    parts = [each async for each in stream.events(cast("Any", told), "exec_x", after)]
+    parts = [each async for each in stream.events(cast("Any", told), "exec_x", after, "proj_x")]
     await told.hub.close()
     return b"".join(parts).decode()
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine import admission, calls, execute, queries, retention, snapshots
+from engine import admission, calls, cancels, execute, queries, retention, snapshots
 from engine import operations as op
 from engine.settings import Limits
 from tests.builders import document, edges, node
@@ -494,7 +494,7 @@ async def test_people_see_what_a_node_has_called(bench: Workbench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "index"), [(calls.UNTOLD, "execution_untold"), (calls.FORSAKEN, "segment_forsaken")]
+    ("sql", "index"), [(calls.UNTOLD, "execution_untold"), (cancels.FORSAKEN, "segment_forsaken")]
 )
 def test_the_poller_looks_at_nothing_but_what_is_to_be_done(bench: Workbench, sql: str, index: str) -> None:
     plan = bench.query(f"EXPLAIN QUERY PLAN {sql.replace('?', '1')}")
@@ -586,3 +586,15 @@ async def test_what_rests_under_a_limit_that_let_it_in_is_not_taken_for_what_wai
     bench.poller().tick()
     await bench.carry()
     assert bench.status(name) == "succeeded"
+
+
+async def test_who_cancels_stops_what_is_called_at_every_depth_at_once(bench: Workbench) -> None:
+    bench.push(WAITING)
+    bench.push(calling("middle", "waiting"))
+    top = bench.start(bench.push(calling("top", "middle")), {"n": 1}, principal="ann", priority=3)
+    await bench.carry()
+    assert await cancels.cancel(cast("Any", bench.executor()._services), top) == "cancelled"
+    assert bench.query("SELECT DISTINCT status FROM execution") == [("cancelled",)]
+    assert bench.query("SELECT count(*) FROM execution") == [(3,)]
+    assert bench.query("SELECT DISTINCT principal, priority FROM execution") == [("ann", 3)]
+    assert not bench.query(cancels.FORSAKEN)

@@ -171,7 +171,7 @@ def test_a_map_that_is_looked_at_too_early_waits_for_more_than_it_has_seen() -> 
 
 
 def test_until_ends_a_map_with_what_there_is() -> None:
-    rule = map_(until="done >= 2")
+    rule = map_(until="done >= 2 and results")
     assert opened(decided(rule, items=[1])).fan.watch
     seen: list[Any] = []
 
@@ -180,9 +180,18 @@ def test_until_ends_a_map_with_what_there_is() -> None:
         return len(seen) > 1
 
     found = {BODY: [good(0, "a"), bad(3), good(4, "b")]}
-    assert decided(rule, going(9, 3, tolerate=9), found, until=until) == Stay(3)
-    assert decided(rule, going(9, 3, tolerate=9), found, until=until) == Done(["a", "b"])
+    assert decided(rule, going(9, 3, tolerate=9, failed=1), found, until=until) == Stay(3)
+    assert decided(rule, going(9, 3, tolerate=9, failed=1), found, until=until) == Done(["a", "b"])
     assert seen[0] == {"results": ["a", "b"], "done": 2, "failed": 1, "count": 9}
+
+
+def test_until_is_not_asked_of_a_map_of_which_too_many_have_failed() -> None:
+    found = {BODY: [bad(0), good(1, "a")]}
+    with pytest.raises(Fail, match="Item 0 failed"):
+        decided(map_(until="done >= 1"), going(2, 1, failed=1), found, until=True)
+    assert decided(map_(until="done >= 1"), going(2, 1, failed=1, tolerate=1), found, until=True) == Done(
+        [None, "a"]
+    )
 
 
 def test_until_is_not_asked_before_something_has_ended() -> None:
@@ -195,14 +204,9 @@ def test_until_has_to_be_true_or_false() -> None:
     assert raised.value.code == "expression.not_boolean"
 
 
-def test_a_map_that_was_about_to_end_early_when_its_holder_died_does_so_again() -> None:
-    fan = going(9, 2, closed=True)
+def test_a_map_that_a_person_has_completed_asks_no_more_and_comes_to_what_there_is() -> None:
     found = {BODY: [good(0, "a"), good(1, "b")]}
-    rule = map_(until="done == 1")
-    assert decided(rule, fan, found, until=False) == Done(["a", "b"])
-    with pytest.raises(Fail) as raised:
-        decided(rule, fan, found, until=None)
-    assert raised.value.code == "expression.not_boolean"
+    assert decided(map_(until="done == 1"), going(9, 2, closed=True), found, until=None) == Done(["a", "b"])
 
 
 # Loops
@@ -374,13 +378,9 @@ LATE = going(1, 0, deadline=3_500)
 def test_a_repetition_that_has_not_ended_by_its_deadline_fails(rule: dict[str, Any]) -> None:
     repeated = Container(BODY, timeout=2.5, **rule)
     assert decided(repeated, LATE, now=3_499) == Stay(0)
-    for fan in (
-        LATE,
-        going(1, 0, deadline=3_500, closed=True),
-    ):  # the second time after its holder died over it
-        with pytest.raises(Fail) as raised:
-            decided(repeated, fan, now=3_500)
-        assert (raised.value.code, raised.value.message) == ("node.timeout", "It took longer than 2.5 s.")
+    with pytest.raises(Fail) as raised:
+        decided(repeated, LATE, now=3_500)
+    assert (raised.value.code, raised.value.message) == ("node.timeout", "It took longer than 2.5 s.")
 
 
 def test_the_body_of_a_scope_that_has_not_ended_by_its_deadline_is_stopped_and_has_failed() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.plan import OUTPUT, Container, Plan, PlanNode, Region
-from tests.builders import edges
+from tests.builders import edge, edges
 from tests.builders import node as vertex
 from tests.unit.engine.test_plan import cut, only, planned
 
@@ -332,3 +332,38 @@ def test_there_may_be_hundreds_of_scopes() -> None:
     nodes = [scope(f"s{index}", vertex(f"a{index}")) for index in range(500)]
     plan = planned(nodes)
     assert len(plan.regions) == 501
+
+
+def test_what_rests_after_an_effect_has_a_segment_of_its_own_so_that_it_counts_from_the_end_of_that() -> None:
+    nodes = [vertex("a", "once"), vertex("b"), vertex("c", "wait", {"for": 1}), vertex("d")]
+    assert cut(planned(nodes, edges("a->b->c->d")))[:2] == [["trigger", "a", "b"], ["c"]]
+    nodes[0] = vertex("a")
+    assert cut(planned(nodes, edges("a->b->c->d")))[0] == ["trigger", "a", "b", "c"]
+
+
+def test_the_end_waits_for_what_leads_to_a_join_that_may_start_without_it_and_does_not_stop_it() -> None:
+    nodes = [
+        *map(vertex, "ab"),
+        vertex("c", join={"mode": "any", "cancel_rest": True}),
+        vertex("d", join="any"),
+    ]
+    ways = edges("a->c", "b->c", "a->d", "b->d", "c->d")
+    plan = planned(nodes, ways)
+    last = next(each.id for each in plan.segments if each.nodes[-1].id == OUTPUT)
+    assert {
+        name: last in [each.target for each in plan.segments[plan.segment_of[name]].exits] for name in "ab"
+    } == {
+        "a": True,
+        "b": True,
+    }
+    stopped = planned([*nodes[:3], vertex("e")], [*ways[:2], edge("c", "e", when="x")])
+    assert [len(stopped.segments[stopped.segment_of[name]].exits) for name in "ab"] == [1, 1]
+
+
+def test_the_end_waits_for_what_leads_to_a_node_that_may_be_stopped_without_it() -> None:
+    stops = {"mode": "any", "cancel_rest": True}
+    nodes = [*map(vertex, "abcd"), vertex("j", join=stops), vertex("k", join=stops)]
+    ways = edges("a->b->j", "c->j", "a->d->k", "c->k")
+    plan = planned(nodes, ways)
+    last = next(each.id for each in plan.segments if each.nodes[-1].id == OUTPUT)
+    assert last in [each.target for each in plan.segments[plan.segment_of["a"]].exits]

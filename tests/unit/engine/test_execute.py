@@ -20,6 +20,7 @@ from celeriac import (
     Json,
     OnCallback,
     OnEvent,
+    Respond,
     Route,
     TryAgain,
     Uncertain,
@@ -1920,3 +1921,160 @@ async def test_a_wait_that_was_looked_at_too_early_goes_on_waiting(at: Theatre, 
     assert at.segment(name, 0, "status", "due") == ("waiting", NOW + 9_000)
     await at.tick(4)
     assert at.output(name) == {"a": 8}
+
+
+# Answers
+
+
+RESPOND = {"type": "waits"}
+
+
+async def test_an_answer_is_kept_in_the_commit_of_its_node_and_told(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", Respond({"id": 7}, 201, {"Location": "/7"}))
+    name = at.start(at.push(chain("pure", RESPOND, "keyed")), reply_to="me")
+    await at.executor().perform(at.outlet.taken())
+    assert at.answer(name) == {"status": 201, "headers": {"Location": "/7"}, "body": {"id": 7}}
+    assert at.outlet.ended[0] == (name, "me")
+    await at.carry()
+    assert at.status(name) == "succeeded"
+    assert at.outlet.ended == [(name, "me")] * 2
+    told = [(node_, more) for kind, node_, _, more in at.events(name) if kind == "node.responded"]
+    assert told == [("b", {"counts": True})]
+
+
+async def test_the_first_answer_counts_and_a_later_one_changes_nothing(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Respond("first"))
+    stage.tell("b", Respond("second"))
+    name = await at.run(chain(RESPOND, RESPOND))
+    assert at.answer(name)["body"] == "first"
+    told = [(node_, more["counts"]) for kind, node_, _, more in at.events(name) if kind == "node.responded"]
+    assert told == [("a", True), ("b", False)]
+    assert at.output(name) == {"b": {"status": 200, "headers": {}, "body": "second"}}
+
+
+async def test_of_answers_in_one_commit_one_counts(at: Theatre, stage: Stage) -> None:
+    body = document([vertex("a", "waits"), vertex("b", "waits")])
+    stage.tell("a", Respond("a"))
+    stage.tell("b", Respond("b"))
+    name = at.start(at.push(body))
+    await at.executor().perform(at.outlet.taken())
+    while references := at.outlet.taken():
+        await asyncio.gather(*(at.executor().perform([each]) for each in references))
+    assert at.answer(name)["body"] in ("a", "b")
+    counts = sorted(more["counts"] for kind, _, _, more in at.events(name) if kind == "node.responded")
+    assert counts == [False, True]
+
+
+async def test_a_large_answer_is_stored_once_beside_the_rows(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Respond("x" * 40_000))
+    name = await at.run(chain(RESPOND))
+    ((answer, blob),) = at.query("SELECT answer, answer_blob FROM execution WHERE id = ?", name)
+    assert answer is None
+    assert blob in {each for (each,) in at.journal(name, "blob")}
+    assert at.answer(name)["body"] == "x" * 40_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Respond(status=600), "from 200 to 599"),
+        (Respond(headers={"Set-Cookie": "a"}), "cannot have the header field 'Set-Cookie'"),
+        (Respond(headers={"Location": "a\nb"}), "on one line"),
+    ],
+)
+async def test_what_is_no_answer_is_a_failure_of_the_node(
+    at: Theatre, stage: Stage, answer: Respond, words: str
+) -> None:
+    stage.tell("a", answer)
+    name = await at.run(chain(RESPOND))
+    assert at.error(name)["code"] == "node.answer_invalid"
+    assert words in at.error(name)["message"]
+    assert at.answer(name) is None
+
+
+async def test_a_type_that_does_not_declare_it_does_not_answer(at: Theatre, stage: Stage) -> None:
+    stage.tell("a", Respond())
+    name = await at.run(chain("pure"))
+    assert (at.error(name)["code"], at.answer(name)) == ("node.wait_undeclared", None)
+
+
+async def test_what_is_to_stop_answers_nothing(at: Theatre, stage: Stage) -> None:
+    def cancels(_: Context) -> Any:
+        at.ask(op.Cancel(name, at.clock.now()))
+        return Respond("late")
+
+    name = at.start(at.push(chain(RESPOND)))
+    stage.tell("a", cancels)
+    await at.carry()
+    assert (at.status(name), at.answer(name)) == ("cancelled", None)
+
+
+async def test_no_credential_leaves_with_an_answer(at: Theatre, stage: Stage) -> None:
+    async def tells(ctx: Context) -> Any:
+        await ctx.connect("bank")
+        return Respond("s3cr3t-token", headers={"Location": "/s3cr3t-token"})
+
+    stage.tell("a", tells)
+    name = await at.run(chain({"type": "answers"}))
+    assert "s3cr3t" not in json.dumps(at.answer(name))
+
+
+# What meets at a join
+
+
+def collecting(mode: str, collect: str, **more: Any) -> dict[str, Any]:
+    nodes = [vertex("a", "keyed"), vertex("b", "keyed"), vertex("c", "keyed")]
+    meets = vertex("m", "keyed", {"text": "{{ joined }}"}, join={"mode": mode, "collect": collect, **more})
+    return document([*nodes, meets], [edge("b", "m"), edge("a", "m", when="k"), edge("c", "m", on="any")])
+
+
+@pytest.mark.parametrize(
+    ("collect", "joined"),
+    [
+        ("map", {"b": {"by": "b"}, "a": {"by": "a"}, "c": {"by": "c"}}),
+        ("list", [{"by": "b"}, {"by": "a"}, {"by": "c"}]),
+    ],
+)
+async def test_what_is_taken_meets_in_the_order_of_the_edges(
+    at: Theatre, stage: Stage, collect: str, joined: Json
+) -> None:
+    await at.run(collecting("all", collect), {"k": True})
+    name, met = stage.seen[-1]
+    assert (name, json.dumps(met)) == ("m", json.dumps(joined))
+
+
+async def test_what_is_not_taken_does_not_meet(at: Theatre, stage: Stage) -> None:
+    await at.run(collecting("all", "map"), {"k": False})
+    assert stage.seen[-1] == ("m", {"b": {"by": "b"}, "c": {"by": "c"}})
+
+
+async def test_what_comes_after_the_start_is_never_seen(at: Theatre, stage: Stage) -> None:
+    stage.tell("m", TryAgain("x.busy", "Busy."), "done")
+    body = collecting("any", "list")
+    body["definition"]["nodes"][3]["retry"] = {"max_attempts": 2, "delay": 1, "jitter": 0}
+    name = at.start(at.push(body), {"k": True})
+    await at.executor().perform(at.outlet.taken())
+    first, *others = at.outlet.taken()
+    await at.executor().perform([first])
+    met = [text for node_, text in stage.seen if node_ == "m"]
+    at.outlet.sent.extend(("default", each) for each in others)
+    await at.carry()
+    await at.tick(1)
+    assert at.status(name) == "succeeded"
+    assert [text for node_, text in stage.seen if node_ == "m"] == met * 2
+    assert len(met[0]) == 1
+
+
+async def test_a_failure_that_led_there_meets_as_null(at: Theatre, stage: Stage) -> None:
+    stage.tell("b", Fail("x.no", "No."))
+    nodes = [vertex("a", "pure"), vertex("b", "pure"), vertex("m", "pure", {"text": "{{ joined }}"})]
+    nodes[2]["join"] = {"mode": "all", "collect": "map"}
+    await at.run(document(nodes, [edge("a", "m"), edge("b", "m", on="error")]))
+    assert stage.seen[-1] == ("m", {"a": {"by": "a"}, "b": None})
+
+
+async def test_a_map_goes_through_what_has_met(at: Theatre, stage: Stage) -> None:
+    nodes = [vertex("a", "pure"), vertex("b", "pure"), vertex("m", "pure", {"text": "{{ item.by }}"})]
+    nodes[2] |= {"join": {"mode": "all", "collect": "list"}, "for_each": {"items": "joined"}}
+    await at.run(document(nodes, edges("a->m", "b->m")))
+    assert [text for node_, text in stage.seen if node_ == "m@item"] == ["a", "b"]

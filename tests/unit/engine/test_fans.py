@@ -55,14 +55,7 @@ def test_more_failures_than_are_tolerated_close_it(tolerate: int, closed: bool) 
     list(made.open())
     made.arrive(2)
     assert (made.closed, made.over) == (closed, closed)
-    assert not made.cut
     assert bool(list(made.open())) is not closed
-
-
-def test_one_that_its_container_closed_is_cut() -> None:
-    made = fan()
-    made.closed = True
-    assert (made.cut, made.over) == (True, True)
 
 
 def test_it_is_the_same_when_it_was_stored() -> None:

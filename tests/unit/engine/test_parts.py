@@ -433,3 +433,21 @@ async def test_an_exit_out_of_a_scope_stops_what_edges_have_started(at: Theatre,
     name = await at.run(document([scope]))
     assert (at.status(name), at.output(name)) == ("succeeded", {"s": "out"})
     assert STAGE.calls.count("n") <= 2
+
+
+async def test_a_join_collects_from_the_nodes_of_a_circle_under_their_own_names(
+    at: Theatre, stage: Stage
+) -> None:
+    """What leads out of a circle is one row, and may stand for several edges."""
+    ways: list[Any] = [
+        {"from": "a", "to": "b"},
+        {"from": "b", "to": "a", "when": "nodes.a.output.n < 2"},
+        {"from": "a", "to": "m", "when": "nodes.a.output.n == 2"},
+        {"from": "b", "to": "m"},
+        {"from": "c", "to": "m"},
+    ]
+    stage.tell("a", {"n": 1}, {"n": 2})
+    tells = vertex("m", "pure", {"text": "{{ joined }}"}, join={"mode": "all", "collect": "map"})
+    await at.run(document([*(vertex(each, "pure") for each in "abc"), tells], ways))
+    (met,) = [text for name, text in stage.seen if name == "m"]
+    assert met == {"a": {"n": 2}, "b": {"by": "b"}, "c": {"by": "c"}}

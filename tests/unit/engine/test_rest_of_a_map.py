@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from engine.definition import Workflow
 from engine.fans import Fan
 from engine.plan import REST, Plan
 from tests.builders import document, edges, node
+from tests.theatre import Stage, Theatre
 from tests.workbench import NOW, OWNER, Workbench, built_in
 
 EACH: dict[str, Any] = {
@@ -90,3 +92,24 @@ def test_what_has_not_begun_when_a_map_goes_on_never_begins(bench: Workbench) ->
     bench.ask(op.Settle(**held, **ITEM))
     assert bench.query("SELECT item FROM segment WHERE segment = 3 ORDER BY item") == [("0",), ("1",)]
     assert bench.segment(name, 2, "status", "pending") == ("blocked", 1)
+
+
+async def test_the_end_that_comes_with_an_item_takes_the_result_of_the_map_for_what_the_map_came_to(
+    at: Theatre, stage: Stage
+) -> None:
+    told = asyncio.Event()
+
+    async def linger(_: Any) -> int:
+        await told.wait()
+        return 2
+
+    stage.tell("each", 1)
+    stage.tell("each@item", 1, linger)
+    rule = {"items": "[1, 2]", "until": "done == 1", "rest": "finish"}
+    name = at.start(at.push(document([node("each", "keyed", for_each=rule)])))
+    carrying = asyncio.create_task(at.carry())
+    while not at.query("SELECT 1 FROM journal WHERE node = 'each'"):
+        await asyncio.sleep(0.001)
+    told.set()
+    await carrying
+    assert (at.status(name), at.output(name)) == ("succeeded", {"each": [1]})

@@ -5,6 +5,7 @@ import json
 from celeriac import Json
 from engine import operations as op
 from engine import retention
+from engine.access import invitations, sessions, users
 from engine.encoding import place
 from engine.retention import Purged
 from engine.settings import DEFAULT_PROJECT
@@ -18,6 +19,8 @@ COUNT = {
     "blob": "SELECT count(*) FROM blob",
     "event_log": "SELECT count(*) FROM event_log",
     "execution": "SELECT count(*) FROM execution",
+    "invitation": "SELECT count(*) FROM invitation",
+    "session": "SELECT count(*) FROM session",
 }
 OF = (
     "SELECT execution_id FROM segment",
@@ -165,3 +168,15 @@ def test_what_an_execution_spent_goes_with_it_and_what_its_workflow_spent_stays(
         ("project",),
     ]
     assert bench.query("SELECT id FROM usage") == [("use_2",)]
+
+
+def test_sessions_and_invitations_that_are_over_go(bench: Workbench) -> None:
+    now = bench.clock.now()
+    user = bench.ask(users.create("user_1", "ann", None, now, owns=False))["id"]
+    for number, at in enumerate((now, now + 1)):
+        _, change = sessions.open_(b"k", f"sess_{number}", user, "password", bytes([number]) * 32, at, "", "")
+        bench.ask(change)
+        bench.ask(invitations.issue(f"cli_{number}", f"user_{number}", at))
+    end = now + sessions.LASTS_MS + 1
+    gone = retention.purge(bench.database, now, end)
+    assert (gone.sessions, rows(bench, "session"), rows(bench, "invitation")) == (1, 1, 0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.duration import rfc3339
 from celeriac.outcomes import OnCallback, OnEvent, Wait
 from engine import operations as op
 from engine import signals
@@ -416,3 +417,9 @@ async def test_an_execution_that_is_to_stop_hears_nothing_while_something_of_it_
     bench.ask(op.Cancel(name, NOW))
     assert bench.status(name) == "running"
     assert (await publish(bench, "paid")).woken == 0
+
+
+async def test_a_wait_hears_no_event_before_it_was_published(bench: Workbench) -> None:
+    await publish(bench, now=NOW + 50)
+    name = await begun(bench, waiting({"event": {"type": "paid"}}, "out"))
+    assert result(bench, name)["by_out"]["at"] == rfc3339(NOW + 50)

@@ -9,7 +9,7 @@ import pytest
 
 from engine import operations as op
 from engine.fans import Fan
-from engine.snapshots import Past, Work, context_of, load, read_outcomes, read_undone, still_running
+from engine.snapshots import Past, Work, context_of, load, read_outcomes, read_undone, stopping_inside
 from tests.builders import document, edges, node
 from tests.workbench import NOW, OWNER, Workbench
 
@@ -317,11 +317,18 @@ def test_nodes_of_one_segment_are_undone_in_the_order_of_the_graph_whenever_thei
     assert found == [region_of["b"], region_of["a"]]
 
 
-def test_something_still_runs_inside_until_it_does_not(bench: Workbench, inside: str) -> None:
-    def runs(item: str, first: int = 2, beyond: int = 9) -> bool:
-        return still_running(bench.connection, inside, item, first, beyond)
+def test_what_was_told_to_stop_is_inside_until_it_has_ended(bench: Workbench, inside: str) -> None:
+    def stops(item: str, first: int = 2, beyond: int = 9) -> bool:
+        return stopping_inside(bench.connection, inside, item, first, beyond)
 
     number = number_of(bench, inside, "call")
-    assert not runs("")
     bench.ask(op.Claim(inside, number, "65.0", OWNER, NOW, NOW + 1))
-    assert [runs(""), runs("65"), runs("6"), runs("", beyond=3)] == [True, True, False, False]
+    assert not stops("")
+    for stop in (1, 2):
+        bench.connection.run(
+            "UPDATE segment SET stop = ? WHERE segment = ? AND item = '65.0'", (stop, number)
+        )
+        found = [stops(""), stops("65"), stops("6"), stops("", beyond=3)]
+        assert found == [True, True, False, False]
+    bench.connection.run("UPDATE segment SET status = 'cancelled' WHERE segment = ?", (number,))
+    assert not stops("")

@@ -19,7 +19,7 @@ from engine import operations as op
 from engine import transitions
 from engine.catalog import Active
 from engine.fans import Fan
-from engine.plan import item_in
+from engine.plan import LATE, item_in
 from engine.settings import DEFAULT_PROJECT
 from engine.states import (
     ACTIVE,
@@ -31,6 +31,7 @@ from engine.states import (
     SegmentStatus,
 )
 from engine.store import statements
+from engine.store.statements import ALIVE
 from tests.builders import document, edge, edges, node
 from tests.workbench import NOW, OWNER, Workbench
 
@@ -77,6 +78,29 @@ MAP = document(
 
 CHUNKS = document([node("m", for_each={"items": "xs"})], name="chunks")
 """Segments: 0 trigger and m, 1 the output, 2 all of an item, many of which are performed in one go."""
+
+GUARDED = document(
+    [
+        {
+            "id": "s",
+            "type": "scope",
+            "body": {
+                "nodes": [
+                    {
+                        "id": "t",
+                        "type": "scope",
+                        "body": {"nodes": [{**EFFECT, "id": "b", "compensate": {"type": "noop"}}, node("c")]},
+                        "finally": {"nodes": [{**EFFECT, "id": "d"}]},
+                    },
+                    node("e"),
+                ]
+            },
+            "finally": {"nodes": [node("f"), node("g")]},
+        },
+        {**EFFECT, "id": "beside"},
+    ],
+    name="guarded",
+)
 
 NESTED = document(
     [
@@ -626,7 +650,7 @@ def test_a_renewal_tells_of_a_cancellation_a_pause_and_an_end(bench: Workbench, 
     bench.ask(op.Pause(forked, NOW))
     assert bench.ask(op.Renew(forked, ((1, "", 1),), NOW, NOW)).pausing
     bench.ask(op.Cancel(forked, NOW))
-    assert bench.ask(op.Renew(forked, ((1, "", 1),), NOW, NOW)).cancelling
+    assert bench.ask(op.Renew(forked, ((1, "", 1),), NOW, NOW)).stopping == {(1, "")}
 
 
 def test_a_renewal_in_a_failed_execution_is_told_to_stop(bench: Workbench, forked: str) -> None:
@@ -1071,13 +1095,25 @@ def test_a_container_that_goes_on_without_the_rest_stops_it(bench: Workbench, sp
     bench.ask(at_item(settle(spreading, 2, taken=""), "0"))
     bench.connection.run("UPDATE segment SET status = 'ready', epoch = 1 WHERE segment = 0")
     bench.connection.run("UPDATE execution SET open = open + 1")
-    close = replace(op.Close(**held(spreading)), epoch=1)
-    assert bench.ask(close)
+    ends = replace(settle(spreading, 0), epoch=1, pure=True, stops=True)
+    assert bench.ask(replace(ends, epoch=0)) is None
+    assert bench.ask(ends).ready == ((1, "", "default"),)
     assert items(bench, spreading) == [(2, "0", "done"), (2, "1", "cancelled"), (2, "2", "cancelled")]
-    assert (counted(bench, spreading).closed, counted(bench, spreading).cut) == (True, True)
+    assert counted(bench, spreading).closed
+    assert bench.segments(spreading)[0] == "done"
     assert bench.query("SELECT open FROM execution") == [(1,)]
-    assert bench.ask(close)
-    assert not bench.ask(replace(close, epoch=0))
+
+
+def test_a_container_that_stops_its_instances_is_looked_at_again(bench: Workbench, spreading: str) -> None:
+    bench.ask(at_item(settle(spreading, 2, taken=""), "0"))
+    bench.connection.run("UPDATE segment SET status = 'ready', epoch = 1 WHERE segment = 0")
+    bench.connection.run("UPDATE execution SET open = open + 1")
+    stops = replace(spread(spreading), epoch=1, pure=True, stops=True)
+    assert bench.ask(stops).ready == ((0, "", "default"),)
+    assert items(bench, spreading) == [(2, "0", "done"), (2, "1", "cancelled"), (2, "2", "cancelled")]
+    assert counted(bench, spreading).closed
+    assert bench.segment(spreading, 0, "status", "epoch") == ("ready", 2)
+    assert bench.query("SELECT open FROM execution") == [(1,)]
 
 
 def test_what_comes_after_the_close_arrives_nowhere(bench: Workbench, spreading: str) -> None:
@@ -1090,7 +1126,9 @@ def test_a_container_of_a_cancelled_execution_does_not_open_anything(bench: Work
     name = bench.start(bench.push(CHUNKS))
     bench.ask(claim(name))
     bench.ask(op.Cancel(name, NOW))
-    assert bench.ask(replace(spread(name, fan=fan()), epoch=1, pure=False)) == op.Settled()
+    assert bench.ask(replace(spread(name, fan=fan()), epoch=1, pure=False)) == op.Settled(
+        finished="cancelled"
+    )
     assert (items(bench, name), bench.status(name)) == ([], "cancelled")
 
 
@@ -1111,7 +1149,7 @@ EACH = document(
     edges("a->m->n", "b->m"),
     name="each",
 )
-ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES, MAP, CHUNKS, NESTED, EACH]
+ALL = [ONE, PURE, DIAMOND, EFFECTS, HASTY, CHOICE, QUEUES, MAP, CHUNKS, NESTED, EACH, GUARDED]
 
 
 class Chance:
@@ -1153,10 +1191,10 @@ class Chance:
         here = plan.segments[segment]
         container = here.nodes[-1].container
         fan = None if text is None else Fan.from_text(text)
-        if kind in ("spread", "close") and container is None:
+        if kind == "spread" and container is None:
             kind = "claim"
-        elif kind == "settle" and container is not None and (fan is None or not fan.over):
-            kind = "spread" if fan is None else "close"
+        elif kind == "settle" and container is not None and fan is None:
+            kind = "spread"
         stale = self._rng.random() < 0.1
         pure = here.pure and self._rng.random() < 0.8
         at = held(execution, segment, max(0, epoch - 1) if stale else epoch, now=self._bench.clock.now())
@@ -1174,12 +1212,15 @@ class Chance:
                 fan=self._fan(number, single=container.each is None) if opens else None,
                 ended=0 if fan is None else fan.ended - stale,
                 due=self._rng.choice([None, at["now"] + 1]),
+                stops=not opens and self._rng.random() < 0.2,
             )
         taken = tuple(self._rng.random() < 0.6 for _ in here.exits)
         if kind == "withdraw":
             error = '{"code":"node.cancelled"}' if self._rng.random() < 0.5 else None
             chosen = self._rng.choice(here.nodes).id
             return kind, op.Withdraw(execution, segment, item, chosen, at["now"], error=error)
+        if kind == "settle" and fan is not None and not fan.over:
+            return kind, op.Settle(**at, taken=taken, stops=True, owner=OWNER, lease=LEASE)
         return kind, _MAKERS[kind](at, due or 0, taken, self._rng.random() < 0.5, self._rng.randint(0, 3))
 
     def _fan(self, region: int, *, single: bool) -> str:
@@ -1230,10 +1271,12 @@ class Chance:
                 cancelling = self._bench.query("SELECT cancel_at FROM execution WHERE id = ?", name)[0][0]
                 assert open_ == sum(each in ACTIVE for each in own)
                 assert (status == "waiting") == (open_ == 0)
-                assert cancelling is None or open_ > 0
+                winding = self._bench.query(
+                    f"SELECT 1 FROM segment WHERE execution_id = ? AND stop = 2 AND status IN {ALIVE}", name
+                )
+                assert cancelling is None or open_ > 0 or winding
                 assert open_ > 0 or set(own) - SEGMENT_FINAL, f"{name} would never end"
-                if cancelling is None:
-                    self._count_instances(name)
+                self._count_instances(name)
 
     def _count_instances(self, name: str) -> None:
         """A container waits for as many instances as there are, and what was told to stop runs or is over."""
@@ -1247,7 +1290,7 @@ class Chance:
             for number, item, status, _, stop, _ in rows
             if SegmentStatus(status) not in SEGMENT_FINAL
         ]
-        for _, item, status, text, _, version in rows:
+        for _, item, status, text, stop, version in rows:
             if text is None or SegmentStatus(status) in SEGMENT_FINAL:
                 continue
             fan, plan = Fan.from_text(text), self._bench.programs.plan(version, self._bench.connection)
@@ -1258,7 +1301,8 @@ class Chance:
                 for number, at, stop in living
                 if region.first <= number < region.beyond and at.startswith(inside) and not stop
             }
-            assert len(going) == (0 if fan.closed else fan.pending)
+            stopped = stop == 1 or (stop == op.WINDING and region.kind not in LATE)
+            assert len(going) == (0 if fan.closed or stopped else fan.pending)
 
 
 def _starts(counts: list[int]) -> list[int]:
@@ -1320,7 +1364,9 @@ _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], 
     "lose": lambda at, _due, _taken, _chance, n: op.Lose(
         at["execution"], ((at["segment"], at["item"], at["epoch"]),), at["now"], "dead", n
     ),
-    "cancel": lambda at, _due, _taken, chance, _n: op.Cancel(at["execution"], at["now"], timed_out=chance),
+    "cancel": lambda at, _due, _taken, chance, n: op.Cancel(
+        at["execution"], at["now"], timed_out=chance, force=n == 0
+    ),
     "pause": lambda at, _due, _taken, chance, _n: op.Pause(at["execution"], at["now"], resume=chance),
     "resolve": lambda at, _due, _taken, _chance, n: op.Resolve(
         at["execution"],
@@ -1331,7 +1377,6 @@ _MAKERS: dict[str, Callable[[dict[str, Any], int, tuple[bool, ...], bool, int], 
         "ann",
         node="call",
     ),
-    "close": lambda at, _due, _taken, _chance, _n: op.Close(**at),
     "spread": lambda at, _due, _taken, _chance, _n: op.Spread(**at, owner=OWNER, lease=LEASE),
 }
 """A request of each kind about one segment, in the moment it is asked."""

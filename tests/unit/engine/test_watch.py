@@ -9,21 +9,26 @@ from engine.watch import Watcher
 
 
 class Ended:
-    """A reader of executions that have ended. It counts how often it was asked, and may be down at first."""
+    """A reader of executions that have ended, or have answered. It counts how often it was asked, and may be down at first."""
 
-    def __init__(self, *executions: str, down: int = 0) -> None:
+    def __init__(self, *executions: str, down: int = 0, answered: tuple[str, ...] = ()) -> None:
         self.executions = set(executions)
+        self.answered = set(answered)
         self.asked = 0
         self.down = down
 
-    async def read(self, query: Callable[[Any], Any]) -> list[tuple[str]]:
+    async def read(self, query: Callable[[Any], Any]) -> list[tuple[str, int | None]]:
         self.asked += 1
         if self.asked <= self.down:
             raise Unavailable
-        return cast("list[tuple[str]]", query(self))
+        return cast("list[tuple[str, int | None]]", query(self))
 
-    def batch(self, _: object, rows: list[tuple[str]]) -> list[tuple[str]]:
-        return [row for row in rows if row[0] in self.executions]
+    def batch(self, _: object, rows: list[tuple[str, int]]) -> list[tuple[str, int | None]]:
+        return [
+            (name, 1 if name in self.executions else None)
+            for name, answers in rows
+            if name in self.executions or (answers and name in self.answered)
+        ]
 
 
 def watcher(reader: Ended, patience: float = 0.001) -> Watcher:
@@ -56,3 +61,18 @@ async def test_looking_survives_a_database_that_is_away() -> None:
 
 async def test_a_word_about_what_nobody_waits_for_is_nothing() -> None:
     watcher(Ended()).tell("e")
+
+
+async def test_an_answer_is_found_by_who_waits_for_one() -> None:
+    assert await watcher(Ended(answered=("e",))).told("e", 5, answers=True)
+
+
+async def test_an_answer_does_not_wake_who_waits_for_the_end() -> None:
+    reader = Ended(answered=("e",))
+    watching = watcher(reader)
+    end = asyncio.create_task(watching.told("e", 5))
+    assert await watching.told("e", 5, answers=True)
+    assert not end.done()
+    reader.executions.add("e")
+    assert await end
+    await watching.close()

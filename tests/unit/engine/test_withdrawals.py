@@ -52,7 +52,7 @@ async def resting(at: Theatre, *behind: Any, **more: Any) -> str:
 
 async def test_a_skipped_node_and_what_only_it_leads_to_do_not_run(at: Theatre, stage: Stage) -> None:
     name = await resting(at, "keyed", "keyed")
-    assert withdraw(at, name, "b") == [(0, "", "default")]
+    assert withdraw(at, name, "b") == [(1, "", "default")]
     await at.carry()
     assert (at.status(name), stage.calls) == ("succeeded", ["a", "b"])
     assert shown(at, name) == {"a": "succeeded", "b": "skipped", "c": "skipped", "d": "skipped"}
@@ -189,7 +189,7 @@ async def test_of_a_skip_and_the_nodes_own_end_one_wins(at: Theatre, stage: Stag
 async def test_two_who_ask_at_once_are_answered_one_after_the_other(at: Theatre, stage: Stage) -> None:
     name = await resting(at, "keyed")
     skip, other = withdrawal(at, name, "b"), withdrawal(at, name, "b", error=CANCELLED)
-    assert at.ask_all([skip, other]) == [[(0, "", "default")], Refusal.OVER]
+    assert at.ask_all([skip, other]) == [[(1, "", "default")], Refusal.OVER]
     assert at.ask(other) is Refusal.OVER
 
 
@@ -235,7 +235,7 @@ async def test_a_node_of_a_held_execution_is_skipped_and_goes_on_when_that_does(
     name = await resting(at, "keyed")
     at.ask(op.Pause(name, NOW))
     assert withdraw(at, name, "b", output=op.Payload("1")) == []
-    assert at.segment(name, 0, "status", "due") == ("ready", None)
+    assert at.segment(name, 1, "status", "due") == ("ready", None)
     at.outlet.send(name, at.ask(op.Pause(name, NOW, resume=True)))
     await at.carry()
     assert (at.status(name), stage.calls) == ("succeeded", ["a", "b", "c"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from celeriac import (
     OnCallback,
     OnDecision,
     OnEvent,
+    Respond,
     Route,
     TryAgain,
     Uncertain,
@@ -26,7 +29,7 @@ from celeriac import (
 from engine.errors import NotFound
 from engine.failure import error_of, knows_outcome
 from engine.registry import Registry
-from worker.child import _encoded, _serve
+from worker.child import _beat, _encoded, _serve
 from worker.children import NodeCrashed, _read, _result
 
 ACTS: list[Any] = []
@@ -66,7 +69,8 @@ CONTEXT: dict[str, Json] = {
 def answer(act: Any, node_type: str = "acts", config: Any = None) -> dict[str, Any]:
     """What the parent reads when a node did so."""
     ACTS[:] = [act]
-    return _read(_encoded(_serve(REGISTRY, {"type": node_type, "config": config or {}, "context": CONTEXT})))
+    request = {"type": node_type, "config": config or {}, "context": CONTEXT}
+    return _read(_encoded(_serve(REGISTRY, request, lambda _: None)))
 
 
 LISTENING = Wait(
@@ -91,6 +95,7 @@ def raised(act: Any) -> Exception:
         LISTENING,
         Emit("a", "b", [1]),
         Exit("loop", 1),
+        Respond([1], 201, {"Location": "/1"}),
         Call("w", [1], 2),
     ],
 )
@@ -157,3 +162,21 @@ def test_what_is_no_json_beside_a_failure_does_not_change_what_it_was() -> None:
     again = raised(TryAgain("x.busy", "Busy.", float("inf"), {"why": 1}))
     assert isinstance(again, TryAgain)
     assert (again.code, again.after) == ("x.busy", None)
+
+
+@node("beats")
+async def beats(_config: Config, ctx: Context) -> Json:
+    """Tell what the test says."""
+    await ctx.heartbeat(ACTS[0])
+    return ctx.last_heartbeat
+
+
+def test_a_heartbeat_is_told_in_between_and_its_details_have_to_be_json() -> None:
+    stream = io.BytesIO()
+    request = {"type": "beats", "config": {}, "context": {**CONTEXT, "last_heartbeat": 6}}
+    ACTS[:] = [7]
+    assert _serve(Registry([beats]), request, partial(_beat, stream))["value"] == 6
+    assert stream.getvalue() == b'\x00\x00\x00\x0b{"beat": 7}'
+    ACTS[:] = [float("nan")]
+    failed = _serve(Registry([beats]), request, partial(_beat, stream))["error"]
+    assert (failed["code"], failed["kind"]) == ("node.output_invalid", "fail")

@@ -15,7 +15,8 @@ import uvloop
 
 from celeriac import Fail, Json, Wait
 from engine.context import NodeContext
-from engine.performance import ChildDied, NoChild, NodeTimeout
+from engine.performance import ChildDied, NoChild, NodeSilent, NodeTimeout
+from engine.pulse import Pulse
 from engine.settings import Settings
 from tests.workbench import NOW
 from worker import children as module
@@ -135,3 +136,33 @@ async def test_a_machine_that_cannot_start_a_child_is_asked_again_and_the_node_h
         await call(children, "compute", {"value": 1})
     await asyncio.sleep(0)
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
+
+
+async def turn(children: Children, name: str, config: Json, most: float | None, last: Json = None) -> Any:
+    """Call a node that tells of each page it has turned. Returns what it came to and what it told."""
+    told: list[Json] = []
+
+    async def beat(details: Json) -> None:
+        told.append(details)
+
+    step = SimpleNamespace(node=SimpleNamespace(type=name))
+    context = NodeContext("exec_1", "a", "", 1, NOW, "proj", None, None, 10, last, Pulse(most), beat)
+    try:
+        return await children.call(cast("Any", step), config, context, 30, lambda: None), told
+    except NodeSilent as error:
+        return str(error.message), told
+
+
+@pytest.mark.parametrize("name", ["pages_apart", "counts"])
+@on_a_workers_loop
+async def test_the_heartbeats_of_a_child_are_those_of_its_call(children: Children, name: str) -> None:
+    assert await turn(children, name, {"pages": 3}, 20) == ([0, 1, 2], [0, 1, 2])
+    assert await turn(children, name, {"pages": 3}, 20, last=1) == ([2], [2])
+
+
+@pytest.mark.parametrize("name", ["pages_apart", "counts"])
+@on_a_workers_loop
+async def test_a_child_that_is_silent_for_too_long_is_killed(children: Children, name: str) -> None:
+    message, told = await turn(children, name, {"pages": 3, "stuck": 2}, 0.3)
+    assert (message, told) == ("The attempt sent no heartbeat for 0.3 s; its process was killed.", [0, 1])
+    assert len(children) == 0

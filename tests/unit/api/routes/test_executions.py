@@ -74,6 +74,22 @@ async def test_a_cancelled_execution_ends_and_takes_no_second_wish(api: Api) -> 
     assert (await api.post(f"/executions/{name}/cancel", {"reason": 7})).status_code == 422
 
 
+async def test_a_cancelled_execution_says_what_it_will_be_and_force_ends_it_at_once(api: Api) -> None:
+    body = {"nodes": [node("rest", "wait", {"for": "1h"})]}
+    last = {"nodes": [node("slowly", "wait", {"for": "1h"})]}
+    await api.push({"id": "s", "type": "scope", "body": body, "finally": last})
+    name = await api.execute()
+    await api.carry(name)
+    asked = await api.post(f"/executions/{name}/cancel")
+    assert (asked.status_code, asked.json()["status"]) == (202, "running")
+    shown = (await api.get(f"/executions/{name}")).json()
+    assert (shown["ends_as"], shown["deadline"] > shown["cancel_requested_at"]) == ("cancelled", True)
+    assert (await api.post(f"/executions/{name}/cancel", {"force": 1})).status_code == 422
+    forced = await api.post(f"/executions/{name}/cancel", {"force": True})
+    assert (forced.status_code, forced.json()["status"]) == (200, "cancelled")
+    assert "ends_as" not in (await api.get(f"/executions/{name}")).json()
+
+
 async def test_a_held_execution_waits_until_it_may_go_on(api: Api) -> None:
     await api.push(node("a"))
     name = await api.execute()

@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from api import token
+from api import permission, stream, token
 from api.main import create_app
 from api.routes import socket as route
 from api.server import Server
@@ -292,3 +292,61 @@ async def test_a_cancelled_execution_ends_its_stream(live: Live) -> None:
             if line == "event: execution.created":
                 live.bench.ask(op.Cancel(name, live.bench.clock.now(), "enough"))
     assert "event: end" in lines
+
+
+async def http(live: Live, method: str, path: str, body: object = None, token: str | None = None) -> Any:
+    shown = {"Authorization": f"Bearer {token or live.token}"}
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{live.port}", headers=shown) as client:
+        answer = await client.request(method, f"/api/v1{path}", json=body)
+    return answer.json() if answer.content else None
+
+
+async def key(live: Live, *scopes: str) -> Any:
+    return await http(live, "POST", "/keys", {"name": "k", "scopes": list(scopes)})
+
+
+async def test_whoever_may_read_executions_follows_those_of_the_project(live: Live) -> None:
+    shop = (await http(live, "POST", "/projects", {"name": "shop"}))["id"]
+    reader = await key(live, "execution:read")
+    async with live.connect(additional_headers={}) as one:
+        await ask(one, type="auth", token=reader["key"])
+        await ask(one, type="subscribe", topic="project")
+        active = live.bench.push(document([node("a")], name="theirs"), project=shop)
+        live.bench.start(active, {})
+        await live.bench.carry()
+        name = await live.execution()
+        found, _ = await events(one, 3)
+        assert {each["execution_id"] for each in found} == {name}
+        answer = await ask(one, type="subscribe", topic="workflows/theirs")
+        assert (answer["type"], answer["code"]) == ("error", "request.not_found")
+    for told in (
+        {"token": (await key(live, "workflow:read"))["key"]},
+        {"token": reader["key"], "project": shop},
+    ):
+        async with live.connect(additional_headers={}) as other:
+            await other.send(json.dumps({"type": "auth", **told}))
+            assert await closed(other) == route.UNAUTHORIZED
+
+
+async def test_what_is_open_ends_when_it_is_no_longer_permitted(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(permission, "AGAIN", 0.0)
+    monkeypatch.setattr(route, "_PATIENCE", 0.01)
+    monkeypatch.setattr(stream, "_PATIENCE", 0.01)
+    monkeypatch.setattr(stream, "_PING", 0.02)
+    reader = await key(live, "execution:read")
+    shown = {"Authorization": f"Bearer {reader['key']}"}
+    feed = f"http://127.0.0.1:{live.port}/api/v1/events"
+    async with (
+        live.connect(additional_headers=shown) as one,
+        httpx2.AsyncClient(headers={**shown, "Accept": "text/event-stream"}, timeout=10) as client,
+        client.stream("GET", feed) as streaming,
+    ):
+        assert (await said(one))["type"] == "ready"
+        lines = streaming.aiter_lines()
+        assert await anext(lines) == "retry: 1000"
+        await http(live, "DELETE", f"/keys/{reader['id']}")
+        assert await closed(one) == route.UNAUTHORIZED
+        async for _ in lines:
+            pass

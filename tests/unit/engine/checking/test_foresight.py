@@ -276,3 +276,23 @@ def test_what_nothing_follows_is_used_unless_the_result_is_written() -> None:
     assert codes(made("a", x=1), noop("b"), edges=[edge("a", "b")]) == ["flow.unused_output"]
     assert codes(made("a", x=1), log("b", "nodes"), edges=[edge("a", "b")]) == []
     assert codes(log("b", "vars[k]"), variables={"v": 1}) == []
+
+
+def test_what_is_enabled_for_a_while_may_be_missing() -> None:
+    change = {
+        "id": "change",
+        "type": "set",
+        "config": {"values": {"a": 1}},
+        "enabled_while": {"not_ended": "ship"},
+    }
+    nodes = [
+        {"id": "ship", "type": "wait", "config": {"for": "1d"}},
+        change,
+        {"id": "told", "type": "log", "config": {"message": "{{ nodes.change.output.a }}"}},
+    ]
+    ways = [{"from": "change", "to": "told"}, {"from": "ship", "to": "told"}]
+    document: Any = {"name": "w", "definition": {"nodes": nodes, "edges": ways}}
+    found = problems.check(document, Registry.load(["nodes"]))
+    assert [(each.code, each.pointer) for each in found] == [
+        ("flow.maybe_absent", "/definition/nodes/2/config/message")
+    ]

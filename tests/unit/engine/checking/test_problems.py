@@ -686,11 +686,6 @@ def test_a_problem_as_json_leaves_out_what_it_does_not_know() -> None:
             "Nest them",
         ),
         (
-            workflow(scope("a", noop("b"), loop={"until": "x"}, catch=[{"body": body(noop("c"))}])),
-            "`catch` of the node a cannot stand beside `loop`",
-            "Nest them",
-        ),
-        (
             workflow(noop("a", loop={})),
             "`loop` of the node a needs one of `while` and `until`",
             "exactly one",
@@ -1229,3 +1224,94 @@ def test_circles_are_nested_ten_deep_at_most() -> None:
 
     assert codes(ladder(10)) == []
     assert [code for code, _ in codes(ladder(11))] == ["definition.scopes_too_deep"]
+
+
+def test_a_node_is_not_enabled_with_one_that_is_repeated_apart_from_it() -> None:
+    found = circle(noop("a"), noop("b"), noop("c", enabled_while={"not_ended": "b"}))
+    assert codes(found) == [("definition.bad_milestone", "/definition/nodes/2/enabled_while/not_ended")]
+
+
+# Time limits
+
+
+def test_a_scope_is_neither_taken_up_nor_sends_heartbeats() -> None:
+    timeout = {"queue": "1s", "heartbeat": "1s", "total": "1h"}
+    assert codes(workflow(scope("s", noop("a"), timeout=timeout))) == [
+        ("definition.bad_timeout", "/definition/nodes/0/timeout/queue"),
+        ("definition.bad_timeout", "/definition/nodes/0/timeout/heartbeat"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "told"),
+    [
+        ({"heartbeat": "9s", "attempt": "10s"}, []),
+        ({"heartbeat": "10s", "attempt": "10s"}, ["definition.heartbeat_unused"]),
+        ({"heartbeat": "10s"}, []),
+        ({"heartbeat": "2h"}, ["definition.heartbeat_unused"]),
+        ({"queue": "1s", "attempt": "1s", "total": "1m"}, []),
+    ],
+)
+def test_a_heartbeat_that_comes_after_the_end_is_a_warning(timeout: Any, told: list[str]) -> None:
+    found = problems.check(workflow(noop("a", timeout=timeout)), BUILT_IN)
+    assert [each.code for each in found] == told
+    assert all(each.severity == "warning" for each in found)
+
+
+# Forms
+
+
+def approval(form: Any) -> dict[str, Json]:
+    return workflow({"id": "a", "type": "approval", "config": {"title": "Go on?", "form": form}})
+
+
+def test_a_form_is_held_against_what_a_schema_may_be() -> None:
+    assert codes(approval({"type": "object", "properties": {"x": {"type": "string"}}})) == []
+    found = only(approval({"type": "object", "properties": {"x": {"type": "text"}}}))
+    assert (found.code, found.pointer) == (
+        "definition.bad_schema",
+        "/definition/nodes/0/config/form/properties/x/type",
+    )
+    assert found.message == '`form.properties.x.type` cannot be "text".'
+    unusable = only(approval({"$ref": "https://example.com/form.json"}))
+    assert (unusable.code, unusable.message.startswith("`form` cannot be used: ")) == (
+        "definition.bad_schema",
+        True,
+    )
+
+
+def test_a_form_that_is_known_only_when_it_runs_is_left_for_then() -> None:
+    assert codes(approval({"type": "{{ trigger.payload.kind }}"})) == []
+
+
+# Handlers of what is repeated
+
+
+@pytest.mark.parametrize(
+    "repeated", [{"for_each": {"items": "xs", "as": "x"}}, {"loop": {"while": "index < 2"}}]
+)
+def test_the_handlers_of_a_repeated_scope_read_its_item(repeated: Any) -> None:
+    caught = body(log("b", "item", "index", "nodes.s.error.code"))
+    done = scope("s", noop("a"), catch=[{"body": caught}], **{"finally": body(log("c", "item"))}, **repeated)
+    assert codes(workflow(done)) == []
+
+
+# What meets at a join
+
+
+def test_what_has_met_is_a_name_where_the_join_collects() -> None:
+    ways = [{"from": "a", "to": "m"}, {"from": "b", "to": "m"}]
+    join = {"mode": "any", "collect": "map"}
+    values = [{"id": each, "type": "set", "config": {"values": {"x": 1}}} for each in "ab"]
+    declared: dict[str, Any] = {"inputs": {"type": "object", "properties": {"order": {}}}}
+    meets = log("m", "joined")
+    assert codes(workflow(*values, {**meets, "join": join}, edges=ways, **declared)) == []
+    found = codes(workflow(*values, {**meets, "join": "any"}, edges=ways, **declared))
+    assert ("expression.unknown_name", "/definition/nodes/2/config/message") in found
+    each = {**noop("m"), "join": join, "for_each": {"items": "joined | list"}}
+    assert codes(workflow(*values, each, edges=ways, **declared)) == []
+
+
+def test_a_join_that_nothing_leads_to_has_nothing_to_collect() -> None:
+    found = only(workflow(noop("a", join={"mode": "all", "collect": "list"})))
+    assert (found.code, found.pointer) == ("definition.bad_join", "/definition/nodes/0/join/collect")

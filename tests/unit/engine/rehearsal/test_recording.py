@@ -67,3 +67,11 @@ def test_what_was_under_way_when_time_was_up_will_be_again() -> None:
     made = recorded(late, [run("get", "cancelled", tries=1)], "x")
     assert made["mocks"] == {"get": [{"takes": "9000ms"}]}
     assert made["expect"] == {"status": "timed_out"}
+
+
+def test_an_answer_is_expected_again() -> None:
+    answer = {"status": 201, "headers": {}, "body": 7}
+    assert recorded({**EXECUTION, "answer": answer}, [], "x")["expect"] == {
+        "answer": answer,
+        "output": {"a": 1},
+    }

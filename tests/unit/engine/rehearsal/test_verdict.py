@@ -130,3 +130,19 @@ def test_a_summary_shows_what_there_was(good: Performance, bad: Performance) -> 
     assert summary(good)["output"] == {"x": 1, "y": [1, 2]}
     assert "output" not in summary(bad)
     assert summary(bad)["path"] == ["ask", "b"]
+
+
+def test_an_answer_is_compared_key_by_key(perform: Perform) -> None:
+    say = node("say", "respond", {"status": 201, "body": {"id": "{{ id }}", "by": "us"}})
+    seen = perform(document([say]), {"id": 7})
+    assert told(seen, answer={"status": 201, "body": {"id": 7, "by": "us"}}) == []
+    assert told(seen, answer={"body": {"id": 7}}, match="partial") == []
+    assert told(seen, answer={"status": 200, "headers": {"Location": "/7"}}) == [
+        "test.answer: answer/status is 201, and was expected to be 200.",
+        "test.answer: answer/headers/Location is not there.",
+    ]
+    assert summary(seen)["answer"] == {"status": 201, "headers": {}, "body": {"id": 7, "by": "us"}}
+
+
+def test_what_was_never_answered_is_told(good: Performance) -> None:
+    assert told(good, answer={"status": 200}) == ["test.answer: Nothing was answered."]

@@ -1,0 +1,57 @@
+"""What mutexes and limits say of the order across executions: who holds a key does so with no more others than it allows.
+
+What is known of a holder is a part of the time for which it held its key: from its last attempt's beginning, or from the
+opening of its body, to its end. So what overlaps here has overlapped. A rate lets in, and whoever was let in may begin
+late, together with others; it says nothing of an order that can be judged by beginnings.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.reference.expressions import render
+from tests.chaos.reference.graphs import Node
+from tests.chaos.reference.record import SLACK, Ended, Place, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Somebody held a key, from a time to a time, with at most so many others besides."""
+
+    key: str
+    others: int
+    begin: int
+    end: int
+    execution: str
+    place: Place
+
+
+def held(record: Record, node: Node, place: Place, found: Ended, scope: Mapping[str, Any]) -> Iterator[Held]:
+    """Yield what a node that has ended held meanwhile."""
+    rule = node.get("concurrency", {"key": node.get("mutex"), "limit": 1})
+    if rule["key"] is None or found.code in ("limit.rejected", "limit.queue_full"):
+        return
+    begin = min(found.at - found.ms, record.began.get(place, found.at))
+    key = str(render(rule["key"], scope, ""))
+    yield Held(key, rule["limit"] - 1, begin, found.at, record.execution, place)
+
+
+def overlaps(holders: Iterable[Held]) -> Iterator[tuple[Held, str]]:
+    """Yield who held a key together with more than it allows."""
+    of_key: dict[str, list[Held]] = defaultdict(list)
+    for each in holders:
+        of_key[each.key].append(each)
+    for some in of_key.values():
+        for one in some:
+            beside = [each for each in some if each.begin < one.begin < each.end - SLACK]
+            if len(beside) > one.others:
+                yield (
+                    one,
+                    f"it held {one.key!r} together with {[(each.execution, each.place) for each in beside]}",
+                )
+            together = [each for each in some if each.begin <= one.begin < each.end - SLACK]
+            if len(together) - 1 > max(each.others for each in [one, *together]):
+                yield one, f"{len(together)} held {one.key!r} together from {one.begin} on"

@@ -1,0 +1,85 @@
+"""A world with people and programs in it: they publish events, decide what they are asked, and call the addresses of waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine import operations as op
+from engine.settings import DEFAULT_PROJECT, Settings
+from engine.store.database import Database, PostgresDatabase
+from tests.chaos.constructs import EVENTS, EVERYBODY, PEOPLE
+from tests.chaos.world import World, settings_for
+
+_ASKED = (
+    "SELECT a.execution_id, a.id, a.shown_hash FROM approval a WHERE a.status = 'open' "
+    "ORDER BY a.execution_id, a.segment, a.item"
+)
+_CALLABLE = (
+    "SELECT execution_id, segment, item, name FROM subscription WHERE kind = 'callback' "
+    "ORDER BY execution_id, segment, item, name"
+)
+
+
+class Society(World):
+    """A world with people in it, on a file or on a PostgreSQL database."""
+
+    def __init__(self, folder: Path, seed: int, database_url: str | None = None) -> None:
+        self._database_url = database_url
+        self._said = 0
+        super().__init__(folder, seed)
+
+    def weights(self) -> dict[Callable[[], None], float]:
+        return {**super().weights(), self._publish: 0.6, self._decide: 1.5, self._call_back: 0.5}
+
+    def _storage(self, folder: Path) -> tuple[Settings, Database]:
+        if self._database_url is None:
+            return super()._storage(folder)
+        return settings_for(self._database_url, folder), PostgresDatabase(self._database_url)
+
+    def _payload(self) -> op.Payload:
+        """Something that nobody has said before."""
+        self._said += 1
+        return op.Payload(json.dumps({"said": self._said}))
+
+    def _publish(self) -> None:
+        """Somebody outside publishes an event."""
+        now = self.clock.now()
+        about = self.rng.choice((EVERYBODY, self._any()))
+        payload = self._payload()
+        event = op.Publish(
+            f"evt_{self._said}", DEFAULT_PROJECT, self.rng.choice(EVENTS), about, now, now + 10**9, payload
+        )
+        (answer,) = self._ask(event)
+        if answer is not None:
+            self.messages += [(execution, segment, item) for execution, (segment, item, _) in answer.ready]
+
+    def _decide(self) -> None:
+        """Somebody says what he thinks of something: he may not be asked, and may have said so before."""
+        rows = self._rows(_ASKED)
+        if rows:
+            execution, approval, shown = self.rng.choice(rows)
+            decision = self.rng.choice(("approved", "approved", "rejected"))
+            principal = self.rng.choice(PEOPLE)
+            (answer,) = self._ask(
+                op.Decide(execution, approval, principal, frozenset(), decision, shown, self.clock.now())
+            )
+            self._send(execution, answer)
+
+    def _call_back(self) -> None:
+        """Somebody calls the address of a wait."""
+        rows = self._rows(_CALLABLE)
+        if rows:
+            execution, segment, item, name = self.rng.choice(rows)
+            now, payload = self.clock.now(), self._payload()
+            (answer,) = self._ask(op.Signal(execution, segment, item, name, "callback", now, payload))
+            self._send(execution, answer)
+
+    def _send(self, execution: str, answer: op.Decided | op.Signalled | None) -> None:
+        if answer is not None:
+            self.messages += [(execution, segment, item) for segment, item, _ in answer.ready]
+
+    def _rows(self, sql: str) -> Sequence[tuple[Any, ...]]:
+        return self.actors[0].connection.run(sql)
