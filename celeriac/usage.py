@@ -39,9 +39,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a deployment says of a model: its provider, what that calls it, and the connection that leads there."""
+    """What a deployment says of a model: its provider, what that calls it, and the connection that leads there.
+
+    Without a provider, nothing is known but its name.
+    """
 
     id: str
-    provider: str
+    provider: str | None
     model: str
     connection: str | None = None

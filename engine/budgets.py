@@ -13,6 +13,9 @@ from engine.spending import PROJECT, Budget, Period, begin_of
 from engine.store.database import Connection
 
 PERIODS: Final = ("day", "month", "total")
+LARGEST: Final = 10**9
+"""Dollars."""
+
 _LIST: Final = (
     "SELECT b.scope, b.period, b.most_cost, b.most_tokens, b.since, b.cost, b.tokens, w.name FROM budget b "
     "LEFT JOIN workflow w ON b.scope = 'workflow:' || w.id WHERE b.project_id = ? "
@@ -28,6 +31,7 @@ _SET: Final = (
     "most_cost = excluded.most_cost, most_tokens = excluded.most_tokens, since = excluded.since, "
     "cost = excluded.cost, tokens = excluded.tokens"
 )
+_OF_PROJECT: Final = "SELECT period, most_tokens FROM budget WHERE project_id = ? AND scope = 'project'"
 _REMOVE: Final = "DELETE FROM budget WHERE project_id = ? AND scope = ? RETURNING scope"
 _WORKFLOW: Final = "SELECT id FROM workflow WHERE project_id = ? AND (id = ? OR name = ?)"
 _TOTALS: Final = (
@@ -61,17 +65,21 @@ def put(
 
     def change(connection: Connection) -> Body:
         key, workflow = _scope(connection, scope, project)
-        since = begin_of(period, now)
-        if workflow is None:
-            rows = connection.run(_SPENT, (project, since))
-        else:
-            rows = connection.run(f"{_SPENT} AND workflow_id = ?", (project, since, workflow))
-        ((cost, tokens),) = rows
-        connection.run(_SET, (project, key, period, most_cost, most_tokens, since, int(cost), int(tokens)))
-        budget = Budget(key, period, most_cost, most_tokens, since, int(cost), int(tokens))
+        budget = _set(connection, project, key, workflow, period, most_cost, most_tokens, now)
         return _shown(budget, scope.removeprefix("workflow:"))
 
     return change
+
+
+def limit(connection: Connection, project: str, usd: float | None, now: int) -> None:
+    """Set or lift what a project may spend in dollars; its period, a month at first, and its limit of tokens stay."""
+    rows = connection.run(_OF_PROJECT, (project,))
+    period, tokens = rows[0] if rows else ("month", None)
+    if usd is None and tokens is None:
+        connection.run(_REMOVE, (project, PROJECT))
+    else:
+        most_cost = None if usd is None else round(usd * DOLLAR)
+        _set(connection, project, PROJECT, None, period, most_cost, tokens, now)
 
 
 def remove(scope: str, project: str = DEFAULT_PROJECT) -> Callable[[Connection], None]:
@@ -150,13 +158,35 @@ def _checked(given: Mapping[str, Json]) -> tuple[Period, int | None, int | None]
         raise BudgetInvalid("`period` is none of day, month and total.")
     if usd is None and tokens is None:
         raise BudgetInvalid("A budget needs `usd`, `tokens` or both.")
-    if usd is not None and (isinstance(usd, bool) or not isinstance(usd, int | float) or not 0 <= usd <= 1e9):
+    if usd is not None and (
+        isinstance(usd, bool) or not isinstance(usd, int | float) or not 0 <= usd <= LARGEST
+    ):
         raise BudgetInvalid("`usd` is a number of dollars.")
     if tokens is not None and (
         isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= 10**15
     ):
         raise BudgetInvalid("`tokens` is a whole number.")
     return cast("Period", period), None if usd is None else round(usd * DOLLAR), tokens
+
+
+def _set(
+    connection: Connection,
+    project: str,
+    key: str,
+    workflow: str | None,
+    period: Period,
+    most_cost: int | None,
+    most_tokens: int | None,
+    now: int,
+) -> Budget:
+    since = begin_of(period, now)
+    if workflow is None:
+        rows = connection.run(_SPENT, (project, since))
+    else:
+        rows = connection.run(f"{_SPENT} AND workflow_id = ?", (project, since, workflow))
+    ((cost, tokens),) = rows
+    connection.run(_SET, (project, key, period, most_cost, most_tokens, since, int(cost), int(tokens)))
+    return Budget(key, period, most_cost, most_tokens, since, int(cost), int(tokens))
 
 
 def _scope(connection: Connection, scope: str, project: str) -> tuple[str, str | None]:

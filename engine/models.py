@@ -22,6 +22,10 @@ LONGEST: Final = 200
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@+-]{{0,{LONGEST - 1}}}")
 _PRICES = ("input_cost_per_1k_tokens", "output_cost_per_1k_tokens")
 _KEYS = ("name", "provider", "model", "connection", *_PRICES, "max_tokens", "capabilities")
+DEFAULT: Final = "default"
+"""The name that stands for the project's `default_model`, unless a model was entered under it."""
+
+_DEFAULT = "SELECT settings FROM project WHERE id = ?"
 _FIND = "SELECT body FROM model WHERE project_id = ? AND id = ?"
 _OWN = "SELECT id, body FROM model WHERE project_id = ? ORDER BY id"
 _SAVE = (
@@ -40,8 +44,14 @@ class ModelInvalid(Invalid):
 
 
 def find(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> Model | None:
-    """Return a model that the deployment has entered under this name."""
+    """Return a model that the deployment has entered under this name, or the project's default one."""
     rows = connection.run(_FIND, (project, name))
+    if not rows and name == DEFAULT:
+        ((settings,),) = connection.run(_DEFAULT, (project,))
+        chosen = json.loads(settings).get("default_model")
+        if chosen in (None, DEFAULT):
+            return None
+        return find(connection, chosen, project) or Model(chosen, None, chosen)
     if not rows:
         return None
     body = json.loads(rows[0][0])

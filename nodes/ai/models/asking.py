@@ -12,7 +12,7 @@ from celeriac import Context, Retry, TryAgain
 from celeriac.contract import TRUSTED
 from celeriac.duration import PATTERN, seconds
 from nodes.ai.models.chain import Chain
-from nodes.ai.models.naming import meant
+from nodes.ai.models.naming import DEFAULT, meant
 from nodes.ai.models.provider import Image, Message, ToolCall
 
 RETRY = Retry(4, delay=2.0, on=(TryAgain,))
@@ -124,8 +124,14 @@ class Asking(BaseModel, extra="forbid"):
 
 
 class Speaking(Asking):
-    """The same for models that answer with text."""
+    """The same for models that answer with text; the project may have one that is asked by default."""
 
+    model: str = Field(
+        DEFAULT,
+        description=f"{Asking.model_fields['model'].description} Default: the project's `default_model`.",
+        min_length=1,
+        json_schema_extra={TRUSTED: True},
+    )
     fallback: list[str | Fallback] = Field(
         [],
         description="Models to ask in its place when it does not answer, in order.",

@@ -11,6 +11,9 @@ from nodes.ai.models.local import Local
 from nodes.ai.models.openai import OpenAI
 from nodes.ai.models.provider import Provider
 
+DEFAULT = "default"
+"""Stands for the model that the project takes by default."""
+
 PROVIDERS: dict[str, Provider] = {each.name: each for each in (OpenAI(), Anthropic(), Local())}
 
 _VENDORS = (
@@ -32,12 +35,18 @@ class Meant:
 
 
 async def meant(ctx: Context, name: str, connection: str | None = None) -> Meant:
-    """Return the model of this name: one that the deployment has entered, or else as `guessed`."""
+    """Return the model of this name: one that the deployment has entered, or else as `guessed`.
+
+    Raises `Fail` (`ai.no_default`) when it is `default`, and the project has none.
+    """
     known = await ctx.model(name)
-    if known is None:
-        return guessed(name, connection)
+    if known is None and name == DEFAULT:
+        message = "The node names no model, and the project has no default_model among its settings. Name one, or set it."
+        raise Fail("ai.no_default", message)
+    if known is None or known.provider is None:
+        return guessed(name if known is None else known.model, connection)
     provider = PROVIDERS[known.provider]
-    return Meant(name, provider, known.model, connection or known.connection or provider.name)
+    return Meant(known.id, provider, known.model, connection or known.connection or provider.name)
 
 
 def guessed(name: str, connection: str | None = None) -> Meant:

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac import Effect, Json
 from celeriac.testing import Outcome, Paid, run_node
-from celeriac.usage import Usage
+from celeriac.usage import Model, Usage
 from nodes.ai.ai_call import ai_call
 from tests.loopback import Handler, Server, always, answer, serving
 from tests.models import chat, message
@@ -388,3 +388,14 @@ async def test_a_model_that_nobody_knows_is_refused_with_the_remedy(
     assert outcome.code == "ai.unknown_model"
     assert outcome.error is not None
     assert "openai, anthropic, local" in outcome.error.message
+
+
+async def test_without_a_model_the_one_of_the_project_is_asked(link: Link) -> None:
+    async with serving(always(chat("Hi"))) as server:
+        links = {"openai": link(server)}
+        for default in (Model("gpt-4o", None, "gpt-4o"), Model("clever", "openai", "gpt-4o")):
+            models = {"default": default}
+            outcome = await run_node(ai_call, {"prompt": "x"}, connections=links, models=models)
+            assert json.loads(server.asked[-1].body)["model"] == "gpt-4o"
+            assert [each.model for each in outcome.paid] == [default.id]
+    assert (await run_node(ai_call, {"prompt": "x"})).code == "ai.no_default"
