@@ -751,7 +751,7 @@ class Executor:
         if not call.wait:
             return await self._start_unawaited(run, start)
         if start.concurrency is not None or start.rate is not None:
-            await self._record(run)
+            await self._record_held(run)
             await self._let_in(start)
             start = dataclasses.replace(start, concurrency=None, rate=None)
         first = run.work.first_try_at if tries > 1 and run.work.first_try_at is not None else started_at
@@ -783,7 +783,7 @@ class Executor:
 
     async def _start_unawaited(self, run: Run, start: op.Start) -> Json:
         """Start an execution that lives by itself. Repeated after a crash, it finds the one that it started before."""
-        await self._record(run)
+        await self._record_held(run)
         started = await self._let_in(start)
         if not started.same:
             message = f"The key {start.idempotency_key!r} was used before, to start {started.execution} with something else."
@@ -1047,6 +1047,14 @@ class Executor:
             await self._services.ledger.submit(op.Doubt(**self._held(run), head=run.head, reason=reason))
         else:
             await self._services.ledger.submit(op.Release(**self._held(run)))
+
+    async def _record_held(self, run: Run) -> None:
+        """Write what is unwritten, unless nobody holds the segment: then others may carry it too, and one of them writes it all.
+
+        What it has come to so far comes out the same for whoever carries it, so nothing depends on its being written by now.
+        """
+        if not run.pure:
+            await self._record(run)
 
     async def _record(self, run: Run) -> None:
         """Write what is unwritten. Raises `Lost`, or `Stopped`: then nothing was written, and what was to begin has not."""

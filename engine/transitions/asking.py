@@ -42,11 +42,12 @@ def cancel(batch: Batch, cancels: list[op.Cancel]) -> list[str]:
             told = ("execution.cancel_forced", None, each.now, {"reason": each.reason})
             batch.emit(row, 0, each.now, told)
         if begins or force:
-            held, row.pause_at = row.pause_at is not None, None
+            paused_at, row.pause_at = row.pause_at, None
             row.dirty = True
             stop(batch, [whole(batch, row)], each.now, force=force)
-            if held:
-                batch.connection.batch(sql.HOLD_READY, [(row.id, unsent(row, each.now))])
+            if paused_at is not None:
+                held = max(0, each.now - paused_at)
+                batch.connection.batch(sql.HOLD_READY, [(row.id, unsent(row, each.now), held)])
             end_if_over(batch, row, each.now)
     return [str(batch.rows[each.execution].status) for each in cancels]
 

@@ -87,7 +87,7 @@ def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
     won = {fields[:3]: fields[3] for fields in batch.connection.batch(sql.SPREAD, rows)}
     winners = [each for key, each in standing.items() if key in won]
     stopped = [each for each in winners if won[key_of(each)] == STOPPED]
-    rested(batch, stopped)
+    rested(batch, [_unopened(each) for each in stopped])
     for each in stopped:
         let_go(batch, batch.rows[each.execution], each.segment, each.item)
     going = [each for each in winners if each not in stopped]
@@ -100,6 +100,11 @@ def spread(batch: Batch, spreads: list[op.Spread]) -> list[op.Settled | None]:
         answers[key_of(each)] = wave.spread(batch.rows[each.execution], each, fan, opened)
     wave.write()
     return [answers.get(key_of(each)) if standing[key_of(each)] is each else None for each in spreads]
+
+
+def _unopened(each: op.Spread) -> op.Spread:
+    """Return a spread that came to nothing, since its container had been stopped: the history does not say that it began."""
+    return replace(each, events=tuple(event for event in each.events if event[0] != "node.opened"))
 
 
 def _answer(batch: Batch, settles: Iterable[op.Settle]) -> set[Key]:

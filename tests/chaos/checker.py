@@ -291,9 +291,8 @@ def _calls(execution: Execution, case: Case, verdict: Result) -> dict[str, tuple
     """The calls an execution may make, by their keys: node, item, and whether the sink is told the key."""
     found = {}
     for node, keyed in _callers(case.document["definition"]):
-        undoes = node.removesuffix("@undo") if execution.stopped else node
         for name, item in {*verdict.runs, *verdict.undecided}:
-            if name in (node, undoes):
+            if name == node:
                 found[effect_key(execution.id, node, item)] = (node, item, keyed)
     return found
 

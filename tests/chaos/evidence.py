@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -115,11 +115,6 @@ class Execution:
         return {(each.node, each.item): each for each in self.journal if each.status not in _UNDECIDED}
 
     @property
-    def stopped(self) -> bool:
-        """Whether scopes were stopped that had something to do in their end: these undo what had succeeded in them."""
-        return self.ending or any(map(says_stopped, self.journal))
-
-    @property
     def ending(self) -> bool:
         """Whether it had something to do before it ended."""
         return any(body[0] == "execution.ending" for _, _, body in self.events())
@@ -129,11 +124,6 @@ class Execution:
         for each in self.ranges:
             for index, body in enumerate(each.bodies):
                 yield each.seq + index, each.epoch, body
-
-
-def says_stopped(entry: Entry) -> bool:
-    """Whether an outcome is that of a scope which was stopped."""
-    return isinstance(entry.error, dict) and entry.error.get("code") == "scope.stopped"
 
 
 @dataclass(frozen=True)
@@ -182,10 +172,20 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
     listening: dict[Place, int] = {}
     ended: dict[Place, tuple[int, int, int, int]] = {}
     began: dict[Place, int] = {}
+    opened: set[Place] = set()
+    repeated: dict[Place, int] = {}
+    refused: Counter[Place] = Counter()
+    said: dict[str, int] = {}
     for commit, each in enumerate(execution.ranges, 1):
         for seq, body in enumerate(each.bodies, each.seq):
             times[seq] = body[2]
             place = (str(body[1]), body[3].get("item", ""))
+            said.setdefault(body[0], seq)
+            if body[0] == "node.opened":
+                opened.add(place)
+            elif body[0] == "node.retrying":
+                repeated[place] = body[2] + round(body[3]["delay"] * 1000)
+                refused[place] += body[3]["error"]["code"] in ("limit.rejected", "limit.queue_full")
             if body[0] in ("node.succeeded", "node.failed"):
                 ended[place] = (seq, commit, body[2], body[3].get("ms", 0))
             elif body[0] in ("node.waiting", "node.opened"):
@@ -205,6 +205,9 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         created_at=execution.created_at,
         finished_at=execution.finished_at,
         depth=execution.depth,
+        over=said.get(f"execution.{execution.status}", 0),
+        asked=said.get("execution.cancel_requested", 0),
+        forced="execution.cancel_forced" in said,
         ends=ends,
         chunked=frozenset(execution.chunked),
         children={
@@ -216,6 +219,9 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         emitted={output["id"]: seq for output, seq in ids if output.get("id") in execution.published},
         listening=listening,
         began=began,
+        opened=frozenset(opened),
+        repeated=repeated,
+        refused=refused,
         votes=execution.votes,
     )
 

@@ -301,3 +301,114 @@ def test_nothing_is_wrong_inside_where_nothing_is() -> None:
 def test_a_promise_that_is_broken_inside_a_container_is_seen(what: str) -> None:
     invariant, change = BROKEN_INSIDE[what]
     assert invariant in {each.invariant for each in checker.check(change(contained()))}
+
+
+STOPPED = Case(
+    document(
+        [
+            {
+                "id": "s",
+                "type": "scope",
+                "body": {
+                    "nodes": [
+                        node("a", "set", {"values": 1}, compensate={"type": "noop"}),
+                        {
+                            "id": "inner",
+                            "type": "scope",
+                            "body": {"nodes": [node("w", "wait", {"for": 60})]},
+                            "finally": {"nodes": [node("z", "noop")]},
+                        },
+                    ],
+                    "edges": edges("a->inner"),
+                },
+                "catch": [{"body": {"nodes": [node("c", "noop")]}}],
+                "finally": {"nodes": [node("y", "noop")]},
+            }
+        ],
+        variables={},
+    ),
+    {"k": 1},
+    {},
+)
+ENDS: list[list[Any]] = [
+    ["node.opened", "s", 1000, {}],
+    ["node.succeeded", "a", 1000, {"item": "0"}],
+    ["node.opened", "inner", 1000, {"item": "0"}],
+    ["execution.cancel_requested", None, 1001, {}],
+    ["execution.ending", None, 1001, {}],
+    ["node.succeeded", "z", 1002, {"item": "0.0"}],
+    ["node.succeeded", "a@undo", 1003, {"item": "0"}],
+    ["node.succeeded", "y", 1004, {"item": "0"}],
+    ["execution.cancelled", None, 1005, {}],
+]
+
+
+def ended(bodies: list[list[Any]], *more: Entry, without: str = "") -> Evidence:
+    """An execution of a scope in a scope that was cancelled while the inner one waited."""
+    error = {"code": "scope.stopped", "message": "stopped"}
+    journal = [
+        Entry("inner@end", "failed", None, error, 1, "0.0"),
+        Entry("s@end", "failed", None, error, 1, "0"),
+        Entry("a", "succeeded", 1, None, 1, "0"),
+        *(Entry(name, "succeeded", None, None, 1, "0.0") for name in ("z", "inner@finally@end")),
+        *(
+            Entry(name, "succeeded", None, None, 1, "0")
+            for name in ("a@undo", "a@undo@end", "y", "s@finally@end")
+        ),
+        *more,
+    ]
+    ranges = [
+        Range(1, 1, 0, 1000, [["execution.created", "wf_1", 1000, {}]]),
+        *(Range(seq, 1, 1, body[2], [body]) for seq, body in enumerate(bodies, 2)),
+    ]
+    execution = Execution(
+        "exec_1", "w", "cancelled", "key-1", 1 + len(bodies), {"k": 1}, None, None,
+        [Segment(0, "", "cancelled", 0, 1, 0, None)],
+        [each for each in journal if each.node not in (without, f"{without}@end", f"{without}@finally@end")], ranges,
+    )  # fmt: skip
+    return Evidence(
+        [execution], {"w": STOPPED}, [], [Op("key-1", "ok", "exec_1", 1000)], cancels=frozenset({"exec_1"})
+    )
+
+
+def _moved(name: str, to: int) -> list[list[Any]]:
+    left = [each for each in ENDS if each[1] != name]
+    return [*left[:to], *(each for each in ENDS if each[1] == name), *left[to:]]
+
+
+def _lost(name: str) -> list[list[Any]]:
+    return [each for each in ENDS if each[1] != name or each[0] == "node.opened"]
+
+
+BROKEN_ENDS: dict[str, Evidence] = {
+    "what succeeded was not undone": ended(_lost("a@undo"), without="a@undo"),
+    "a stopped body has no end": ended(ENDS, without="s"),
+    "an inner scope did not do its end": ended(_lost("z"), without="z"),
+    "the outer scope was undone before the inner one had ended": ended(_moved("z", 7)),
+    "the last was done before something was undone": ended(_moved("a@undo", 7)),
+    "it ended before its scopes": ended(_moved("y", 8)),
+    "a handler was asked": ended(
+        [*ENDS[:7], ["node.succeeded", "c", 1003, {"item": "0"}], *ENDS[7:]],
+        Entry("c", "succeeded", None, None, 1, "0"),
+    ),
+    "a scope that was stopped came to something": ended(
+        [*ENDS[:8], ["node.succeeded", "s", 1004, {}], *ENDS[8:]], Entry("s", "succeeded", None, None, 1)
+    ),
+}
+
+
+def test_nothing_is_wrong_where_scopes_do_in_their_end_what_they_owe() -> None:
+    assert checker.check(ended(ENDS)) == []
+
+
+def test_what_is_forced_owes_nothing() -> None:
+    forced: list[list[Any]] = [*_lost("y")[:-1], ["execution.cancel_forced", None, 1004, {}], ENDS[-1]]
+    evidence = ended(forced, without="y")
+    (execution,) = evidence.executions
+    execution.journal = [each for each in execution.journal if each.node != "s@finally@end"]
+    assert checker.check(evidence) == []
+
+
+@pytest.mark.parametrize("what", BROKEN_ENDS)
+def test_an_end_that_is_not_as_it_has_to_be_is_seen(what: str) -> None:
+    assert {each.invariant for each in checker.check(BROKEN_ENDS[what])} & {"I4", "I20"}

@@ -7,7 +7,7 @@ when time ran out, what people and other executions decided), and complains of e
 - `expressions`: the small part of the expression language that the tests' definitions use
 - `graphs`: when a node starts, and which ways it leaves by
 - `instances`: one graph, walked through from its roots to its end
-- `containers`: maps, loops and scopes; `nodes`: everything else
+- `containers`: maps and loops; `scopes`; `nodes`: everything else
 - `limits`: what mutexes, limits and rates say of the order across executions
 - `record`: what is known of an execution that was carried out
 """
@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.chaos.reference.containers import UNFINISHED, contain
+from tests.chaos.reference.containers import contain
 from tests.chaos.reference.expressions import ANYTHING, Failure, evaluate, render
 from tests.chaos.reference.graphs import Node, Outcome, graphs, handles_failure, leaves, ports_of
 from tests.chaos.reference.instances import (
+    UNFINISHED,
     Given,
     Run,
     agrees,
@@ -126,6 +127,8 @@ def _judge_end(run: Run, record: Record) -> None:
     """Hold the end of an execution against what may have ended it."""
     end: Place = ("", "")
     missing = sorted(run.unfinished - run.stopped)
+    if 0 < record.over <= run.late:
+        run.given.complain(end, f"it ended at {record.over}, and scopes in it at {run.late}")
     match record.status:
         case "succeeded":
             outputs = [each.leave.value for each in run.ends if each.leave is not None]
@@ -183,7 +186,8 @@ def _perform(run: Run, node: Node, since: int, ready: int) -> Outcome | None:
         run.complain(name, f"{told(found)} instead of {outcome.state} {outcome.code or value_of(outcome)}")
         outcome = Outcome(found.state, found.output, found.code, fatal=outcome.fatal)
     code = outcome.code if outcome.code is None else found.code
-    now = ready if node["type"] in QUICK and not container else found.at
+    again = run.given.record.repeated.get((name, run.item), 0)
+    now = max(ready, again) if node["type"] in QUICK and not container else found.at
     return replace(outcome, code=code, seq=found.seq, commit=found.commit, ready=now)
 
 

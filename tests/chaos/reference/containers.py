@@ -1,21 +1,15 @@
-"""Maps, loops and scopes: what is performed inside of them, and what they come to."""
+"""Maps and loops: what is performed inside of them, and what they come to. Scopes are beside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from tests.chaos.reference.expressions import Failure, evaluate, one_of, render
 from tests.chaos.reference.graphs import Node, Outcome, repeated
-from tests.chaos.reference.instances import Leave, Run, instance, scope_of, seen
+from tests.chaos.reference.instances import UNFINISHED, Leave, Run, instance, scope_of
 from tests.chaos.reference.record import Ended
-
-
-class _Unfinished:
-    """Something inside has not ended."""
-
-
-UNFINISHED: Final = _Unfinished()
+from tests.chaos.reference.scopes import perform_scope
 
 
 class Telling:
@@ -37,7 +31,7 @@ def contain(run: Run, node: Node, since: int, found: Ended | None) -> Any:
         return _map(run, node, since, found)
     if "loop" in node:
         return _loop(run, node, since)
-    return _scope(run, node, since)
+    return perform_scope(run, node, since, found)
 
 
 def _map(run: Run, node: Node, since: int, found: Ended | None) -> Any:
@@ -152,55 +146,6 @@ def _loop(run: Run, node: Node, since: int) -> Any:
         if outcome.state == "left":
             return item
         collected.append(item)
-
-
-def _scope(run: Run, node: Node, since: int) -> Any:
-    """Perform a body, what undoes it, who takes its failure over, and what is done in the end anyway."""
-    name = node["id"]
-    body, outcome = instance(run, node, name, node["body"], 0, since)
-    if outcome is None:
-        return UNFINISHED
-    around = seen(body)
-    if outcome.state == "failed":
-        around[name.removesuffix("@item")] = {"error": {"code": outcome.code}}
-        if not _undo(run, node, body, around, outcome.seq):
-            return UNFINISHED
-        for number, handler in enumerate(node.get("catch", ())):
-            if catches(handler, outcome.code):
-                region = f"{name}@catch{number}"
-                _, outcome = instance(run, node, region, handler["body"], 0, outcome.seq, around=around)
-                break
-    if outcome is not None and "finally" in node:
-        _, last = instance(run, node, f"{name}@finally", node["finally"], 0, outcome.seq, around=around)
-        outcome = last if last is None or last.state == "failed" else outcome
-    if outcome is None:
-        return UNFINISHED
-    if outcome.state == "failed":
-        raise Failure(outcome.code)
-    return outcome.output
-
-
-def _undo(run: Run, node: Node, body: Run, around: Mapping[str, Any], since: int) -> bool:
-    """Undo what has succeeded in a body that failed. In which order is judged elsewhere. Returns whether it is over."""
-    over = True
-    for each in node["body"]["nodes"]:
-        done = body.nodes.get(each["id"])
-        if "compensate" in each and done is not None and done.state in ("succeeded", "open"):
-            undo = {**each["compensate"], "id": f"{each['id']}@undo"}
-            _, undone = instance(run, node, undo["id"], {"nodes": [undo]}, 0, since, around=around)
-            over = over and undone is not None
-    return over
-
-
-def catches(handler: Mapping[str, Any], code: Any) -> bool:
-    """Whether a handler is for an error."""
-    if any(_names(each, code) for each in handler.get("except", ())):
-        return False
-    return not handler.get("on") or any(_names(each, code) for each in handler["on"])
-
-
-def _names(selector: str, code: Any) -> bool:
-    return selector in ("*", code) or (selector[-2:] == ".*" and str(code).startswith(selector[:-1]))
 
 
 def _choose(found: Ended | None, possible: Sequence[Any]) -> Any:

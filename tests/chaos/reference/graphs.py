@@ -10,6 +10,8 @@ Node = Mapping[str, Any]
 Edge = Mapping[str, Any]
 
 LIMITS = ("mutex", "concurrency", "rate")
+STOPPED = "scope.stopped"
+"""The failure that the body of a stopped scope counts as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,13 @@ def _doomed(body: Mapping[str, Any], join: str, ends: set[str]) -> set[str]:
         if not found:
             return doomed
         doomed |= found
+
+
+def owes(node: Node) -> bool:
+    """Whether a scope has something to do in its end, also when it is stopped."""
+    if node["type"] != "scope" or {"for_each", "loop"} & node.keys():
+        return False
+    return "finally" in node or any("compensate" in each for each in node["body"]["nodes"])
 
 
 def bodies(node: Node) -> Iterator[Mapping[str, Any]]:

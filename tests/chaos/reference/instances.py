@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from tests.chaos.reference.expressions import ANYTHING, Failure, evaluate, one_of, render
 from tests.chaos.reference.graphs import (
+    STOPPED,
     Alone,
     Edge,
     Node,
@@ -25,10 +26,18 @@ from tests.chaos.reference.graphs import (
     leaves,
     leaves_by,
     losers,
+    owes,
     start_of,
 )
 from tests.chaos.reference.limits import Held
 from tests.chaos.reference.record import Ended, Place, Record
+
+
+class _Unfinished:
+    """Something inside has not ended."""
+
+
+UNFINISHED: Final = _Unfinished()
 
 
 @dataclass(slots=True)
@@ -96,6 +105,20 @@ class Run:
     unfinished: set[str] = field(default_factory=set)
     stopped: set[str] = field(default_factory=set)
     ends: list[End] = field(default_factory=list)
+    last: int = 0
+    """The last place in the history at which something in it ended."""
+    late: int = 0
+    """The same for what scopes in it did in their end, after they were stopped."""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it belongs to the end of a scope, over which a stop passes."""
+        here: Run | None = self
+        while here is not None:
+            if here.region.endswith(("@finally", "@undo")):
+                return True
+            here = here.parent
+        return False
 
     @property
     def edges(self) -> Sequence[Edge]:
@@ -137,6 +160,9 @@ def walk(run: Run) -> None:
     run.given.cut = run.given.cut or bool(run.ends)
     if first:
         _nothing_follows(run, run.nodes, first)
+    asked = 0 if run.given.record is None or run.predicting else run.given.record.asked
+    if asked and not run.is_end:
+        _nothing_follows(run, run.nodes, asked)
 
 
 def _ready(run: Run, entering: Sequence[Way | None], since: int) -> int:
@@ -158,6 +184,7 @@ def _start(run: Run, node: Node, since: int, ready: int) -> None:
         run.unfinished.add(name)
         return
     run.nodes[name] = run.given.runs[name, run.item] = outcome
+    run.last = max(run.last, outcome.seq)
     if outcome.fatal:
         run.ends.append(End(name, outcome.seq, outcome.code))
     else:
@@ -227,6 +254,7 @@ def instance(
         run.predicting or chunked,
     )
     walk(within)
+    run.last, run.late = max(run.last, within.last), max(run.late, within.late)
     return within, _concluded(within, chunked=chunked)
 
 
@@ -275,6 +303,16 @@ def _possible(run: Run, *, late_allowed: bool) -> Iterable[Outcome]:
     timed = run.owner is not None and "timeout" in run.owner and run.region == run.owner["id"]
     if timed and late_allowed:
         yield Outcome("failed", None, "node.timeout")
+    if late_allowed and _may_be_stopped(run):
+        yield Outcome("failed", None, STOPPED)
+
+
+def _may_be_stopped(run: Run) -> bool:
+    """Whether it is the body of a scope that has something to do in its end, and did not come to anything."""
+    owner, record = run.owner, run.given.record
+    if owner is None or record is None or run.parent is None or run.region != owner["id"]:
+        return False
+    return owes(owner) and (owner["id"], run.parent.item) not in record.ends
 
 
 def _result(run: Run) -> Any:

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from tests.chaos.reference.expressions import ANYTHING, Failure, render
-from tests.chaos.reference.graphs import Alone, Node, Routed
+from tests.chaos.reference.graphs import Alone, Node, Routed, owes
 from tests.chaos.reference.instances import Leave, Run, scope_of
 from tests.chaos.reference.record import SLACK, Ended, Published, Record
 
-QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log")
-"""Types that take no time: what rests after them may count from when they could begin."""
+QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log", "fail")
+"""Types that take no time: what rests after them may count from when they, or their last attempt, could begin."""
 
 CALLS: Final = 8
 """Calls that may stand inside each other."""
@@ -109,8 +109,7 @@ def _exit(run: Run, config: Mapping[str, Any], found: Ended | None) -> Any:
             raise Leave(here, closes=True, value=value, seq=seq)
         if scope in ("iteration", "loop") and repeats:
             raise Leave(here, closes=scope == "loop", value=value, seq=seq)
-        inner = here.owner.get("body", {}).get("nodes", ())
-        if not repeats and ("finally" in here.owner or any("compensate" in each for each in inner)):
+        if owes(here.owner):
             raise Failure("exit.past_finally")
         here = here.parent
     if scope != "workflow":
@@ -125,6 +124,8 @@ def _http(run: Run, node: Node, config: Mapping[str, Any], found: Ended | None) 
     answers = run.given.answers.get(node["id"].removesuffix("@item"), ("ok",))
     policy = node.get("retry", run.given.definition.get("retry"))
     tries = 3 if policy is None else policy.get("max_attempts", 1)
+    if not run.predicting and run.given.record is not None:
+        tries -= run.given.record.refused.get((node["id"], run.item), 0)
     code = "http.unreachable"
     applied = False
     for index in range(tries):

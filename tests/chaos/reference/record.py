@@ -70,8 +70,11 @@ class Vote:
 class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
-    `times` are those of the places in its history, and `began` when waits and containers began. `listening` are the places
-    where waits began, `emitted` those at which it published events itself. `heard` are the events that ended its waits.
+    `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`, without what scopes do in
+    their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin, `refused`
+    how many attempts came to nothing because a limit let them not in. `times` are those of the places in its history, and
+    `began` when waits and containers began. `listening` are the places where waits began, `emitted` those at which it
+    published events itself. `heard` are the events that ended its waits.
     """
 
     execution: str
@@ -81,6 +84,9 @@ class Record:
     created_at: int = 0
     finished_at: int = 0
     depth: int = 0
+    over: int = 0
+    asked: int = 0
+    forced: bool = False
     ends: Mapping[Place, Ended] = field(default_factory=dict)
     chunked: frozenset[str] = frozenset()
     children: Mapping[Place, Sequence[Child]] = field(default_factory=dict)
@@ -89,5 +95,8 @@ class Record:
     times: Mapping[int, int] = field(default_factory=dict)
     emitted: Mapping[str, int] = field(default_factory=dict)
     began: Mapping[Place, int] = field(default_factory=dict)
+    opened: frozenset[Place] = frozenset()
+    repeated: Mapping[Place, int] = field(default_factory=dict)
+    refused: Mapping[Place, int] = field(default_factory=dict)
     listening: Mapping[Place, int] = field(default_factory=dict)
     votes: Mapping[Place, Sequence[Vote]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -598,3 +599,19 @@ async def test_who_cancels_stops_what_is_called_at_every_depth_at_once(bench: Wo
     assert bench.query("SELECT count(*) FROM execution") == [(3,)]
     assert bench.query("SELECT DISTINCT principal, priority FROM execution") == [("ann", 3)]
     assert not bench.query(cancels.FORSAKEN)
+
+
+async def test_what_comes_before_a_call_that_nobody_waits_for_is_told_once_however_many_carry_it(
+    bench: Workbench,
+) -> None:
+    bench.push(DOUBLE)
+    nodes = [
+        node("first", "transform", {"expression": "n"}),
+        node("ask", "workflow", {"workflow": "double", "input": {"n": "{{ n }}"}, "wait": False}),
+    ]
+    execution = bench.start(bench.push(document(nodes, edges("first->ask"), name="parent")), {"n": 1})
+    (message,) = bench.outlet.taken()
+    await asyncio.gather(*(bench.executor().perform([message]) for _ in range(3)))
+    told_of = [body[1] for body in bench.events(execution) if body[0] == "node.succeeded"]
+    assert sorted(told_of) == ["ask", "first"]
+    assert len(bench.query("SELECT id FROM execution")) == 2

@@ -275,3 +275,15 @@ async def test_a_node_with_a_heartbeat_is_claimed_whatever_its_effect(
 ) -> None:
     name = await at.run(document([node("a", kind, timeout={"heartbeat": 5})]))
     assert at.segment(name, 0, "epoch") == (1,)
+
+
+async def test_a_cancel_that_ends_a_pause_gives_back_the_time_of_it(at: Theatre, stage: Stage) -> None:
+    last = {"nodes": [node("z", "distant", **FAR)]}
+    scope = node("s", "scope", body={"nodes": [node("a", "pure")]}, **{"finally": last})
+    name = at.start(at.push(document([scope])))
+    await carry_near(at)
+    (before,) = at.query("SELECT expires FROM segment WHERE expires > 0")
+    at.ask(op.Pause(name, at.clock.now()))
+    at.clock.move(60)
+    at.ask(op.Cancel(name, at.clock.now()))
+    assert at.query("SELECT expires FROM segment WHERE expires > 0") == [(before[0] + 60_000,)]

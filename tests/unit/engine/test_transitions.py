@@ -952,6 +952,17 @@ def test_what_was_opened_is_handed_over_or_to_be_sent(bench: Workbench) -> None:
     assert bench.query("SELECT item, hi FROM segment WHERE segment = 2 ORDER BY 1") == [("0", 1), ("2", 2)]
 
 
+def test_a_container_that_was_stopped_meanwhile_opens_nothing_and_does_not_say_so(bench: Workbench) -> None:
+    name = bench.start(bench.push(CHUNKS))
+    bench.ask(op.Claim(name, 0, "", OWNER, NOW, NOW + LEASE))
+    told = ("node.opened", "m", NOW, {"count": 3})
+    opened = spread(name, epoch=1, fan=fan(), events=(("node.succeeded", "a", NOW, {}), told))
+    _, settled = bench.step(op.Cancel(name, NOW), opened)
+    assert (settled.ready, settled.successors, settled.finished) == ((), (), "cancelled")
+    assert items(bench, name) == []
+    assert bench.kinds(name)[-3:] == ["execution.cancel_requested", "node.succeeded", "execution.cancelled"]
+
+
 def test_losses_before_a_container_has_opened_something_count_no_more(bench: Workbench) -> None:
     name = bench.start(bench.push(CHUNKS))
     bench.connection.run("UPDATE segment SET deliveries = 2")
