@@ -10,6 +10,7 @@ from celeriac.commands import (
     attention,
     audit,
     budgets,
+    collections,
     connections,
     definitions,
     demo,
@@ -54,6 +55,7 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.add_typer(models.app, name="models")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(collections.app, name="collections")
 app.add_typer(variables.app, name="variables")
 app.add_typer(projects.app, name="projects")
 app.add_typer(users.app, name="users")

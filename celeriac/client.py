@@ -331,6 +331,14 @@ class Client(Accounts):
         """Forget a model that was entered."""
         await self._ask("DELETE", f"/models/{_part(name)}")
 
+    async def collections(self) -> list[Body]:
+        """Return the collections of texts, with how much is in each."""
+        return cast("list[Body]", (await self._ask("GET", "/collections"))["data"])
+
+    async def remove_collection(self, name: str) -> None:
+        """Remove a collection with all that is in it."""
+        await self._ask("DELETE", f"/collections/{_part(name)}")
+
     async def budgets(self) -> list[Body]:
         """Return the budgets, with what has been spent."""
         return cast("list[Body]", (await self._ask("GET", "/budgets"))["data"])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, WithJsonSchema
 
 from celeriac.outcomes import Call, Emit, Exit, Json, OnDecision, Respond, Route, TryAgain, Wait
+from celeriac.passages import Passages
 from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
@@ -149,6 +150,9 @@ class Context(Protocol):
 
     def allow(self, usd: float | None, tokens: int | None) -> None:
         """Limit what this node run may spend on models, over all its attempts, before it pays for the first one."""
+
+    def collection(self, name: str) -> Passages:
+        """Return a collection of texts of the project. Raises `Fail` (`collection.invalid`) for what cannot be its name."""
 
     async def model(self, name: str) -> Model | None:
         """Return what the deployment has entered of the model of this name, if it has."""

@@ -35,6 +35,7 @@ from celeriac.outcomes import (
     Uncertain,
     Wait,
 )
+from celeriac.passages import Passages
 from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ async def run_node(
     models: Mapping[str, Model] | None = None,
     answers: Mapping[str, Json | Exception] | None = None,
     types: Mapping[str, NodeType] | None = None,
+    collections: Mapping[str, Passages] | None = None,
     last_heartbeat: Json = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
@@ -135,7 +137,8 @@ async def run_node(
 
     `connections` are clients by the names that the node may connect to. `steps` are in the journal already: the node gets
     these results, as it does when it is called again after a crash. `models` are those that a deployment has entered.
-    `answers` are what calls and questions come to, by the names of these steps; `types` are the node types that it may use.
+    `answers` are what calls and questions come to, by the names of these steps; `types` are the node types that it may use,
+    `collections` those it has texts in.
     """
     context = _Context(
         http,
@@ -148,6 +151,7 @@ async def run_node(
         models=models or {},
         answers=answers or {},
         types=types or {},
+        collections=collections or {},
         last_heartbeat=last_heartbeat,
     )
     try:
@@ -190,6 +194,7 @@ class _Context:
         models: Mapping[str, Model],
         answers: Mapping[str, Json | Exception],
         types: Mapping[str, NodeType],
+        collections: Mapping[str, Passages],
         last_heartbeat: Json,
     ) -> None:
         self.execution_id = "exec_test"
@@ -206,6 +211,7 @@ class _Context:
         self._models = models
         self._answers = answers
         self._types = types
+        self._collections = collections
         self.asked: dict[str, str] = {}
         self.allowed: tuple[float | None, int | None] | None = None
         self._http = http
@@ -264,6 +270,12 @@ class _Context:
 
     def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
         return self._type(node_type).effect_of(config)
+
+    def collection(self, name: str) -> Passages:
+        if name not in self._collections:
+            message = f"The node has texts in {name}. Hand a collection in: collections={{{name!r}: ...}}."
+            raise Fail("collection.invalid", message)
+        return self._collections[name]
 
     def allow(self, usd: float | None, tokens: int | None) -> None:
         self.allowed = (usd, tokens)

@@ -24,6 +24,7 @@ from celeriac import (
     Route,
     Wait,
 )
+from celeriac.passages import Passages
 from celeriac.usage import Model, Usage
 from engine import inquiries
 from engine.encoding import storable
@@ -88,6 +89,9 @@ class Inside(Protocol):
 
     def type(self, reference: str) -> NodeType:
         """Return a node type by its name."""
+
+    def collection(self, name: str) -> Passages:
+        """Return a collection of texts."""
 
 
 class NodeContext:
@@ -208,6 +212,10 @@ class NodeContext:
         """Return the effect that a node of another type would have."""
         return self._calling().type(node_type).effect_of(config)
 
+    def collection(self, name: str) -> Passages:
+        """Return a collection of texts of the project."""
+        return self._calling().collection(name)
+
     def allow(self, usd: float | None, tokens: int | None) -> None:
         """Limit what this node run may spend on models."""
         self._paying().allow(usd, tokens)
@@ -256,7 +264,7 @@ class NodeContext:
 
     def _calling(self) -> Inside:
         if self._inside is None:
-            message = "A node that is declared without an effect or runs in a child process calls nothing."
+            message = "A node that is declared without an effect or runs in a child process calls and keeps nothing."
             raise Fail("node.no_steps", message)
         return self._inside
 

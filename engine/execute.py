@@ -408,7 +408,7 @@ class Executor:
             pulse=Pulse(step.node.heartbeat),
             beat=self._heart(run, step, tries),
             purse=Purse(at, run, step.node.id) if acts else None,
-            inside=Inside(run, step) if acts else None,
+            inside=Inside(at, run, step) if acts else None,
         )
 
     async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:

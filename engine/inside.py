@@ -1,11 +1,12 @@
-"""What a node may do on its way besides its own work: call workflows, and use other node types."""
+"""What a node may do on its way besides its own work: call workflows, use other node types, and keep texts."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from celeriac import Call, Fail, Json, NodeType
-from engine.performance import CallsInside, Run
+from engine.passages import Shelf
+from engine.performance import CallsInside, Run, Services
 from engine.programs import Step
 from engine.registry import UnknownNodeType
 from engine.snapshots import Past
@@ -16,7 +17,8 @@ YEAR: Final = 366 * 86_400.0
 class Inside:
     """The steps of one node run that are more than a function of its own."""
 
-    def __init__(self, run: Run, step: Step) -> None:
+    def __init__(self, services: Services, run: Run, step: Step) -> None:
+        self._services = services
         self._run = run
         self._step = step
 
@@ -36,6 +38,11 @@ class Inside:
             return self._run.work.facts.program.registry.resolve(reference)
         except UnknownNodeType as error:
             raise Fail(error.code, error.message, {"type": reference}) from None
+
+    def collection(self, name: str) -> Shelf:
+        """Return a collection of the project. Raises `Fail` (`collection.invalid`)."""
+        at = self._services
+        return Shelf(at.ledger, at.reader, at.clock, at.matrices, self._run.work.facts.project, name)
 
 
 def ended(past: Past) -> Json:

@@ -19,6 +19,7 @@ from engine.expressions import Scope
 from engine.failure import HEARTBEAT_TIMED_OUT, TIMED_OUT
 from engine.leases import Hold, Leases
 from engine.ledger import LedgerThread
+from engine.matrix import Matrices
 from engine.outside.scrub import scrub
 from engine.plan import OUTPUT, PARTS, item_in, split_item
 from engine.programs import Programs, Step
@@ -189,6 +190,7 @@ class Services:
     owner: str
     secret: bytes
     callbacks: Callbacks | None = None
+    matrices: Matrices = field(default_factory=Matrices)
 
 
 @dataclass(slots=True)

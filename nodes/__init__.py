@@ -6,6 +6,8 @@ from nodes.ai.ai_call import ai_call
 from nodes.ai.ai_classify import ai_classify
 from nodes.ai.ai_embed import ai_embed
 from nodes.ai.ai_extract import ai_extract
+from nodes.ai.ai_index import ai_index
+from nodes.ai.ai_search import ai_search
 from nodes.flow.approval import approval
 from nodes.flow.emit import emit
 from nodes.flow.exit_scope import exit_scope
@@ -28,6 +30,8 @@ NODE_TYPES: tuple[NodeType, ...] = (
     ai_classify,
     ai_embed,
     ai_extract,
+    ai_index,
+    ai_search,
     approval,
     emit,
     exit_scope,

@@ -88,3 +88,11 @@ class Way:
 
     async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
         return self.egress.link(self.credential), frozenset()
+
+
+WORDS = ("refund", "money", "parcel", "late", "password", "login")
+
+
+def meaning(text: str) -> list[float]:
+    """A vector that says which of a few words are in a text."""
+    return [0.01 + text.lower().count(word) for word in WORDS]

@@ -410,6 +410,28 @@ CREATE TABLE budget (
 	PRIMARY KEY (project_id, scope)
 )
  WITHOUT ROWID;
+CREATE TABLE collection (
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	model TEXT NOT NULL,
+	connection TEXT,
+	dimensions INTEGER NOT NULL,
+	version BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (project_id, name)
+)
+ WITHOUT ROWID;
+CREATE TABLE passage (
+	project_id TEXT NOT NULL,
+	collection TEXT NOT NULL,
+	document TEXT NOT NULL,
+	part INTEGER NOT NULL,
+	text TEXT NOT NULL,
+	digest BLOB NOT NULL,
+	data TEXT NOT NULL,
+	vector BLOB NOT NULL,
+	PRIMARY KEY (project_id, collection, document, part)
+);
 CREATE TABLE hook (
 	id TEXT NOT NULL,
 	project_id TEXT NOT NULL,

@@ -628,6 +628,34 @@ usage = Table(
 """One call of a model. What is not `settled` is what the call may use at most: it is under way, or nobody knows how it
 ended. Costs are billionths of a dollar; without one nobody knows the price."""
 
+collection = Table(
+    "collection",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("connection", Text),
+    Column("dimensions", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Texts that are found by what they mean, and what their vectors were made with. Each change is another `version`."""
+
+passage = Table(
+    "passage",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("collection", Text, primary_key=True),
+    Column("document", Text, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)
+"""A part of a document in a collection. `vector` is of length one, in 32-bit floats, little end first."""
+
 budget = Table(
     "budget",
     metadata,

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from celeriac import Json
-from engine import cutting, models
+from celeriac.passages import Passage, Source
+from engine import cutting, models, passages
 from engine.checking import problems
 from engine.definition import Workflow
 from engine.leases import _Loop
 from engine.registry import Registry
+from engine.settings import DEFAULT_PROJECT
 from tests.loopback import Asked, answer, serving
 from tests.models import Way, chat, embeddings, wants
 from tests.workbench import Workbench
@@ -27,7 +29,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) == 8
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -60,6 +62,16 @@ ANSWERS: dict[str, tuple[Any, str | list[bytes] | None, Any]] = {
     ),
     "Triage": ({"text": "It is broken!"}, '{"label": "bug"}', "bug"),
     "Thrifty": ({"question": "Why?"}, "Because.", "Because."),
+    "Keep the manual": (
+        {"pages": [{"id": "tea", "text": "Pour it."}, {"id": "milk", "text": "Cool it."}]},
+        None,
+        {"put": {"documents": 2, "passages": 2, "embedded": 2, "removed": 0}},
+    ),
+    "Ask the manual": (
+        {"question": "What of tea?"},
+        [embeddings([0.5, 0.1]), chat("You pour it.")],
+        {"answer": "You pour it.", "from": ["tea"]},
+    ),
     "Vectors": ({"texts": ["a", "b"]}, None, {"vectors": {"vectors": [[0.5], [0.25]], "dimensions": 1}}),
 }
 
@@ -81,6 +93,14 @@ async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> No
     }
     for model in ("gpt-4o", "gpt-4o-mini"):
         bench.ask(models.save(model, price, 0)[1])
+    manual = [
+        Passage("tea", 0, "Pour it.", {"language": "en"}, [0.5, 0.1]),
+        Passage("tee", 0, "Aufgießen.", {"language": "de"}, [0.5, 0.1]),
+    ]
+    if document["name"] == "Ask the manual":
+        rows = [passages.stored(each) for each in manual]
+        place, source = (DEFAULT_PROJECT, "manual"), Source("text-embedding-3-small")
+        bench.ask(lambda connection: passages.put(connection, place, source, rows, 0))
     async with serving(handle) as server:
         way = Way(f"{server.host}:{server.port}")
         document = json.loads(text.replace("https://shop.example.com", server.url))

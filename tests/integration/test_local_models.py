@@ -16,11 +16,18 @@ import pytest
 
 from celeriac import Json, NodeType
 from celeriac.testing import Outcome, run_node
+from engine.matrix import Matrices
+from engine.passages import Shelf
+from engine.settings import DEFAULT_PROJECT
+from nodes.ai.ai_agent import ai_agent
 from nodes.ai.ai_call import ai_call
 from nodes.ai.ai_classify import ai_classify
 from nodes.ai.ai_embed import ai_embed
 from nodes.ai.ai_extract import ai_extract
-from tests.builders import document, node
+from nodes.ai.ai_index import ai_index
+from nodes.ai.ai_search import ai_search
+from nodes.flow.log import log
+from tests.builders import Client, document, environment, node, prepared
 from worker.local_models import LocalModels
 
 pytestmark = pytest.mark.timeout(360)  # the first one may install them
@@ -141,6 +148,54 @@ def likeness(one: list[float], other: list[float]) -> float:
 async def test_a_text_of_any_length_becomes_one_vector(local: httpx2.AsyncClient) -> None:
     found = value(await ask(ai_embed, local, model="local/minilm", input=["word " * 1000, "x"]))
     assert [len(each) for each in found["vectors"]] == [384, 384]
+
+
+async def test_texts_are_found_by_what_they_mean(local: httpx2.AsyncClient, tmp_path: Path) -> None:
+    client = Client(prepared(environment(tmp_path, "memory://")), poll=False)
+    at = client.runtime
+    kept = {"faq": Shelf(at.ledger, at.reader, at.clock, Matrices(), DEFAULT_PROJECT, "faq")}
+    links = {"local": local}
+    texts = ("How do I get my money back?", "Where is my parcel?", "I cannot sign in any more.")
+    documents: list[Json] = [{"id": each, "text": each} for each in texts]
+    put: dict[str, Json] = {"model": "local/minilm", "collection": "faq", "documents": documents}
+    assert value(await run_node(ai_index, put, connections=links, collections=kept))["embedded"] == 3
+    for query, nearest in (("refund", texts[0]), ("delivery is late", texts[1]), ("lost password", texts[2])):
+        find: dict[str, Json] = {"collection": "faq", "query": query, "limit": 1}
+        (found,) = value(await run_node(ai_search, find, connections=links, collections=kept))["found"]
+        assert found["id"] == nearest
+    client.close()
+
+
+async def test_an_agent_works_with_a_tool(local: httpx2.AsyncClient) -> None:
+    tool: dict[str, Json] = {
+        "name": "note",
+        "description": "Writes a note.",
+        "type": "log",
+        "parameters": {
+            "type": "object",
+            "properties": {"message": {"type": "string"}},
+            "required": ["message"],
+        },
+    }
+    config: dict[str, Json] = {
+        "model": "local",
+        "task": "Write a note that says hello. Then say that you are done.",
+        "tools": [tool],
+        "limits": {"turns": 4, "calls": 4},
+        "max_tokens": 80,
+        "temperature": 0,
+    }
+    outcome = await run_node(ai_agent, config, connections={"local": local}, types={"log": log})
+    # A model this small may go on writing notes; what it does has the shape of an agent's work in any case.
+    if outcome.code == "ai.limit_reached":
+        assert outcome.error is not None
+        calls: Any = outcome.error.details["calls"]
+    else:
+        calls = value(outcome)["calls"]
+        assert value(outcome)["result"].strip()
+    assert {each["tool"] for each in calls} <= {"note"}
+    assert all(isinstance(each["arguments"], dict) for each in calls if each["ok"])
+    assert all(each.provider == "local" for each in outcome.paid)
 
 
 def test_a_workflow_asks_them_without_a_key_and_without_a_network(

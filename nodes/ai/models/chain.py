@@ -48,9 +48,14 @@ async def vectors(
     """Turn texts into vectors, once for every `step`. Raises as `answer` does."""
 
     async def first(_: str) -> Json:
-        return await _first(ctx, chain, lambda meant: _embedded(ctx, chain, meant, texts, dimensions))
+        return await embedded(ctx, chain, texts, dimensions)
 
     return await ctx.step(step, Effect.READ, first)  # type: ignore[return-value]  # a list was written above
+
+
+async def embedded(ctx: Context, chain: Chain, texts: Sequence[str], dimensions: int | None) -> Vectors:
+    """Turn texts into vectors, inside of a step. Raises as `answer` does."""
+    return await _first(ctx, chain, lambda meant: _embedded(ctx, chain, meant, texts, dimensions))
 
 
 async def _first(ctx: Context, chain: Chain, call: Callable[[Meant], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""Models: what there is to know of them, what calls of them used, and how much may be spent.
+"""Models: what there is to know of them, what calls of them used, how much may be spent, and texts found by their meaning.
 
 Revision ID: 0010
 Revises: 0008
@@ -58,4 +58,26 @@ def upgrade() -> None:
         sa.Column("raised", sa.Text(), server_default="[]", nullable=False),
         sqlite_with_rowid=False,
         postgresql_with={"fillfactor": "70"},
+    )
+    op.create_table(
+        "collection",
+        sa.Column("project_id", sa.Text(), primary_key=True),
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("connection", sa.Text(), nullable=True),
+        sa.Column("dimensions", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "passage",
+        sa.Column("project_id", sa.Text(), primary_key=True),
+        sa.Column("collection", sa.Text(), primary_key=True),
+        sa.Column("document", sa.Text(), primary_key=True),
+        sa.Column("part", sa.Integer(), primary_key=True),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("vector", sa.LargeBinary(), nullable=False),
     )
