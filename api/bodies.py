@@ -28,8 +28,11 @@ async def read(request: Request, largest: int = SMALL) -> Json:
     if len(raw) > largest:
         message = f"The body is larger than {largest:,} bytes."
         raise TooLarge(message)
-    if not raw:
-        return None
+    return value_of(raw) if raw else None
+
+
+def value_of(raw: bytes) -> Json:
+    """Return the value a JSON text means. Raises `NotJson`."""
     try:
         value: Json = json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_unique)
     except RecursionError:
@@ -81,6 +84,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         message = f"the key {twice[:64]!r} stands twice"
         raise ValueError(message)
     return found
+
+
+def _halved(value: Json) -> bool:
+    """Whether a text in it cannot be written down."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except RecursionError:
+        return False  # which is told next
+    return False
 
 
 def _refuse(constant: str) -> Any:

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 OPEN = frozenset({"/healthz", "/readyz", "/schemas/workflow/v1.json"})
 """What is answered whatever the Host is, since probes and editors ask by address: whether it lives, and what the language is."""
 
+OUTSIDE = ("/webhooks/", "/forms/")
+"""What anybody may send anything to, by any method: below them the address or a signature is the proof."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -65,10 +68,11 @@ class Guard:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
+                own = message.get("headers", ())
                 message["headers"] = [
-                    *message.get("headers", ()),
+                    *own,
                     *scope["state"].get("headers", ()),
-                    *_HEADERS,
+                    *(each for each in _HEADERS if each[0] not in {name for name, _ in own}),
                     (b"x-request-id", request_id.encode()),
                 ]
             await send(message)
@@ -100,12 +104,15 @@ class Guard:
         if _name_of(host) not in self._hosts:
             hint = "Use a loopback address, or name this host in CELERIAC_API_HOSTS."
             return 421, "request.host_refused", f"This API does not serve the host {host[:100]!r}.", hint
-        if not _same_site(headers, host):
+        outside = scope["path"].startswith(OUTSIDE)
+        if not (outside and scope["method"] == "GET") and not _same_site(headers, host):
             hint = "Call the API from a program, not from a page of another site."
             return 403, "request.cross_origin", "The request was sent for a page of another site.", hint
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             hint = "No name here has it, and no database keeps it."
             return 422, "request.invalid", "The address has the character NUL.", hint
+        if outside:
+            return None
         return self._body_refusal(scope["method"], headers)
 
     def _body_refusal(self, method: str, headers: dict[bytes, bytes]) -> tuple[int, str, str, str] | None:

@@ -15,6 +15,7 @@ from api.hub import Hub
 from api.limiter import Limiter
 from api.replies import Replies
 from api.routes import (
+    addresses,
     approvals,
     attention,
     audit,
@@ -32,11 +33,13 @@ from api.routes import (
     members,
     models,
     projects,
+    schedules,
     schemas,
     socket,
     subscriptions,
     users,
     variables,
+    webhooks,
     withdrawals,
     workflows,
 )
@@ -60,7 +63,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
 
     Without `serves` it only asks and goes: it looks after nothing, and hears no replies.
     """
-    registry = Registry.load(settings.node_modules)
+    registry = Registry.load(settings.node_modules, settings.declarations)
     own_token = token.load(settings).encode()
     limits = settings.limits
 
@@ -95,6 +98,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
                 await courier.end()
             await hub.close()
             await watcher.close()
+            await state.end()
             if replies is not None:
                 replies.close()
             state.passwords.close()
@@ -109,6 +113,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         openapi_url=None,
     )
     problems.install(app)
+    app.router.routes[:0] = (
+        addresses.routes
+    )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
         workflows,
         executions,
@@ -122,6 +129,8 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         collections,
         events,
         callbacks,
+        schedules,
+        webhooks,
         auth,
         users,
         projects,

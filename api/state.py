@@ -20,7 +20,8 @@ from engine.watch import Watcher
 
 if TYPE_CHECKING:
     from engine.callbacks import Callbacks
-    from engine.outside.sealing import SealingKey
+    from engine.outside.sealing import SealingKeys
+    from engine.outside.surroundings import Outside
 
 
 REFUSALS = 60
@@ -48,7 +49,8 @@ class State:
     """WebSocket connections that are open."""
     stopping: bool = False
     _keys: dict[str, bytes] = field(default_factory=dict, repr=False)
-    _sealing: SealingKey | None = field(default=None, repr=False)
+    _sealing: SealingKeys | None = field(default=None, repr=False)
+    _outside: Outside | None = field(default=None, repr=False)
     _callbacks: Callbacks | None = field(default=None, repr=False)
 
     @property
@@ -57,13 +59,30 @@ class State:
         return None if self.replies is None else self.replies.name
 
     @property
-    def sealing(self) -> SealingKey:
-        """The key that connections are sealed with. Raises `Misconfigured` when there is none or it is unusable."""
+    def sealing(self) -> SealingKeys:
+        """The keys that connections are sealed with. Raises `Misconfigured` when there is none or it is unusable."""
         if self._sealing is None:
-            from engine.outside.sealing import SealingKey
+            from engine.outside.sealing import SealingKeys
 
-            self._sealing = SealingKey.of(self._secret())
+            self._sealing = SealingKeys.of(*self._secrets())
         return self._sealing
+
+    @property
+    def outside(self) -> Outside:
+        """The way out, for tests of connections. Raises `Misconfigured` as `sealing` does."""
+        if self._outside is None:
+            from engine.outside.surroundings import Outside
+
+            at = self.runtime
+            self._outside = Outside(
+                self.settings, at.reader, at.ledger, at.clock, at.registry.connections, self.sealing
+            )
+        return self._outside
+
+    async def end(self) -> None:
+        """Close what was opened to the outside."""
+        if self._outside is not None:
+            await self._outside.end()
 
     @property
     def callbacks(self) -> Callbacks:
@@ -71,7 +90,7 @@ class State:
         if self._callbacks is None:
             from engine.callbacks import Callbacks
 
-            self._callbacks = Callbacks.of(self._secret(), self.settings)
+            self._callbacks = Callbacks.of(self._secrets(), self.settings)
         return self._callbacks
 
     def may_note(self, whose: str) -> bool:
@@ -90,10 +109,10 @@ class State:
         if found is None:
             from engine.outside.secret_key import derive
 
-            found = self._keys[purpose] = derive(self._secret(), purpose)
+            found = self._keys[purpose] = derive(self._secrets()[0], purpose)
         return found
 
-    def _secret(self) -> bytes:
+    def _secrets(self) -> tuple[bytes, ...]:
         from engine.outside import secret_key
 
         settings = self.settings

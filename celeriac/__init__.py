@@ -1,6 +1,7 @@
 """Celeriac: JSON workflows as durable executions. This package is the porch: what an author of node types imports."""
 
-from celeriac.contract import Context, Effect, Expr, Link, NodeType, Retry, node
+from celeriac.connections import Carried, ConnectionType, Link, Token, connection
+from celeriac.contract import Context, Effect, Expr, NodeType, Retry, node
 from celeriac.outcomes import (
     Call,
     Emit,
@@ -20,6 +21,8 @@ from celeriac.outcomes import (
 
 __all__ = [
     "Call",
+    "Carried",
+    "ConnectionType",
     "Context",
     "Effect",
     "Emit",
@@ -36,8 +39,10 @@ __all__ = [
     "Respond",
     "Retry",
     "Route",
+    "Token",
     "TryAgain",
     "Uncertain",
     "Wait",
+    "connection",
     "node",
 ]

@@ -17,17 +17,20 @@ from celeriac.commands import (
     doctor,
     events,
     executions,
+    importing,
     keys,
     models,
     processes,
     projects,
     running,
+    schedules,
     storage,
     subscriptions,
     tests,
     up,
     users,
     variables,
+    webhooks,
     workflows,
 )
 
@@ -50,12 +53,15 @@ app.add_typer(workflows.app, name="workflows")
 app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(schedules.app, name="schedules")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
 app.add_typer(models.app, name="models")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(collections.app, name="collections")
+app.add_typer(importing.app, name="import")
 app.add_typer(variables.app, name="variables")
 app.add_typer(projects.app, name="projects")
 app.add_typer(users.app, name="users")

@@ -186,6 +186,10 @@ class Client(Accounts):
         found = await self._ask("GET", f"/executions/{_part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
 
+    async def steps(self, name: str) -> Body:
+        """Return what became of the steps of a playbook: `{status, steps, estimated_success, actual_success}`."""
+        return await self._ask("GET", f"/executions/{_part(name)}/steps")
+
     async def cancel(self, name: str, reason: str = "", *, force: bool = False) -> Body:
         """Ask an execution to stop; with `force` without what its scopes do in their end."""
         body: Body = {"reason": reason, "force": force}
@@ -240,6 +244,110 @@ class Client(Accounts):
     async def publish(self, event: Mapping[str, Json]) -> Body:
         """Publish `{type, correlation?, data?, id?}`; return `{id, duplicate, woken}`."""
         return await self._ask("POST", "/events", body=dict(event))
+
+    async def schedules(
+        self, *, workflow: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Body:
+        """Return a page of schedules."""
+        query = {"workflow": workflow, "limit": limit, "cursor": cursor}
+        return await self._ask("GET", "/schedules", query=query)
+
+    async def schedule(self, name: str) -> Body:
+        """Return a schedule."""
+        return await self._ask("GET", f"/schedules/{_part(name)}")
+
+    async def add_schedule(self, workflow: str, name: str, config: Mapping[str, Json]) -> Body:
+        """Make a schedule for a workflow; the config is that of a schedule trigger."""
+        body: Json = {"workflow": workflow, "name": name, "config": dict(config)}
+        return await self._ask("POST", "/schedules", body=body)
+
+    async def replace_schedule(self, name: str, config: Mapping[str, Json]) -> Body:
+        """Give a schedule another config."""
+        return await self._ask("PUT", f"/schedules/{_part(name)}", body={"config": dict(config)})
+
+    async def remove_schedule(self, name: str) -> None:
+        """Remove a schedule."""
+        await self._ask("DELETE", f"/schedules/{_part(name)}")
+
+    async def pause_schedule(self, name: str, reason: str = "") -> Body:
+        """Let a schedule start nothing until it is resumed."""
+        return await self._ask("POST", f"/schedules/{_part(name)}/pause", body={"reason": reason})
+
+    async def resume_schedule(self, name: str) -> Body:
+        """Let a schedule go on with its next slot."""
+        return await self._ask("POST", f"/schedules/{_part(name)}/resume")
+
+    async def run_schedule(self, name: str, payload: Json = None, *, key: str | None = None) -> Body:
+        """Start now what a schedule starts; return `{execution, new}`."""
+        body: Json = {} if payload is None else {"payload": payload}
+        return await self._ask("POST", f"/schedules/{_part(name)}/run", body=body, key=key)
+
+    async def backfill(self, name: str, wish: Mapping[str, Json]) -> Body:
+        """Start what past slots stand for: `{from, to, overlap?, dry?}`."""
+        return await self._ask("POST", f"/schedules/{_part(name)}/backfill", body=dict(wish))
+
+    async def preview_schedule(self, name: str, count: int = 10, after: str | None = None) -> list[Body]:
+        """Return the next slots of a schedule."""
+        query = {"count": count, "after": after}
+        found = await self._ask("GET", f"/schedules/{_part(name)}/preview", query=query)
+        return cast("list[Body]", found["data"])
+
+    async def preview_config(
+        self, config: Mapping[str, Json], count: int = 10, after: str | None = None
+    ) -> list[Body]:
+        """Return the next slots that a config would have."""
+        query = {"count": count, "after": after}
+        body: Json = {"config": dict(config)}
+        return cast(
+            "list[Body]", (await self._ask("POST", "/schedules/preview", query=query, body=body))["data"]
+        )
+
+    async def slots(self, name: str, limit: int = 50) -> list[Body]:
+        """Return what became of the latest slots of a schedule."""
+        found = await self._ask("GET", f"/schedules/{_part(name)}/slots", query={"limit": limit})
+        return cast("list[Body]", found["data"])
+
+    async def webhooks(
+        self, *, workflow: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Body:
+        """Return a page of webhooks and forms."""
+        query = {"workflow": workflow, "limit": limit, "cursor": cursor}
+        return await self._ask("GET", "/webhooks", query=query)
+
+    async def webhook(self, name: str) -> Body:
+        """Return a webhook, without its secrets."""
+        return await self._ask("GET", f"/webhooks/{_part(name)}")
+
+    async def add_webhook(self, workflow: str, name: str, config: Mapping[str, Json]) -> Body:
+        """Make a webhook for a workflow. The answer shows its secrets, once."""
+        body: Json = {"workflow": workflow, "name": name, "config": dict(config)}
+        return await self._ask("POST", "/webhooks", body=body)
+
+    async def remove_webhook(self, name: str) -> None:
+        """Remove a webhook."""
+        await self._ask("DELETE", f"/webhooks/{_part(name)}")
+
+    async def rotate_webhook(self, name: str, *, secret: str | None = None, keep: str | None = None) -> Body:
+        """Give a webhook a new secret, or this one; the one before counts for a while. The answer shows it, once."""
+        given: dict[str, Json] = {"secret": secret, "keep": keep}
+        body: Json = {key: value for key, value in given.items() if value is not None}
+        return await self._ask("POST", f"/webhooks/{_part(name)}/rotate", body=body)
+
+    async def enable_webhook(self, name: str, *, enabled: bool = True) -> Body:
+        """Let requests arrive, or not."""
+        return await self._ask("POST", f"/webhooks/{_part(name)}/{'enable' if enabled else 'disable'}")
+
+    async def webhook_deliveries(self, name: str, limit: int = 50) -> list[Body]:
+        """Return the latest deliveries of a webhook."""
+        found = await self._ask("GET", f"/webhooks/{_part(name)}/deliveries", query={"limit": limit})
+        return cast("list[Body]", found["data"])
+
+    async def test_webhook(
+        self, name: str, payload: Json = None, parameters: Mapping[str, str] | None = None
+    ) -> Body:
+        """Deliver a payload to a webhook as a sender would."""
+        body: Json = {"payload": payload, "parameters": {**(parameters or {})}}
+        return await self._ask("POST", f"/webhooks/{_part(name)}/test", body=body)
 
     async def feed(
         self, after: str | None = None, *, topic: str = "project", types: str = "", limit: int = 100
@@ -313,6 +421,18 @@ class Client(Accounts):
     async def add_connection(self, connection: Mapping[str, Json]) -> Body:
         """Store `{name, kind, hosts, values, replace?}`."""
         return await self._ask("POST", "/connections", body=dict(connection))
+
+    async def connection_kinds(self) -> list[Body]:
+        """Return the kinds of connections, with the JSON Schema of the fields of each."""
+        return cast("list[Body]", (await self._ask("GET", "/connection-kinds"))["data"])
+
+    async def test_connection(self, name: str) -> Body:
+        """Try a connection; return `{ok, message, code?, ms}`."""
+        return await self._ask("POST", f"/connections/{_part(name)}/test")
+
+    async def reseal_connections(self) -> Body:
+        """Seal every connection under the current secret key; return `{resealed, closed}`."""
+        return await self._ask("POST", "/connections/reseal")
 
     async def remove_connection(self, name: str) -> None:
         """Remove a connection."""

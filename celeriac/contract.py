@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
+from celeriac.connections import Link
+from celeriac.models import model_of
 from celeriac.outcomes import Call, Emit, Exit, Json, OnDecision, Respond, Route, TryAgain, Wait
 from celeriac.passages import Passages
 from celeriac.usage import Model, Usage
@@ -59,15 +61,6 @@ class Retry:
     retry_after: bool = True
 
 
-class Link(Protocol):
-    """An opened connection: it carries its credential to the hosts it is bound to, and nowhere else.
-
-    The client's `base_url` is where the connection leads, for kinds that have an address of their own.
-    """
-
-    http: httpx2.AsyncClient
-
-
 class Context(Protocol):
     """What one call of a node may use. There is no other way out of a node: no database, no engine, no environment."""
 
@@ -95,8 +88,11 @@ class Context(Protocol):
     def http(self) -> httpx2.AsyncClient:
         """An HTTP client behind the egress guard: no private address, no proxy of the environment, bounded answers."""
 
-    async def connect(self, name: str) -> Link:
-        """Open the connection `name` for this call. Raises `Fail` (`connection.*`) when it is unknown or unusable."""
+    async def connect(self, name: str, *kinds: str) -> Link:
+        """Open the connection `name` for this call; it is one of these kinds, if any are named.
+
+        Raises `Fail` (`connection.*`) when it is unknown, unusable or of another kind.
+        """
 
     def log(self, message: str, level: str = "info", **fields: Json) -> None:
         """Write one line to the execution's history."""
@@ -181,6 +177,9 @@ LITERAL = "x-celeriac-literal"
 TRUSTED = "x-celeriac-trusted"
 """Schema keyword: the field decides where something goes, in whose name, or what is run; nothing foreign may choose it. With the
 value "host", only the part of an address up to its path does."""
+
+PREVIOUS = "x-celeriac-previous"
+"""Schema keyword: a field that is left out is what the node before came to, if there is one alone."""
 
 SCHEMA = "x-celeriac-schema"
 """Schema keyword: the field holds a JSON Schema (2020-12). Without expressions in it, validation looks whether it is one."""
@@ -273,7 +272,7 @@ def node(
             name=name,
             version=version,
             summary=(run.__doc__ or "").strip(),
-            config=_config_of(run),
+            config=model_of(run),
             run=run,
             effect=effect,
             ports=ports,
@@ -289,19 +288,6 @@ def node(
         )
 
     return declare
-
-
-def _config_of(run: Callable[..., object]) -> type[BaseModel]:
-    """Find the config model: the annotation of the first parameter, also when annotations are strings."""
-    annotation = next(iter(run.__annotations__.values()), None)
-    if isinstance(annotation, str):
-        annotation = run.__globals__.get(annotation)
-    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        message = (
-            f"{run.__qualname__}: annotate the first parameter with the node's config, a pydantic model."
-        )
-        raise TypeError(message)
-    return annotation
 
 
 def retry_names(selectors: tuple[type[BaseException] | str, ...]) -> tuple[str, ...]:

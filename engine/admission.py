@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import jsonschema_rs
 
@@ -21,6 +21,7 @@ from engine import cancels, expressions, schema
 from engine import operations as op
 from engine.catalog import Active, trigger_event
 from engine.clock import Clock
+from engine.definition import TRIGGER
 from engine.encoding import encode, place
 from engine.errors import Conflict, Invalid
 from engine.expressions import ExpressionError, Scope
@@ -30,6 +31,10 @@ from engine.settings import Settings
 
 if TYPE_CHECKING:
     from engine.runtime import Runtime
+
+
+OUTDONE: Final = "A newer execution takes its place."
+"""Why an execution is cancelled whose limit lets the newest one go first."""
 
 
 class InputInvalid(Invalid):
@@ -60,12 +65,15 @@ class KeyReused(Conflict):
 class Request:
     """One wish to start a workflow. `reply_to` names a queue that is told when the execution ends.
 
-    `parent` is the segment that calls it, `caller` the node there; `depth` counts the executions around it.
+    `trigger` is the id of the trigger, `arrival` what the execution remembers of how it came besides. `parent` is the segment
+    that calls it, `caller` the node there; `depth` counts the executions around it.
     """
 
     active: Active
     payload: Json
     kind: str = "manual"
+    trigger: str = TRIGGER
+    arrival: Mapping[str, Json] = field(default_factory=dict)
     idempotency_key: str | None = None
     principal: str = ""
     priority: int = 0
@@ -98,7 +106,11 @@ async def accept(runtime: Runtime, request: Request) -> Accepted:
 
 async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Accepted]:
     """Accept many at once, in as few commits as the ledger needs. Raises the first refusal, with the others accepted."""
-    starts = [operation(runtime, each) for each in requests]
+    return await accept_starts(runtime, [operation(runtime, each) for each in requests])
+
+
+async def accept_starts(runtime: Runtime, starts: Sequence[op.Start]) -> list[Accepted]:
+    """The same for starts that are made already."""
     answers: list[op.Started] = await asyncio.gather(*map(runtime.ledger.submit, starts))
     failpoint("api.publish.before")
     runtime.dispatcher.send_all(
@@ -112,9 +124,7 @@ async def accept_all(runtime: Runtime, requests: Sequence[Request]) -> list[Acce
         for segment, item, queue in answer.ready
     )
     outdone = sorted({name for answer in answers for name in answer.outdone})
-    await asyncio.gather(
-        *(cancels.cancel(runtime, name, "A newer execution takes its place.") for name in outdone)
-    )
+    await asyncio.gather(*(cancels.cancel(runtime, name, OUTDONE) for name in outdone))
     for start, answer in zip(starts, answers, strict=True):
         if answer.refused is not None and start.concurrency is not None:
             refused = Rejected if answer.refused == REJECTED else QueueFull
@@ -182,14 +192,14 @@ def operation(runtime: Accepting, request: Request) -> op.Start:
 
 def _event(request: Request) -> dict[str, Json]:
     """Return what the execution remembers of its start."""
-    event = trigger_event(request.kind)
+    event = {**trigger_event(request.kind, request.trigger), **request.arrival}
     if request.parent is not None:
         event["parent"] = {"execution": request.parent[0], "node": request.caller}
     return event
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
+class Moment:
     """The time and the randomness of one start."""
 
     name: str
@@ -211,7 +221,7 @@ def _rendered(limits: Limits, request: Request, name: str, event: dict[str, Json
         "started_at": now,
     }
     try:
-        keys = expressions.compile_value(limits.keys).render(Scope(values, _Moment(name, now)))
+        keys = expressions.compile_value(limits.keys).render(Scope(values, Moment(name, now)))
         return limits.rendered(keys)
     except (ExpressionError, Fail) as error:
         message = f"The payload gives the workflow's limit no key: {error.message}"

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,14 +43,15 @@ class Address:
 class Callbacks:
     """Makes addresses, and reads them again."""
 
-    def __init__(self, key: bytes, base: str) -> None:
-        self._key = key
+    def __init__(self, key: bytes, base: str, previous: Sequence[bytes] = ()) -> None:
+        self._keys = (key, *previous)
         self._base = base.rstrip("/")
 
     @classmethod
-    def of(cls, secret: bytes, settings: Settings) -> Callbacks:
-        """Return what all processes of an installation agree on."""
-        return cls(secret_key.derive(secret, "callbacks"), settings.public_base)
+    def of(cls, secrets: Sequence[bytes], settings: Settings) -> Callbacks:
+        """Return what all processes of an installation agree on. Addresses under an earlier secret stay good."""
+        key, *previous = (secret_key.derive(each, "callbacks") for each in secrets)
+        return cls(key, settings.public_base, previous)
 
     def url(self, address: Address) -> str:
         """Return the address to call."""
@@ -59,7 +61,7 @@ class Callbacks:
         """Return the part of the address that names the wait and proves that we said so."""
         fields = [address.execution, address.node, address.item, address.name]
         body = json.dumps(fields, separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(self._mac(body) + body).decode().rstrip("=")
+        return base64.urlsafe_b64encode(_mac(self._keys[0], body) + body).decode().rstrip("=")
 
     def read(self, token: str) -> Address | None:
         """Return what a token names, or None when it is none of ours."""
@@ -70,10 +72,12 @@ class Callbacks:
         except (binascii.Error, ValueError):
             return None
         mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        return Address(*json.loads(body)) if hmac.compare_digest(mac, self._mac(body)) else None
+        ours = any(hmac.compare_digest(mac, _mac(key, body)) for key in self._keys)
+        return Address(*json.loads(body)) if ours else None
 
-    def _mac(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, body, "sha256")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ from celeriac import Json
 from engine import inquiries, nested
 from engine.clock import Clock
 from engine.cutting import build
-from engine.definition import Workflow, content_hash
+from engine.definition import TRIGGER, Workflow, content_hash
 from engine.errors import Conflict, NotFound
 from engine.holds import Limits
 from engine.plan import Plan
 from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
+from engine.triggers import registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def push(
     digest = content_hash(document)
     now = clock.now()
     ids = clock.mint("wf"), clock.mint("ver")
+    register = registration.prepare(workflow, clock, project)
     inner = [
         push({"name": ids[1] + name, "definition": written}, registry, clock, project, hidden=True)
         for name, written in (*nested.definitions(workflow), *inquiries.definitions(workflow, plan, registry))
@@ -130,6 +132,8 @@ def push(
                     now,
                 ),
             )
+        if not hidden:
+            register(connection, name)
         return Pushed(name, version, number, created=not found, changed=before != version)
 
     return change
@@ -174,16 +178,17 @@ class Versions:
         name, title, enabled, version = _find(connection, reference, project)
         if number is not None:
             version = _numbered(connection, name, title, number)
-        return self._started(connection, name, title, enabled, version, project)
+        return self.started(connection, name, title, enabled, version, project)
 
     def pinned(self, connection: Connection, version: str) -> Active:
         """Return a version that is known to be there, active or not."""
         ((name, title, enabled, project),) = connection.run(_PINNED, (version,))
-        return self._started(connection, name, title, enabled, version, project)
+        return self.started(connection, name, title, enabled, version, project)
 
-    def _started(
+    def started(
         self, connection: Connection, name: str, title: str, enabled: int, version: str, project: str
     ) -> Active:
+        """Return a version of a workflow whose row has been read."""
         start, shared = self._known(version) or self._keep(version, _read(connection, version))
         return Active(
             name,
@@ -239,7 +244,7 @@ def startable(found: Active) -> Active:
     return found
 
 
-def trigger_event(kind: str, trigger: str = "trigger") -> dict[str, Json]:
+def trigger_event(kind: str, trigger: str = TRIGGER) -> dict[str, Json]:
     """Return what an execution remembers of how it was started."""
     return {"type": kind, "id": trigger}
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from celeriac import Json, NodeType
-from celeriac.contract import EXPRESSION
+from celeriac.contract import EXPRESSION, PREVIOUS
 
 
 @lru_cache(maxsize=1024)
@@ -23,6 +23,17 @@ def schema_of(node_type: NodeType) -> dict[str, Any]:
 def braced(text: str) -> str:
     """Return an expression with braces around it, whether it was written with or without."""
     return text if "{{" in text or "{%" in text else f"{{{{ {text} }}}}"
+
+
+def with_previous(
+    config: Mapping[str, Json], node_type: NodeType, previous: str | None
+) -> Mapping[str, Json]:
+    """Return the config with what the node before came to in the field that takes it, unless the author filled that."""
+    properties = schema_of(node_type).get("properties", {})
+    name = next((name for name, each in properties.items() if each.get(PREVIOUS)), None)
+    return (
+        config if name is None or previous is None or name in config else {**config, name: braced(previous)}
+    )
 
 
 def with_braces(config: Mapping[str, Json], node_type: NodeType) -> dict[str, Json]:

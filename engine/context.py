@@ -52,7 +52,7 @@ class Surroundings(Protocol):
     def client(self) -> httpx2.AsyncClient:
         """Return the guarded HTTP client."""
 
-    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
+    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> tuple[Link, Collection[str]]:
         """Open a connection of a project; also return the texts that must not appear in any output."""
 
 
@@ -104,6 +104,7 @@ class NodeContext:
         "_prefix",
         "_purse",
         "_ready_at",
+        "_secrets",
         "_step",
         "attempt",
         "execution_id",
@@ -114,7 +115,6 @@ class NodeContext:
         "node_id",
         "project",
         "pulse",
-        "secrets",
     )
 
     def __init__(
@@ -140,7 +140,7 @@ class NodeContext:
         self.item = item
         self.attempt = attempt
         self.project = project
-        self.secrets: frozenset[str] = frozenset()
+        self._secrets: list[Collection[str]] = []
         self.lines: list[tuple[str, str, dict[str, Json]]] = []
         self.log_limit = log_limit
         self._ready_at = ready_at
@@ -154,6 +154,11 @@ class NodeContext:
         self._prefix = prefix
 
     @property
+    def secrets(self) -> frozenset[str]:
+        """What must not get into any output: of the connections that were opened, as it is by now."""
+        return frozenset().union(*self._secrets)
+
+    @property
     def idempotency_key(self) -> str:
         """The key of this call's own effect."""
         return idempotency_key(self.execution_id, self.node_id, self.item, self._prefix)
@@ -163,10 +168,10 @@ class NodeContext:
         """The guarded HTTP client."""
         return self._outside().client()
 
-    async def connect(self, name: str) -> Link:
+    async def connect(self, name: str, *kinds: str) -> Link:
         """Open a connection for this call."""
-        link, secrets = await self._outside().connect(self.project, name)
-        self.secrets |= secrets
+        link, secrets = await self._outside().connect(self.project, name, kinds)
+        self._secrets.append(secrets)
         return link
 
     def log(self, message: str, level: str = "info", **fields: Json) -> None:
@@ -254,7 +259,7 @@ class NodeContext:
             if isinstance(result, Awaitable):
                 async with asyncio.timeout(found.timeout):
                     result = await result
-            self.secrets |= inner.secrets
+            self._secrets += inner._secrets
             return _value(result, found)
 
         return await self.step(name, found.effect_of(config), run)

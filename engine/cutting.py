@@ -14,7 +14,7 @@ from typing import Any
 from celeriac import Effect, Json, NodeType, TryAgain
 from celeriac.contract import retry_to_json
 from engine import expressions, nested, parts, taint
-from engine.config import braced, with_braces
+from engine.config import braced, with_braces, with_previous
 from engine.definition import (
     SCOPE,
     TRIGGER,
@@ -151,7 +151,8 @@ class _Cut:
         branching = {each.source for each in edges if each.on in ("error", "timeout") or each.port == "error"}
         vertices = {begin: _Vertex(_bare(begin, begin if not owner else BEGIN), None, ("out",), None)}
         for node in body.nodes:
-            vertices[node.id] = self._vertex(node, branches=node.id in branching)
+            previous = _previous(node, edges, begin, repeated=repeated)
+            vertices[node.id] = self._vertex(node, previous, branches=node.id in branching)
         vertices[end] = self._last(graph, end, OUTPUT if not owner else END)
         milestones = {each.id: each.milestone for each in body.nodes if each.milestone is not None}
         for name in {*milestones, *milestones.values()}:
@@ -253,7 +254,7 @@ class _Cut:
     def _region_of(self, kind: RegionKind, name: str, body: Body, owner: Node, region: int) -> int:
         return self.region(_Graph(kind, name, body, _output(body)), owner.id, region).id
 
-    def _vertex(self, node: Node, *, branches: bool) -> _Vertex:
+    def _vertex(self, node: Node, previous: str | None, *, branches: bool) -> _Vertex:
         if node.type == SCOPE or node.each is not None or node.loop is not None:
             return self._container(node, branches=branches)
         node_type = self.registry.resolve(node.type)
@@ -261,7 +262,7 @@ class _Cut:
         workflow = self.workflow
         queue = node.queue or workflow.queue or (None if _neutral(node_type, effect) else node_type.queue)
         timeout = node.timeout
-        config = with_braces(nested.named(node), node_type)
+        config = with_braces(with_previous(nested.named(node), node_type, previous), node_type)
         return _Vertex(
             PlanNode(
                 id=node.id,
@@ -528,6 +529,19 @@ def _questions(node: Node) -> dict[str, Json]:
     if node.loop is not None:
         return {"condition": braced(node.loop.condition), "initial": node.loop.initial}
     return {}
+
+
+def _previous(node: Node, edges: Sequence[Edge], begin: str, *, repeated: bool) -> str | None:
+    """Return the expression for what comes before a node: the output of the one node there, else the item or the payload."""
+    sources = {each.source for each in edges if each.target == node.id}
+    if len(sources) != 1:
+        return None
+    (source,) = sources
+    if source != begin:
+        return f"nodes.{source}.output"
+    if begin == TRIGGER:
+        return "trigger.payload"
+    return "item" if repeated else None
 
 
 def _with_implied(body: Body, begin: str, end: str) -> list[Edge]:

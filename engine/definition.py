@@ -11,6 +11,7 @@ from typing import Any, Literal
 from celeriac import Effect, Json
 from celeriac.duration import seconds
 from engine.holds import Limits
+from engine.playbooks import plain
 
 SCOPE = "scope"
 """The type of a node whose work is a body of nodes."""
@@ -333,7 +334,7 @@ class Workflow:
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Workflow:
         """Read a posted document that has no problems."""
-        body = document["definition"]
+        body = plain(document)["definition"]
         triggers = body.get("triggers") or ([body["trigger"]] if "trigger" in body else [])
         return cls(
             name=document["name"],

@@ -82,6 +82,8 @@ from engine.snapshots import (
     read_outputs,
 )
 from engine.spending import Purse
+from engine.triggers.events import Event, hops_of
+from engine.triggers.publishing import publish
 from engine.withdrawals import OVER
 
 log = logging.getLogger(__name__)
@@ -705,24 +707,20 @@ class Executor:
         if step.node.effect is Effect.NONE:
             message = f"The node publishes, and its type {step.node.type} is declared without an effect."
             raise Fail("node.emit_undeclared", message)
-        now = at.clock.now()
-        payload, blob = place(encode(emit.data, limits.output_bytes), limits.blob_from_bytes)
-        publish = op.Publish(
-            id=at.clock.mint("evt"),
-            project=facts.project,
-            type=emit.type,
-            correlation=emit.correlation,
-            now=now,
-            expires_at=now + limits.event_ms,
-            data=payload,
-            blobs=(blob,) if blob else (),
-            source=facts.execution,
-            key=idempotency_key(facts.execution, step.node.id, run.work.item),
+        event = Event(
+            at.clock.mint("evt"),
+            emit.type,
+            emit.data,
+            facts.execution,
+            emit.correlation,
+            hops_of(facts.trigger),
         )
-        published: op.Published = await at.ledger.submit(publish)
+        key = idempotency_key(facts.execution, step.node.id, run.work.item)
+        data = place(encode(emit.data, limits.output_bytes), limits.blob_from_bytes)
+        published, ready = await publish(at, self._versions, event, data, key=key, project=facts.project)
         failpoint("emit.after")
-        for execution, ready in published.ready:
-            at.outlet.send(execution, [ready])
+        for queue, (execution, segment, item) in ready:
+            at.outlet.send(execution, [(segment, item, queue)])
         return published.id
 
     async def _start(

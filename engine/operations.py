@@ -143,6 +143,55 @@ class Started:
 
 
 @value
+class Arrival:
+    """One arrival at a trigger, and the executions that it starts if it is new: its `key` counts once at its `source`.
+
+    Without any it is only written down, with its `status` and `detail`; one that was `refused` or has `failed` may come again.
+    """
+
+    source: str
+    key: str
+    project: str
+    now: int
+    starts: tuple[Start, ...] = ()
+    status: str = "started"
+    detail: str | None = None
+
+
+@value
+class Move:
+    """Take a schedule on to its next slot, which is looked at when it is `due`. `epoch` is the fence, `last` what starts now."""
+
+    schedule: str
+    epoch: int
+    slot: int | None
+    due: int | None
+    last: int | None = None
+
+
+@value
+class Arrive:
+    """Take arrivals in. Answers an `Arrived` for each, or None when somebody else was quicker to `move` the schedule."""
+
+    arrivals: tuple[Arrival, ...]
+    move: Move | None = None
+
+
+@value
+class Arrived:
+    """What became of an arrival, now or when it came first: its `status`, and the first execution it has started.
+
+    Of one that is `new`, `started` says for each start how it went.
+    """
+
+    new: bool
+    status: str
+    execution: str | None = None
+    started: tuple[Started, ...] = ()
+    detail: str | None = None
+
+
+@value
 class Claim:
     """Take a ready segment for `owner` until `due`. Answers `Claimed`, or None when it is not to be had.
 
@@ -465,7 +514,11 @@ class Decided:
 
 @value
 class Publish:
-    """Publish an event. Answers `Published`; of one `source` a `key` that is known publishes nothing."""
+    """Publish an event. Answers `Published`; of one `source` a `key` that is known publishes nothing.
+
+    With it come the `arrivals` at triggers that wait for such an event, and the schedules that its absence would start
+    something by: they are `postponed`, each until a time.
+    """
 
     id: str
     project: str
@@ -478,16 +531,22 @@ class Publish:
     source: str = ""
     key: str | None = None
     principal: str = ""
+    arrivals: tuple[Arrival, ...] = ()
+    postponed: tuple[tuple[str, int], ...] = ()
 
 
 @value
 class Published:
-    """The event's id, whether it is `new`, how many waits it ended, and what is to be sent because of it."""
+    """The event's id, whether it is `new`, how many waits it ended, and what is to be sent because of it.
+
+    `arrived` says of each arrival what became of it.
+    """
 
     id: str
     new: bool
     woken: int = 0
     ready: tuple[tuple[str, Sendable], ...] = ()
+    arrived: tuple[Arrived, ...] = ()
 
 
 @value
@@ -666,6 +725,7 @@ class ItemsChanged:
 
 Operation = (
     Start
+    | Arrive
     | Claim
     | Record
     | Settle
@@ -696,7 +756,7 @@ Operation = (
 
 def executions_of(operations: Sequence[Operation]) -> list[str]:
     """Return the executions whose rows a batch touches or copies from, in the order everyone locks them."""
-    touched = {each.execution for each in operations if not isinstance(each, (Start, Publish))}
+    touched = {each.execution for each in operations if not isinstance(each, (Start, Arrive, Publish))}
     touched.update(each.child for each in operations if isinstance(each, (Return, Forsake)))
     touched.update(each.base for each in operations if isinstance(each, Start) and each.fork and each.base)
     touched.update(each.child for each in operations if isinstance(each, Withdraw) and each.child)

@@ -13,16 +13,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from engine import calls, cancels, identity
+from engine import admission, calls, cancels, identity
 from engine import operations as op
+from engine.catalog import Versions
 from engine.clock import Clock
 from engine.dispatch import Room
 from engine.errors import CeleriacError, Unavailable
+from engine.failpoints import failpoint
 from engine.settings import Settings, Timing
 from engine.snapshots import Reference
 from engine.store.database import Connection
 from engine.store.holds import IDLE, MISSED
 from engine.store.sql import Row
+from engine.triggers import scheduler
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +149,9 @@ class Poller:
         send: Callable[[Iterable[tuple[str, Reference]]], None],
         queues: Sequence[str] | None = None,
     ) -> None:
-        self._settings = settings
-        self._clock = clock
+        self.settings = settings
+        self.clock = clock
+        self._versions = Versions()
         self._ledger = ledger
         self._read = read
         self._gauge = gauge
@@ -186,7 +190,7 @@ class Poller:
         self._do(self._keep_time)
         self._do(self._learn_queues)
         self.flushed()
-        now = self._clock.now()
+        now = self.clock.now()
         more = False
         for queue in self._queues:
             self._do(self._take_from_the_late, queue, now)
@@ -196,13 +200,14 @@ class Poller:
         self._do(self._end_overdue, now)
         self._do(self._end_calls, now)
         self._do(self._let_in, now)
+        more = bool(self._do(self._fire, now)) or more
         more = bool(self._do(self._feed, now)) or more
-        poll = self._settings.timing.poll / 1000
+        poll = self.settings.timing.poll / 1000
         self._eager = min(poll, _SHORT if more else self._eager * 2)
         pause = self._eager
         soonest = self._do(self._soonest, now)
         if soonest is not None:
-            pause = min(pause, max(0.001, (soonest - self._clock.now()) / 1000))
+            pause = min(pause, max(0.001, (soonest - self.clock.now()) / 1000))
         return pause
 
     def _do(self, part: Callable[..., T], *arguments: Any) -> T | None:
@@ -216,7 +221,7 @@ class Poller:
 
     def _complain(self, error: Exception) -> None:
         """Log what has not come up for a while; what comes up in every round is said once."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         text = f"{type(error).__name__}: {error}"
         self._complaints = {each: at for each, at in self._complaints.items() if now - at < _QUIET_SECONDS}
         if text not in self._complaints:
@@ -230,20 +235,20 @@ class Poller:
         When that is far ahead, the living have not been told either: before a claim counts as late, its holder gets the time
         of a lease to follow and to renew it.
         """
-        monotonic = self._clock.monotonic()
+        monotonic = self.clock.monotonic()
         if monotonic - self._synced_at < _SYNC_SECONDS:
             return
         self._synced_at = monotonic
         told: int = self._read(lambda connection: connection.now())
-        if told - self._clock.now() > _STEP:
-            self._lenient_until = monotonic + self._settings.timing.lease / 1000
-        self._clock.sync(told)
+        if told - self.clock.now() > _STEP:
+            self._lenient_until = monotonic + self.settings.timing.lease / 1000
+        self.clock.sync(told)
 
     def _learn_queues(self) -> None:
-        if self._given is None and self._clock.monotonic() - self._queues_at > 5:
-            self._queues_at = self._clock.monotonic()
+        if self._given is None and self.clock.monotonic() - self._queues_at > 5:
+            self._queues_at = self.clock.monotonic()
             found = {row[0] for row in self._read(lambda connection: connection.run(_QUEUES))}
-            self._queues = sorted(found | set(self._settings.queues))
+            self._queues = sorted(found | set(self.settings.queues))
 
     def _ask_gauge(self, question: Callable[[], T]) -> T:
         try:
@@ -276,7 +281,7 @@ class Poller:
         the segment remembers, for it may be its fault. Or the message may still wait its turn: then it is sent again only
         when nothing in the queue has moved for four times the grace, and that is not held against it.
         """
-        flow, grace = self._flows[queue], self._settings.timing.grace
+        flow, grace = self._flows[queue], self.settings.timing.grace
         taken = min(now, flow.served)
         sent = max(taken, now - 4 * grace) if now - flow.moved > 4 * grace else taken
         horizon = now + 365 * 86_400_000 if flushed else now
@@ -306,14 +311,14 @@ class Poller:
         return more
 
     def _take_from_the_late(self, queue: str, now: int) -> None:
-        if self._clock.monotonic() >= self._lenient_until:
+        if self.clock.monotonic() >= self._lenient_until:
             self._lose(self._rows(_LATE, queue, now), now, "The worker did not renew its claim in time.")
 
     def _take_from_the_dead(self, now: int) -> None:
         """Look for owners on this host that are not there any more: no need to wait for their leases."""
-        if self._clock.monotonic() - self._owners_at < 0.5:
+        if self.clock.monotonic() - self._owners_at < 0.5:
             return
-        self._owners_at = self._clock.monotonic()
+        self._owners_at = self.clock.monotonic()
         rows = [row for queue in self._queues for row in self._rows(_OWNERS, queue)]
         dead = {name for name in {row[0] for row in rows} if name and identity.is_dead(name)}
         self._lose([row[1:] for row in rows if row[0] in dead], now, "The worker's process died.")
@@ -329,7 +334,7 @@ class Poller:
         claims: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
         for execution, segment, item, epoch in rows:
             claims[execution].append((segment, item, epoch))
-        limit = self._settings.limits.deliveries
+        limit = self.settings.limits.deliveries
         self._forward(
             [op.Lose(execution, tuple(each), now, reason, limit) for execution, each in claims.items()]
         )
@@ -339,20 +344,33 @@ class Poller:
 
     def _end_calls(self, now: int) -> None:
         """Stop what nobody waits for any more, with all that this calls in turn; tell callers of ends they may not know."""
-        for _ in range(self._settings.limits.call_depth + 1):
+        for _ in range(self.settings.limits.call_depth + 1):
             forsaken = self._rows(cancels.FORSAKEN)
             if not forsaken:
                 break
             self._ask(cancels.forsakes(forsaken, now))
-        self._forward(calls.returns(self._rows(calls.UNTOLD, now - self._settings.timing.poll), now))
+        self._forward(calls.returns(self._rows(calls.UNTOLD, now - self.settings.timing.poll), now))
 
     def _let_in(self, now: int) -> None:
         """Look for slots of limits that somebody waits for in vain: left or granted where the waiting one was out of reach."""
-        if self._clock.monotonic() - self._limits_at < _LIMITS_SECONDS:
+        if self.clock.monotonic() - self._limits_at < _LIMITS_SECONDS:
             return
-        self._limits_at = self._clock.monotonic()
+        self._limits_at = self.clock.monotonic()
         found = {row[0] for query in (MISSED, IDLE) for row in self._rows(query)}
         self._ask([op.Admit(execution, now) for execution in sorted(found)])
+
+    def _fire(self, now: int) -> bool:
+        """Start what schedules stand for whose time has come. Returns whether there are more."""
+        rows = self._read(lambda connection: scheduler.due(connection, self._versions, now))
+        asked = [self._do(scheduler.arrive, self, each, now) for each in rows]
+        answers = self._ask([each for each in asked if each is not None])
+        failpoint("fire.after")
+        ready, outdone = scheduler.sendable(
+            [each.arrivals for each, _ in answers], [answer for _, answer in answers]
+        )
+        self._send(ready)
+        self._ask([op.Cancel(each, now, admission.OUTDONE) for each in sorted(set(outdone))])
+        return len(rows) == scheduler.BATCH
 
     def _forward(self, asked: Sequence[op.Resend | op.Wake | op.Expire | op.Lose | op.Return]) -> int:
         """Ask the pen, and send what it made ready. Returns how many segments that is."""
@@ -373,9 +391,10 @@ class Poller:
         return [(each, answer) for each, answer in answers if not isinstance(answer, Exception)]
 
     def _soonest(self, now: int) -> int | None:
-        """Return when the next timer of a known queue is due. What is past or paused waits for no time."""
+        """Return when the next timer of a known queue, or a schedule, is due. What is past or paused waits for no time."""
         times = [row[0] for queue in self._queues for query in _NEXT for row in self._rows(query, queue, now)]
-        return min(times, default=None)
+        scheduled = self._read(lambda connection: scheduler.soonest(connection, now))
+        return min(times if scheduled is None else [*times, scheduled], default=None)
 
     def _rows(self, sql: str, *parameters: object) -> list[Row]:
         found: list[Row] = self._read(lambda connection: connection.run(sql, parameters))

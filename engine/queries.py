@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
+from engine import playbooks
 from engine.budgets import of_execution
 from engine.callbacks import Address
 from engine.catalog import Active, Versions
@@ -208,6 +209,22 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     ]
     plan = _plan(connection, row[3])
     return timeline(plan, segments, journal, happened, ended=row[5] in EXECUTION_FINAL)
+
+
+def steps(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> Body:
+    """Return what became of the steps of a playbook's execution. Raises `NotFound`, also when it is none."""
+    row = _execution_row(connection, name, project)
+    (text,) = connection.run("SELECT document FROM workflow_version WHERE id = ?", (row[3],))[0]
+    document = json.loads(text)
+    if not playbooks.is_one(document):
+        message = f"The execution {name!r} is of a workflow that is not written as steps."
+        raise NotFound(message, hint="celeriac executions show tells what became of its nodes.")
+    known = outputs(connection, name, project)
+    runs = [
+        {**each.to_json(), "output": known.get((each.name, each.item))}
+        for each in nodes(connection, name, project)
+    ]
+    return {"status": row[5], **playbooks.report(document, runs)}
 
 
 def outputs(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> dict[tuple[str, str], Json]:

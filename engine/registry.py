@@ -1,6 +1,8 @@
-"""Node types by name and version. Loaded by module name, so that the engine imports no node and built-ins use the same door.
+"""Node types by name and version, and connection types by name. Loaded by module name, so that the engine imports no node
+and built-ins use the same door.
 
-A module offers its node types as `NODE_TYPES`; installed packages offer modules through the entry point group
+A module offers its node types as `NODE_TYPES`, its connection types, if it has any, as `CONNECTION_TYPES`, and a folder of
+declarations, if it has one, as `DECLARATIONS`; installed packages offer modules through the entry point group
 `celeriac.nodes`.
 """
 
@@ -8,9 +10,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
 
-from celeriac import NodeType
+from celeriac import ConnectionType, NodeType
 from engine.errors import CeleriacError, Misconfigured
 
 ENTRY_POINTS = "celeriac.nodes"
@@ -23,9 +28,16 @@ class UnknownNodeType(CeleriacError):
 
 
 class Registry:
-    """An immutable table of node types."""
+    """An immutable table of node types; `connections` are the connection types by name."""
 
-    def __init__(self, node_types: Iterable[NodeType]) -> None:
+    def __init__(
+        self, node_types: Iterable[NodeType], connection_types: Iterable[ConnectionType] = ()
+    ) -> None:
+        self.connections: dict[str, ConnectionType] = {}
+        for kind in connection_types:
+            if self.connections.setdefault(kind.name, kind) is not kind:
+                message = f"The connection type {kind.name} is offered twice."
+                raise CeleriacError(message, hint="Remove one of the modules that offer it.")
         self._versions: dict[str, dict[int, NodeType]] = {}
         for each in node_types:
             versions = self._versions.setdefault(each.name, {})
@@ -66,25 +78,46 @@ class Registry:
         return (each for versions in self._versions.values() for each in versions.values())
 
     @classmethod
-    def load(cls, modules: Iterable[str]) -> Registry:
-        """Import the named modules and every installed entry point, and collect what they offer. Raises `Misconfigured`."""
+    def load(cls, modules: Iterable[str], declarations: Path | None = None) -> Registry:
+        """Import the named modules and every installed entry point, and collect what they offer. Raises `Misconfigured`.
+
+        `declarations` is a folder of the deployment's own, which need not be there.
+        """
         found: list[NodeType] = []
+        kinds: list[ConnectionType] = []
+        folders: list[Path] = []
         for name in [*modules, *sorted(each.value for each in entry_points(group=ENTRY_POINTS))]:
-            found.extend(_offered(name))
-        return cls(found)
+            module = _module(name)
+            found.extend(module.NODE_TYPES)
+            kinds.extend(getattr(module, "CONNECTION_TYPES", ()))
+            folders.extend([module.DECLARATIONS] if hasattr(module, "DECLARATIONS") else [])
+        folders.extend([declarations] if declarations is not None else [])
+        for folder in folders:
+            declared, declared_kinds = _declared_in(folder)
+            found.extend(declared)
+            kinds.extend(declared_kinds)
+        return cls(found, kinds)
 
 
-def _offered(module: str) -> Iterable[NodeType]:
-    """Return what a module offers. Raises `Misconfigured` for one that cannot be imported or offers nothing."""
+@cache
+def _declared_in(folder: Path) -> tuple[list[NodeType], list[ConnectionType]]:
+    """Return what a folder declares. It is read once a process."""
+    from engine.declared.loading import load
+
+    return load(folder)
+
+
+def _module(name: str) -> Any:
+    """Return a module that offers node types. Raises `Misconfigured` for one that cannot be imported or offers nothing."""
     hint = (
         "CELERIAC_NODES names modules that have a list NODE_TYPES; they must be installed, or on PYTHONPATH."
     )
     try:
-        offered: Iterable[NodeType] = importlib.import_module(module).NODE_TYPES
+        module = importlib.import_module(name)
     except ImportError as error:
-        message = f"The node types of {module!r} cannot be loaded: {error}."
+        message = f"The node types of {name!r} cannot be loaded: {error}."
         raise Misconfigured(message, hint=hint) from error
-    except AttributeError as error:
-        message = f"The module {module!r} offers no NODE_TYPES."
-        raise Misconfigured(message, hint=hint) from error
-    return offered
+    if not hasattr(module, "NODE_TYPES"):
+        message = f"The module {name!r} offers no NODE_TYPES."
+        raise Misconfigured(message, hint=hint)
+    return module

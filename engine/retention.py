@@ -83,6 +83,15 @@ _EXPIRED = (
 )
 
 
+_ARRIVED = (
+    "DELETE FROM inbox WHERE (source, key) IN (SELECT i.source, i.key FROM inbox i WHERE i.at < ? AND NOT EXISTS "
+    "(SELECT 1 FROM execution e WHERE e.id = i.execution_id) ORDER BY i.at LIMIT ?) RETURNING source"
+)
+"""What arrived at triggers and has nothing left of it."""
+ARRIVALS_KEPT = 86_400_000
+"""How long the id of a delivery is remembered at least, in milliseconds."""
+
+
 @dataclass(slots=True)
 class Purged:
     """How much is gone."""
@@ -92,12 +101,14 @@ class Purged:
     blobs: int = 0
     marks: int = 0
     sessions: int = 0
+    arrivals: int = 0
 
 
 def purge(
     database: Database, cutoff: int, now: int, progress: Callable[[Purged], None] = lambda _: None
 ) -> Purged:
-    """Delete executions that ended before `cutoff` (milliseconds), what only they referred to, and events that have expired.
+    """Delete executions that ended before `cutoff` (milliseconds), what only they referred to, and events that have expired;
+    also what arrived at triggers by then, if nothing is left of it.
 
     Safe to break off and to repeat. Raises `Unavailable`.
     """
@@ -111,6 +122,8 @@ def purge(
                 place = _batch(connection, cutoff, bases, place, gone)
                 progress(gone)
             while _forget_events(connection, now, gone):
+                progress(gone)
+            while _forget_arrivals(connection, min(cutoff, now - ARRIVALS_KEPT), gone):
                 progress(gone)
             connection.begin()
             old = connection.run("DELETE FROM ledger_mark WHERE at < ? RETURNING writer", (now - MARKS_KEPT,))
@@ -148,6 +161,19 @@ def _forget_events(connection: Connection, now: int, gone: Purged) -> bool:
     gone.events += len(expired)
     gone.blobs += let_go
     return len(expired) == BATCH
+
+
+def _forget_arrivals(connection: Connection, before: int, gone: Purged) -> bool:
+    """Delete arrivals of which nothing is left, one batch. Returns whether there may be more."""
+    connection.begin()
+    try:
+        arrived = connection.run(_ARRIVED, (before, BATCH))
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    gone.arrivals += len(arrived)
+    return len(arrived) == BATCH
 
 
 _Place = tuple[int, str]

@@ -59,7 +59,7 @@ def assemble(
 
     `queues` limits the poller to those a worker serves; without it all queues are looked after.
     """
-    registry = registry or Registry.load(settings.node_modules)
+    registry = registry or Registry.load(settings.node_modules, settings.declarations)
     database = open_database(settings)
     first = database.connect()
     try:

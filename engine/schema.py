@@ -35,7 +35,7 @@ _SILENT: Final = frozenset({*_ANNOTATIONS, "title", "type", "$comment"})
 """Keywords that leave any text acceptable, when `type` admits text."""
 
 Schema = dict[str, Any]
-Part = Literal["document", "node", "edge"]
+Part = Literal["document", "node", "edge", "step"]
 
 
 @lru_cache(maxsize=8)
@@ -92,7 +92,9 @@ def part(registry: Registry, name: Part) -> tuple[Schema, jsonschema_rs.Draft202
     definitions = {**whole["$defs"]}
     for graph in ("definition", "body"):
         properties = definitions[graph]["properties"]
-        lists = {key: {**properties[key], "items": {}} for key in ("nodes", "edges")}
+        lists = {
+            key: {**properties[key], "items": {}} for key in ("nodes", "edges", "steps") if key in properties
+        }
         definitions[graph] = {**definitions[graph], "properties": {**properties, **lists}}
     for place, config in whole["$defs"].items():
         if nested.is_call(place.removeprefix("node.")):
@@ -100,6 +102,12 @@ def part(registry: Registry, name: Part) -> tuple[Schema, jsonschema_rs.Draft202
     entrance = whole if name == "document" else {"$ref": f"#/$defs/{name}"}
     found = {**entrance, "$defs": definitions}
     return found, compiled(found)
+
+
+@cache
+def of_trigger(kind: str) -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of the config of one kind of trigger."""
+    return compiled({"$ref": f"#/$defs/trigger.{kind}", "$defs": json.loads(_skeleton())["$defs"]})
 
 
 @cache

@@ -65,6 +65,8 @@ class Settings:
     data: Path
     node_modules: tuple[str, ...] = ("nodes",)
     egress_allow: str = ""
+    files_folder: Path | None = None
+    declarations_folder: Path | None = None
     secret_key: str = ""
     queues: tuple[str, ...] = ("default", "cpu")
     children: int = 0
@@ -81,6 +83,16 @@ class Settings:
     project: str = ""
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
+
+    @property
+    def files(self) -> Path:
+        """The folder that is set aside for the files of workflows."""
+        return self.files_folder or self.data / "files"
+
+    @property
+    def declarations(self) -> Path:
+        """The folder of the deployment's own node types and connection kinds, declared as JSON."""
+        return self.declarations_folder or self.data / "declarations"
 
     @property
     def sqlite(self) -> bool:
@@ -118,6 +130,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         data=data,
         node_modules=_words(environment.get("CELERIAC_NODES", "nodes")),
         egress_allow=environment.get("CELERIAC_EGRESS_ALLOW", ""),
+        files_folder=_folder(environment, "CELERIAC_FILES"),
+        declarations_folder=_folder(environment, "CELERIAC_DECLARATIONS"),
         secret_key=environment.get("CELERIAC_SECRET_KEY", ""),
         queues=_words(environment.get("CELERIAC_QUEUES", "default,cpu")),
         children=_number(environment, "CELERIAC_CHILDREN", 0),
@@ -159,6 +173,11 @@ def _public_url(text: str) -> str:
         return text
     message = f"CELERIAC_PUBLIC_URL is {text!r}, and has to be an address of http or https."
     raise Misconfigured(message, hint="Write it like https://workflows.example.com.")
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    text = environment.get(name)
+    return Path(text).absolute() if text else None
 
 
 def _words(text: str) -> tuple[str, ...]:

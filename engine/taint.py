@@ -16,12 +16,13 @@ from celeriac import Effect, Json, NodeType
 from celeriac.contract import TRUSTED
 from engine import nested
 from engine.checking.mentions import mentions
-from engine.config import braced, with_braces
-from engine.definition import SCOPE, Body, Node, Workflow
+from engine.config import braced, with_braces, with_previous
+from engine.definition import SCOPE, TRIGGER, Body, Node, Workflow
 from engine.expressions import Reference
 from engine.registry import Registry
 
 _ITEM = "@item"
+_NAMED = "connection"
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _HOST = re.compile(r"(?:https?://[^/?#\\@]+|(?!https?:)[^/?#\\@:]+)[/?#]")
 """The beginning of an address whose host is said: whatever follows belongs to its path, its query or its fragment."""
@@ -29,9 +30,13 @@ _HOST = re.compile(r"(?:https?://[^/?#\\@]+|(?!https?:)[^/?#\\@:]+)[/?#]")
 
 @cache
 def trusted_fields(node_type: NodeType) -> dict[str, Json]:
-    """Return the fields of a config that nothing foreign may choose: by name, with `True` or `"host"`."""
+    """Return the fields of a config that nothing foreign may choose: by name, with `True` or `"host"`.
+
+    A field `connection` is one, whether it says so or not: it chooses in whose name something is done.
+    """
     properties = node_type.config_schema().get("properties", {})
-    return {name: each[TRUSTED] for name, each in properties.items() if TRUSTED in each}
+    chosen = {name: each[TRUSTED] for name, each in properties.items() if TRUSTED in each}
+    return {**chosen, _NAMED: True} if _NAMED in properties else chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,13 @@ class Misplaced:
 
 @dataclass(slots=True)
 class Taint:
-    """The nodes of a workflow whose output is foreign, and the names of foreign items around each node."""
+    """The nodes of a workflow whose output is foreign, and the names of foreign items around each node.
+
+    `previous` is the expression for what comes before each node: a field of its config may be that.
+    """
 
     ids: set[str] = field(default_factory=set)
+    previous: dict[str, str | None] = field(default_factory=dict)
     names: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def reads(self, node: str, value: Json) -> bool:
@@ -75,13 +84,19 @@ class Taint:
             return not keys or str(keys[0]) in self.ids
         return root in around
 
+    def written(self, node: Node, node_type: NodeType) -> dict[str, Json]:
+        """Return a node's config as it is planned."""
+        return with_braces(
+            with_previous(nested.named(node), node_type, self.previous.get(node.id)), node_type
+        )
+
     def misplaced(self, workflow: Workflow, registry: Registry) -> Iterator[Misplaced]:
         """Yield what is foreign and would choose."""
         for node in nested.all_nodes(workflow) if self.ids else ():
             if node.type == SCOPE:
                 continue
             node_type = registry.resolve(node.type)
-            config = _written(node, node_type)
+            config = self.written(node, node_type)
             for name, rule in trusted_fields(node_type).items():
                 for path, text, reference in self._read(node.id, config.get(name), (name,)):
                     if rule != "host" or not _host_is_said(text, reference):
@@ -94,6 +109,7 @@ def of_workflow(workflow: Workflow, registry: Registry) -> Taint:
     found = Taint()
     if not any(node.type != SCOPE and registry.resolve(node.type).foreign for node, _ in places):
         return found
+    found.previous = dict(_previous(Body(workflow.nodes, workflow.edges), "trigger.payload"))
     size = (-1, -1)
     while size != (len(found.ids), sum(map(len, found.names.values()))):
         size = len(found.ids), sum(map(len, found.names.values()))
@@ -114,7 +130,7 @@ def _is_foreign(found: Taint, node: Node, registry: Registry) -> bool:
         return True
     effect = node.effect or node_type.effect_of(node.config)
     hands_on = (effect is Effect.NONE and not node_type.waits) or nested.is_call(node.type)
-    return hands_on and found.reads(node.id, _written(node, node_type))
+    return hands_on and found.reads(node.id, found.written(node, node_type))
 
 
 def _foreign_items(found: Taint, around: tuple[Node, ...]) -> frozenset[str]:
@@ -142,8 +158,19 @@ def _bodies(node: Node) -> Iterator[Body]:
     yield from (each for each in (node.body, *(each.body for each in node.catch), node.last) if each)
 
 
-def _written(node: Node, node_type: NodeType) -> dict[str, Json]:
-    return with_braces(nested.named(node), node_type)
+def _previous(body: Body, first: str | None) -> Iterator[tuple[str, str | None]]:
+    """Yield the expression for what comes before each node: the output of the one node there, else what its body begins with."""
+    for node in body.nodes:
+        sources = {each.source for each in body.edges if each.target == node.id}
+        repeats = node.each is not None or node.loop is not None
+        if repeats:
+            yield node.id, "item"
+        elif sources <= {TRIGGER}:
+            yield node.id, first
+        else:
+            yield node.id, f"nodes.{next(iter(sources))}.output" if len(sources) == 1 else None
+        for inner in _bodies(node):
+            yield from _previous(inner, "item" if repeats and inner is node.body else None)
 
 
 def _host_is_said(text: str, reference: Reference) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import local_models, servers
+from tests.mariadb import Mariadb, no_mariadb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,15 @@ def models_folder() -> Path:
     if isinstance(found, str):
         pytest.skip(found)
     return found
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Mariadb]:
+    if (missing := no_mariadb()) is not None:
+        pytest.skip(missing)
+    server = Mariadb()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 from engine.outside.addresses import Policy
 from engine.outside.credentials import Binding, Credential
 from engine.outside.egress import Egress, OpenLink
+from nodes.connections.openai import Models
 from tests.loopback import answer
 
 
@@ -81,13 +82,16 @@ class Way:
 
     def __init__(self, host: str) -> None:
         self.egress = Egress(Policy.parse("127.0.0.0/8"))
-        self.credential = Credential("models", (Binding.parse(host),), base_url=f"http://{host}/v1")
+        self.credential = Credential("models", (Binding.parse(host),))
+        self.fields = Models(base_url=f"http://{host}/v1")
 
     def client(self) -> Any:
         return self.egress.client()
 
-    async def connect(self, project: str, name: str) -> tuple[OpenLink, frozenset[str]]:
-        return self.egress.link(self.credential), frozenset()
+    async def connect(
+        self, project: str, name: str, kinds: tuple[str, ...] = ()
+    ) -> tuple[OpenLink, frozenset[str]]:
+        return self.egress.link(self.credential, name, self.fields), frozenset()
 
 
 WORDS = ("refund", "money", "parcel", "late", "password", "login")

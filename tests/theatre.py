@@ -116,7 +116,7 @@ class Around:
     def client(self) -> Any:
         return None
 
-    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
+    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> tuple[Link, frozenset[str]]:
         return Link(), frozenset({"s3cr3t-token"})
 
 

@@ -18,8 +18,7 @@ from typing import Any
 
 import httpx2
 
-from celeriac import Fail
-from engine.outside.egress import OpenLink
+from celeriac import Fail, Link
 from worker.model_child import LENGTH
 
 BASE = "http://local/v1/"
@@ -38,6 +37,27 @@ class _Child:
     writer: asyncio.StreamWriter
 
 
+@dataclass(slots=True, eq=False)
+class _LocalLink:
+    http: httpx2.AsyncClient
+    kind: str = "local"
+    fields: Any = None
+
+    def file(self, name: str) -> Path:
+        raise _nothing_else(name)
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        raise _nothing_else(f"{host}:{port}")
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        raise _nothing_else(f"{host}:{port}")
+
+
+def _nothing_else(what: str) -> Fail:
+    message = f"The connection to the models of this machine leads to nothing else, and not to {what}."
+    return Fail("connection.host_not_bound", message)
+
+
 class LocalModels:
     """The way to the models of this machine, for one event loop."""
 
@@ -49,10 +69,9 @@ class LocalModels:
         self._idle: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
-    def link(self) -> OpenLink:
-        """Return an opened connection to them. It has no secret."""
-        client = httpx2.AsyncClient(transport=_Transport(self), base_url=BASE, trust_env=False)
-        return OpenLink(client, frozenset())
+    def link(self) -> Link:
+        """Return an opened connection to them. It has no secret, and dials nobody."""
+        return _LocalLink(httpx2.AsyncClient(transport=_Transport(self), base_url=BASE, trust_env=False))
 
     @property
     def lives(self) -> bool:

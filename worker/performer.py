@@ -11,6 +11,7 @@ from engine.callbacks import Callbacks
 from engine.execute import Executor
 from engine.leases import Leases
 from engine.outside import secret_key
+from engine.outside.sealing import SealingKeys
 from engine.outside.surroundings import Outside
 from engine.performance import Services
 from engine.snapshots import Reference
@@ -36,11 +37,19 @@ class Performer:
         self._leases = Leases(at.ledger, at.reader, at.clock, settings.timing)
         self._leases.begin(asyncio.get_running_loop())
         self._children = Children(settings)
-        secret = secret_key.load(
+        secrets = secret_key.load(
             settings.secret_key, settings.data, make=settings.sqlite, random_bytes=at.clock.entropy
         )
         self._models = LocalModels(settings.models)
-        self._outside = Outside(settings, at.reader, secret, self._models)
+        self._outside = Outside(
+            settings,
+            at.reader,
+            at.ledger,
+            at.clock,
+            at.registry.connections,
+            SealingKeys.of(*secrets),
+            self._models,
+        )
         self._executor = Executor(
             Services(
                 at.ledger,
@@ -53,8 +62,8 @@ class Performer:
                 self._children,
                 self._outside,
                 at.owner,
-                secret_key.derive(secret, "draws"),
-                Callbacks.of(secret, settings),
+                secret_key.derive(secrets[0], "draws"),
+                Callbacks.of(secrets, settings),
             )
         )
 

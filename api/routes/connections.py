@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse, Response
 from api import bodies, noting, principal
 from api.permission import needs
 from api.state import of
+from celeriac import Fail
 from engine.errors import Invalid
 
-router = APIRouter(prefix="/connections", tags=["connections"])
+router = APIRouter(tags=["connections"])
 
 
-@router.get("", dependencies=[needs("connection:read")])
+@router.get("/connections", dependencies=[needs("connection:read")])
 async def listing(request: Request) -> Response:
     """List connections, without their secrets."""
     from engine.outside import connection_rows
@@ -24,24 +25,25 @@ async def listing(request: Request) -> Response:
     found = await of(request).runtime.reader.read(
         lambda connection: connection_rows.listing(connection, project)
     )
-    return JSONResponse({"data": found})
+    return JSONResponse({"data": [each.to_json() for each in found]})
 
 
-@router.post("", status_code=201, dependencies=[needs("connection:manage")])
+@router.post("/connections", status_code=201, dependencies=[needs("connection:manage")])
 async def add(request: Request) -> Response:
-    """Store a connection: a name, a kind, the hosts it may be used with, and the secret values."""
+    """Store a connection: a name, a kind, the hosts it may be used with unless its kind knows them, and its values."""
     from engine.outside import connection_rows
     from engine.outside.connections import make_connection
 
     state = of(request)
     body = await bodies.read_object(request, "name", "kind", "hosts", "values", "replace")
-    name, kind, hosts, values = (body.get(key) for key in ("name", "kind", "hosts", "values"))
+    name, kind, values = (body.get(key) for key in ("name", "kind", "values"))
+    hosts = body.get("hosts", [])
     if not isinstance(name, str) or not isinstance(kind, str):
         raise Invalid("`name` and `kind` are texts, and both are needed.")
     if not isinstance(hosts, list) or not all(isinstance(each, str) for each in hosts):
         raise Invalid("`hosts` is a list of the hosts the credential may be sent to.")
     if not isinstance(values, dict):
-        raise Invalid("`values` is an object of the secret values, such as token.")
+        raise Invalid("`values` is an object of the connection's fields, such as token.")
     sealed = make_connection(
         connection_id=state.runtime.clock.mint("conn"),
         project_id=principal.project(request),
@@ -49,7 +51,8 @@ async def add(request: Request) -> Response:
         kind=kind,
         hosts=[str(each) for each in hosts],
         values=values,
-        key=state.sealing,
+        kinds=state.runtime.registry.connections,
+        keys=state.sealing,
         now=state.runtime.clock.now(),
         random_bytes=os.urandom,
     )
@@ -58,7 +61,29 @@ async def add(request: Request) -> Response:
     return JSONResponse(sealed.to_json(), 201)
 
 
-@router.delete("/{name}", status_code=204, dependencies=[needs("connection:manage")])
+@router.post("/connections/reseal", dependencies=[needs("installation:projects")])
+async def reseal(request: Request) -> Response:
+    """Seal under the current secret key what is still sealed under an earlier one. It may be repeated, and broken off."""
+    from engine.outside import resealing
+
+    state = of(request)
+    found = await resealing.reseal(state.runtime.reader, state.runtime.ledger, state.sealing, os.urandom)
+    return JSONResponse(found)
+
+
+@router.post("/connections/{name}/test", dependencies=[needs("connection:manage")])
+async def test(request: Request, name: str) -> Response:
+    """Try a connection, in the way of its kind, and note what came of it. The answer is 200 for a failure too."""
+    from engine.outside import connection_rows
+
+    try:
+        found = await of(request).outside.test(principal.project(request), name)
+    except Fail as error:
+        raise connection_rows.missing(name) from error
+    return JSONResponse(found)
+
+
+@router.delete("/connections/{name}", status_code=204, dependencies=[needs("connection:manage")])
 async def remove(request: Request, name: str) -> Response:
     """Remove a connection; nodes that name it fail from now on."""
     from engine.outside import connection_rows
@@ -67,3 +92,20 @@ async def remove(request: Request, name: str) -> Response:
         request, connection_rows.remove(name, principal.project(request)), "connection:remove", name
     )
     return Response(status_code=204)
+
+
+@router.get("/connection-kinds", dependencies=[needs("connection:read")])
+async def kinds(request: Request) -> Response:
+    """List the kinds of connections: what each one is for, the JSON Schema of its fields, and whether it asks for hosts."""
+    found = of(request).runtime.registry.connections
+    data = [
+        {
+            "kind": each.name,
+            "summary": each.summary,
+            "fields": each.schema(),
+            "secrets": list(each.secrets()),
+            "asks_for_hosts": each.hosts is None,
+        }
+        for _, each in sorted(found.items())
+    ]
+    return JSONResponse({"data": data})

@@ -7,13 +7,15 @@ import re
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, principal
+from api import bodies, pages, principal
 from api.permission import needs
 from api.state import State, of
 from celeriac import Fail, Json
-from engine import operations as op
 from engine.encoding import encode, place
 from engine.errors import Invalid, TooLarge
+from engine.failpoints import failpoint
+from engine.triggers import events as triggers
+from engine.triggers.publishing import publish as publishing
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -23,7 +25,8 @@ _LONGEST = {"correlation": 400, "id": 400, "source": 400}
 
 @router.post("", dependencies=[needs("event:publish")])
 async def publish(request: Request) -> Response:
-    """Publish `{type, correlation?, data?, id?}`, or a CloudEvent in its structured form; tell how many waits it ended.
+    """Publish `{type, correlation?, data?, id?}`, or a CloudEvent in its structured form; tell how many waits it ended, and
+    which executions it started.
 
     An `id` is published once, however often it is sent; CloudEvents count theirs for each `source`.
     """
@@ -33,28 +36,53 @@ async def publish(request: Request) -> Response:
     if not isinstance(type_, str) or not _TYPE.fullmatch(type_):
         hint = "Letters, digits and _ . : / -, 200 at most, like order.paid."
         raise Invalid("`type` is no type of an event.", hint=hint)
-    now = state.runtime.clock.now()
-    data, blob = place(_encoded(state, body.get("data")), state.settings.limits.blob_from_bytes)
-    published: op.Published = await state.runtime.ledger.submit(
-        op.Publish(
-            id=state.runtime.clock.mint("evt"),
-            project=principal.project(request),
-            type=type_,
-            correlation=_text(body, "correlation") or "",
-            now=now,
-            expires_at=now + state.settings.limits.event_ms,
-            data=data,
-            blobs=(blob,) if blob else (),
-            source=_text(body, "source") or "",
-            key=_text(body, "id"),
-            principal=principal.of(request).name,
-        )
+    data = place(_encoded(state, body.get("data")), state.settings.limits.blob_from_bytes)
+    event = triggers.Event(
+        state.runtime.clock.mint("evt"),
+        type_,
+        body.get("data"),
+        _text(body, "source") or "",
+        _text(body, "correlation") or "",
     )
-    state.runtime.dispatcher.send_all(
-        (queue, (execution, segment, item)) for execution, (segment, item, queue) in published.ready
+    person, project = principal.of(request).name, principal.project(request)
+    published, ready = await publishing(
+        state.runtime, state.versions, event, data, key=_text(body, "id"), principal=person, project=project
     )
-    answer = {"id": published.id, "duplicate": not published.new, "woken": published.woken}
+    failpoint("publish.accepted")
+    state.runtime.dispatcher.send_all(ready)
+    answer: dict[str, Json] = {
+        "id": published.id,
+        "duplicate": not published.new,
+        "woken": published.woken,
+        "started": [each.execution for each in published.arrived if each.status == "started"],
+    }
     return JSONResponse(answer)
+
+
+@router.get("/triggers", dependencies=[needs("trigger:read")])
+async def listing(request: Request) -> Response:
+    """List the triggers of workflows that wait for events."""
+    project = principal.project(request)
+    return JSONResponse(
+        {
+            "data": await of(request).runtime.reader.read(
+                lambda connection: triggers.listing(connection, project=project)
+            )
+        }
+    )
+
+
+@router.get("/triggers/{trigger}/arrivals", dependencies=[needs("trigger:read")])
+async def arrivals(request: Request, trigger: str, limit: pages.Limit = 50) -> Response:
+    """Return what became of the latest events at a trigger, those included that could start nothing."""
+    project = principal.project(request)
+    return JSONResponse(
+        {
+            "data": await of(request).runtime.reader.read(
+                lambda connection: triggers.arrived(connection, trigger, limit, project=project)
+            )
+        }
+    )
 
 
 async def _read(request: Request, state: State) -> dict[str, Json]:

@@ -109,6 +109,14 @@ async def nodes(
     return JSONResponse({"data": found})
 
 
+@router.get("/{execution}/steps", dependencies=[needs("execution:read")])
+async def steps(request: Request, execution: str) -> Response:
+    """Return what became of each step of a playbook: status, result, duration, and estimated beside actual success."""
+    project = principal.project(request)
+    read = of(request).runtime.reader.read
+    return JSONResponse(await read(lambda connection: queries.steps(connection, execution, project)))
+
+
 @router.post("/{execution}/cancel", status_code=202, dependencies=[needs("execution:control")])
 async def cancel(request: Request, execution: str) -> Response:
     """Ask an execution to stop. What has not begun never will; what runs is told within seconds.

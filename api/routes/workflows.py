@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +19,9 @@ from engine.catalog import Pushed
 from engine.checking import problems
 from engine.diff import diff
 from engine.errors import Invalid
+from engine.store.database import Connection
+from engine.triggers import endpoints
+from engine.triggers.endpoints import Issued
 
 router = APIRouter(prefix="/workflows", tags=["workflows"])
 
@@ -35,13 +38,18 @@ async def push(request: Request) -> Response:
         raise DefinitionInvalid(found)
     project = principal.project(request)
     found = [*found, *await _missing(state, document, project)]
-    change = await asyncio.to_thread(
-        catalog.push, document, state.runtime.registry, state.runtime.clock, project
+    clock = state.runtime.clock
+    save = await asyncio.to_thread(catalog.push, document, state.runtime.registry, clock, project)
+
+    def change(connection: Connection) -> tuple[Pushed, list[Issued]]:
+        pushed = save(connection)
+        issue = endpoints.issue(pushed.workflow, lambda: state.sealing, clock.entropy, clock.now())
+        return pushed, issue(connection)
+
+    pushed, issued = await noting.change(
+        request, change, "workflow:push", str(document["name"]), lambda answer: ("done", _pushed(answer[0]))
     )
-    pushed: Pushed = await noting.change(
-        request, change, "workflow:push", str(document["name"]), lambda pushed: ("done", _pushed(pushed))
-    )
-    body = {
+    body: dict[str, Any] = {
         "id": pushed.workflow,
         "name": document["name"],
         "version": {"id": pushed.version, "number": pushed.number},
@@ -49,6 +57,9 @@ async def push(request: Request) -> Response:
         "changed": pushed.changed,
         "warnings": [each.to_json() for each in found],
     }
+    if issued:
+        body["webhooks"] = [each.to_json(state.settings.public_base) for each in issued]
+        body["webhook_url"] = body["webhooks"][0]["url"]
     location = {"Location": f"/api/v1/workflows/{pushed.workflow}"}
     return JSONResponse(body, 201 if pushed.created else 200, location)
 

@@ -80,11 +80,11 @@ def verify(
 
         settings = from_environment()
         kept = _kept(head)
-        secret = secret_key.load(settings.secret_key, settings.data, make=False, random_bytes=os.urandom)
+        secrets = secret_key.load(settings.secret_key, settings.data, make=False, random_bytes=os.urandom)
         connection = open_database(settings).connect()
         try:
             check(connection)
-            found = audit.verify(connection, secret_key.derive(secret, "audit"))
+            found = audit.verify(connection, *(secret_key.derive(each, "audit") for each in secrets))
             there = kept is None or audit.has(connection, *kept)
         finally:
             connection.close()

@@ -4,73 +4,72 @@ which every user of the machine can read.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from celeriac.client import Client
 from celeriac.commands import reach, secret
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import AsJson, Url, answering, refuse, show, table, when
 
-app = typer.Typer(help="Credentials for nodes: add, list, remove.", no_args_is_help=True)
+app = typer.Typer(help="Credentials for nodes: kinds, add, list, test, reseal, remove.", no_args_is_help=True)
 
 
-class Kind(StrEnum):
-    """What a connection adds to a request."""
-
-    BASIC = "basic"
-    BEARER = "bearer"
-    API_KEY = "api_key"
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
+@app.command()
+def kinds(url: Url = None, as_json: AsJson = False) -> None:
+    """List the kinds of connections, and the fields of each; secrets are marked with *."""
+    with answering(as_json):
+        found = drive(reach.ask(url, lambda client: client.connection_kinds()))
+        rows = [[each["kind"], _shown_fields(each), each["summary"]] for each in found]
+        show(found, as_json, lambda: table(["kind", "fields", "what it is"], rows))
 
 
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What nodes call it.")],
-    kind: Annotated[Kind, typer.Option("--kind", help="What it adds to a request.")],
+    kind: Annotated[str, typer.Option("--kind", help="What it is; celeriac connections kinds lists them.")],
     hosts: Annotated[
         list[str] | None,
         typer.Option("--host", metavar="HOST", help="A host it may be used with, like *.example.com."),
     ] = None,
-    username: Annotated[str | None, typer.Option("--username", help="basic: the user's name.")] = None,
-    header: Annotated[str | None, typer.Option("--header", help="api_key: the header to send it in.")] = None,
-    query: Annotated[
-        str | None, typer.Option("--query", help="api_key: the parameter to send it in.")
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="The value of a field that is no secret."),
     ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option("--base-url", metavar="URL", help="openai, anthropic: a server with the same API."),
-    ] = None,
-    no_key: Annotated[
-        bool, typer.Option("--no-key", help="openai, anthropic: the server at --base-url asks for no key.")
-    ] = False,
-    secret_file: Annotated[
-        str | None,
-        typer.Option("--secret-file", metavar="FILE|-", help="Where the secret is; - is stdin."),
+    secrets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--secret",
+            metavar="FIELD[=FILE|-]",
+            help="Where the secret of a field is; - is stdin, and FIELD alone is asked for.",
+        ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of one of this name.")] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Store a connection. Its secret (password, token or key) is asked for, or read from a file.
+    """Store a connection. Secrets that it needs and that are in no file are asked for.
 
     Example: celeriac connections add crm --kind bearer --host api.example.com
-    Models: celeriac connections add openai --kind openai
     """
-    with answering(as_json):
-        values = _values(kind, username, header, query, base_url)
-        if not (no_key and base_url):
-            values[_SECRETS[kind]] = secret.read(f"secret of {name}", secret_file, "--secret-file")
+
+    async def store(client: Client) -> dict[str, Any]:
+        known = {each["kind"]: each for each in await client.connection_kinds()}
+        if kind not in known:
+            refuse("usage.option", f"There is no kind {kind!r}.", f"The kinds are {', '.join(known)}.")
+        given = _values(known[kind], values or [], secrets or [])
         body: dict[str, Any] = {
             "name": name,
-            "kind": str(kind),
-            "hosts": list(hosts or ()),
-            "values": values,
+            "kind": kind,
+            "hosts": hosts or [],
+            "values": given,
             "replace": replace,
         }
-        found = drive(reach.ask(url, lambda client: client.add_connection(body)))
+        return await client.add_connection(body)
+
+    with answering(as_json):
+        found = drive(reach.ask(url, store))
         show(found, as_json, lambda: f"{name} is stored, for {', '.join(found['hosts'])}")
 
 
@@ -80,9 +79,43 @@ def list_(url: Url = None, as_json: AsJson = False) -> None:
     with answering(as_json):
         found = drive(reach.ask(url, lambda client: client.connections()))
         rows = [
-            [each["name"], each["kind"], ", ".join(each["hosts"]), when(each["updated_at"])] for each in found
+            [
+                each["name"],
+                each["kind"],
+                ", ".join(each["hosts"]),
+                each["status"],
+                when(each["last_used_at"]) if each["last_used_at"] else "never",
+            ]
+            for each in found
         ]
-        show(found, as_json, lambda: table(["name", "kind", "hosts", "stored"], rows))
+        show(found, as_json, lambda: table(["name", "kind", "hosts", "status", "used"], rows))
+
+
+@app.command("test")
+def try_(
+    name: Annotated[str, typer.Argument(metavar="NAME")], url: Url = None, as_json: AsJson = False
+) -> None:
+    """Try a connection, and say what came of it."""
+    with answering(as_json):
+        found = drive(reach.ask(url, lambda client: client.test_connection(name)))
+        if not found["ok"]:
+            refuse(found["code"], found["message"], "Store it anew: celeriac connections add --replace.")
+        show(found, as_json, lambda: f"{name} works: {found['message']}")
+
+
+@app.command()
+def reseal(url: Url = None, as_json: AsJson = False) -> None:
+    """Seal everything under the first of the secret keys, so that the others can be given up."""
+    with answering(as_json):
+        found = drive(reach.ask(url, lambda client: client.reseal_connections()))
+        if found["closed"]:
+            names = ", ".join(found["closed"])
+            refuse(
+                "connection.sealed_with_other_key",
+                f"No key opens {names}.",
+                "Store them anew, or add the key they were sealed with.",
+            )
+        show(found, as_json, lambda: f"{found['resealed']} resealed; the first key opens them all")
 
 
 @app.command()
@@ -95,32 +128,54 @@ def remove(
         show({"name": name, "removed": True}, as_json, lambda: f"{name} is removed")
 
 
-_SECRETS = {
-    Kind.BASIC: "password",
-    Kind.BEARER: "token",
-    Kind.API_KEY: "value",
-    Kind.OPENAI: "api_key",
-    Kind.ANTHROPIC: "api_key",
-}
+def _shown_fields(kind: dict[str, Any]) -> str:
+    needed = kind["fields"].get("required", [])
+    marked = ((each, f"{each}*" if each in kind["secrets"] else each) for each in _fields(kind))
+    return " ".join(word if each in needed else f"[{word}]" for each, word in marked)
 
 
-def _values(
-    kind: Kind, username: str | None, header: str | None, query: str | None, base_url: str | None
-) -> dict[str, str]:
-    """Return the values that are no secrets. Raises `Refused` for those that the kind has no use for."""
-    if kind in (Kind.OPENAI, Kind.ANTHROPIC):
-        takes: tuple[str, ...] = ("base_url",)
-    else:
-        takes = {"basic": ("username",), "bearer": (), "api_key": ("header", "query")}[kind]
-    given = {"username": username, "header": header, "query": query, "base_url": base_url}
-    for option, value in given.items():
-        if value is not None and option not in takes:
-            written = option.replace("_", "-")
-            refuse(
-                "usage.option", f"--{written} means nothing to a connection of kind {kind}.", "Leave it out."
-            )
-    found = {option: value for option, value in given.items() if value is not None}
-    if takes and takes != ("base_url",) and len(found) != 1:
-        options = " or ".join(f"--{each}" for each in takes)
-        refuse("usage.option", f"A connection of kind {kind} needs {options}.", f"Add {options}.")
+def _fields(kind: dict[str, Any]) -> list[str]:
+    return list(kind["fields"].get("properties", {}))
+
+
+def _values(kind: dict[str, Any], plain: list[str], files: list[str]) -> dict[str, Any]:
+    """Return the values of a connection. Raises `Refused` for a field that is written wrongly; asks for what is missing."""
+    found: dict[str, Any] = {}
+    for each in plain:
+        field, value = _split(kind, each, "--set")
+        if field in kind["secrets"]:
+            hint = f"Read it from a file: --secret {field}=FILE, or from stdin: --secret {field}=-"
+            refuse("usage.option", f"{field} is a secret, which others could read here.", hint)
+        found[field] = _typed(kind["fields"]["properties"][field], value)
+    for each in files:
+        field, file = _split(kind, each, "--secret", bare=True)
+        found[field] = secret.read(field, file, f"--secret {field}=")
+    for field in kind["secrets"]:
+        if field in kind["fields"].get("required", []) and field not in found:
+            found[field] = secret.read(field, None, f"--secret {field}=")
     return found
+
+
+def _split(kind: dict[str, Any], text: str, option: str, *, bare: bool = False) -> tuple[str, str | None]:
+    field, sign, value = text.partition("=")
+    if not (sign or bare) or field not in _fields(kind):
+        fields = ", ".join(_fields(kind))
+        refuse(
+            "usage.option",
+            f"{option} {field} means nothing to the kind {kind['kind']}.",
+            f"Its fields are {fields}.",
+        )
+    return field, value if sign else None
+
+
+def _typed(schema: dict[str, Any], value: str | None) -> object:
+    """Return a value as the field's schema wants it; what does not fit is left to the API to refuse."""
+    kinds = {each.get("type") for each in [schema, *schema.get("anyOf", [])]}
+    if value is not None and kinds & {"integer", "number", "boolean", "object", "array"}:
+        import json
+
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

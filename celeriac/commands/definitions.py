@@ -100,7 +100,8 @@ def load_registry() -> Registry:
     from engine.registry import Registry
     from engine.settings import from_environment
 
-    return Registry.load(from_environment().node_modules)
+    settings = from_environment()
+    return Registry.load(settings.node_modules, settings.declarations)
 
 
 def read_file(file: Path) -> bytes:

@@ -190,7 +190,11 @@ def _work(settings: Settings) -> _Finding:
 def _nodes(settings: Settings) -> _Finding:
     from engine.registry import Registry
 
-    return True, f"{len(Registry.load(settings.node_modules).names())} node types", None
+    return (
+        True,
+        f"{len(Registry.load(settings.node_modules, settings.declarations).names())} node types",
+        None,
+    )
 
 
 _LOOKS: tuple[tuple[str, Callable[[Settings], _Finding]], ...] = (

@@ -36,6 +36,15 @@ def read(text: str | None, what: str = "--input") -> Json:
     return value
 
 
+def secret(file: str) -> str:
+    """Return what stands in a file, or on stdin (`-`). Raises `Refused`."""
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        refuse("file.unreadable", f"{file} cannot be read: {error}.", "Name a file that exists.")
+    return text.strip()
+
+
 def _none(constant: str) -> Any:
     message = f"{constant} is no number of JSON"
     raise ValueError(message)

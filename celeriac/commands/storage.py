@@ -108,6 +108,7 @@ def purge(
         body = {
             "executions": gone.executions,
             "events": gone.events,
+            "arrivals": gone.arrivals,
             "blobs": gone.blobs,
             "writer_marks": gone.marks,
             "sessions": gone.sessions,

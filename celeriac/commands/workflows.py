@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeriac.commands import definitions, reach
+from celeriac.commands import definitions, reach, webhooks
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import AsJson, Url, answering, paint, refuse, say, show, table, when
 
@@ -38,6 +38,8 @@ def push(
 
         found = drive(reach.ask(url, pushed))
         show(found, as_json, lambda: "\n".join(map(_pushed_line, found)))
+        for issued in (each for file in found for each in file.get("webhooks", ())):
+            say(webhooks.shown_once(issued))
 
 
 @app.command("list")

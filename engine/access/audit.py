@@ -112,15 +112,19 @@ def listing(
     return Page(found, (rows[limit - 1][0], "") if len(rows) > limit else None)
 
 
-def verify(connection: Connection, key: bytes) -> Verdict:
-    """Go through the whole chain. A missing, added or altered row breaks it at its place."""
+def verify(connection: Connection, *keys: bytes) -> Verdict:
+    """Go through the whole chain. A missing, added or altered row breaks it at its place.
+
+    `keys` are the one that is used now, and those that were before.
+    """
     count, before = 0, FIRST
     while True:
         rows = connection.run(
             f"SELECT {_FIELDS}, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (count, _AT_ONCE)
         )
         for *fields, digest in rows:
-            if fields[0] != count + 1 or not hmac.compare_digest(digest, _hash(key, before, fields)):
+            good = any(hmac.compare_digest(digest, _hash(key, before, fields)) for key in keys)
+            if fields[0] != count + 1 or not good:
                 return Verdict(count, count + 1, before)
             count, before = count + 1, digest
         if len(rows) < _AT_ONCE:

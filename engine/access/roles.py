@@ -63,7 +63,7 @@ MEANINGS: Final[dict[Permission, str]] = {
     "subscription:read": "see which addresses outside are told of events, and what they were told",
     "subscription:manage": "have addresses outside told of events",
     "connection:read": "see connections, never their secrets",
-    "connection:manage": "store and remove connections",
+    "connection:manage": "store, try and remove connections",
     "model:read": "see which models there are, and what they cost",
     "model:manage": "enter and forget models",
     "budget:read": "see budgets, and what models have cost",

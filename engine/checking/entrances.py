@@ -6,15 +6,15 @@ import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from celeriac.duration import seconds
 from engine.checking.finding import Finding, Guesses, did_you_mean
 from engine.checking.outline import BODY, TRIGGERS, Outline
 from engine.checking.schemas import flaws
 from engine.checking.source import Path
 from engine.definition import TRIGGER
+from engine.triggers import events, forms, webhooks
+from engine.triggers.spec import faults
 
-_CRON_FIELDS: Final = 5
-_SHORTEST_PAUSE: Final = 1.0
+_FAULTS: Final = {"webhook": webhooks.faults, "event": events.faults}
 _BAD_CONFIG: Final = "definition.bad_config"
 
 
@@ -27,6 +27,13 @@ def entrances(outline: Outline, guesses: Guesses) -> Iterator[Finding]:
         config = trigger.get("config")
         if trigger.get("type") == "schedule" and isinstance(config, dict):
             yield from _schedule((*path, "config"), config, guesses)
+        kind = trigger.get("type")
+        if kind == "form":
+            for fault in forms.faults(outline.body.get("inputs")):
+                yield Finding(path, _BAD_CONFIG, fault.message, fault.hint)
+        if isinstance(kind, str) and kind in _FAULTS and isinstance(config, dict):
+            for fault in _FAULTS[kind](config):
+                yield Finding((*path, "config", *fault.path), _BAD_CONFIG, fault.message, fault.hint)
     if isinstance(outline.body.get("inputs"), dict):
         hint = "`inputs` is a JSON Schema (2020-12) of the payload."
         place: Path = (*BODY, "inputs")
@@ -42,38 +49,11 @@ def _duplicate_id(path: Path, trigger: Mapping[str, Any], seen: dict[str, int]) 
 
 
 def _schedule(path: Path, config: Mapping[str, Any], guesses: Guesses) -> Iterator[Finding]:
-    cron, every, timezone = config.get("cron"), config.get("every"), config.get("timezone")
-    if isinstance(cron, str) and not _is_cron(cron):
-        message = f"`cron` is {cron[:40]!r}, which is no time table."
-        hint = "Five fields: minute, hour, day of month, month, day of week. 0 9 * * 1-5 is nine o'clock on weekdays."
-        yield Finding((*path, "cron"), _BAD_CONFIG, message, hint)
-    if isinstance(every, int | float | str) and not isinstance(every, bool) and _is_hasty(every):
-        message = "`every` is shorter than a second."
-        yield Finding(
-            (*path, "every"), _BAD_CONFIG, message, "Write 1s at least; a map or a loop repeats faster."
-        )
-    if isinstance(timezone, str) and not _is_timezone(timezone):
-        names = zoneinfo.available_timezones()
-        remedy = did_you_mean(guesses.nearest(timezone, names), "Write a name like Europe/Berlin, or UTC.")
-        yield Finding((*path, "timezone"), _BAD_CONFIG, f"There is no time zone {timezone[:40]!r}.", remedy)
-
-
-def _is_cron(text: str) -> bool:
-    from croniter import croniter
-
-    return len(text.split()) == _CRON_FIELDS and croniter.is_valid(text)
-
-
-def _is_hasty(every: float | str) -> bool:
-    try:
-        return seconds(every) < _SHORTEST_PAUSE
-    except ValueError:
-        return False  # The schema says so already.
-
-
-def _is_timezone(name: str) -> bool:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+    for fault in faults(config):
+        hint = fault.hint
+        if fault.path == ("timezone",):
+            names = zoneinfo.available_timezones()
+            hint = did_you_mean(
+                guesses.nearest(config["timezone"], names), "Write a name like Europe/Berlin, or UTC."
+            )
+        yield Finding((*path, *fault.path), _BAD_CONFIG, fault.message, hint)

@@ -21,7 +21,24 @@ from engine.expressions import ExpressionError, Reference, compile_expression
 from engine.nearest import nearest
 
 MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "trigger": ("payload", "type", "id", "parent"),
+    "trigger": (
+        "payload",
+        "type",
+        "id",
+        "parent",
+        "schedule",
+        "scheduled_at",
+        "webhook",
+        "form",
+        "delivery",
+        "method",
+        "parameters",
+        "query",
+        "headers",
+        "test",
+        "event",
+        "absent_since",
+    ),
     "execution": ("id", "workflow_id", "version", "started_at"),
 }
 """The roots that are objects of a fixed shape."""
@@ -159,6 +176,15 @@ class Names:
                 path = (*BODY, "project_variables", name)
                 yield Finding(path, "definition.duplicate_id", message, "Rename one of them.", key=True)
         yield from self._keys(BODY, self._outline.body, self._at_start)
+        for path, trigger in self._outline.triggers:
+            config = trigger.get("config")
+            if (
+                trigger.get("type") == "event"
+                and isinstance(config, dict)
+                and isinstance(config.get("when"), str)
+            ):
+                where = Where("the filter of a trigger", whole, start=True)
+                yield from self._expression((*path, "config", "when"), config["when"], where)
         outputs = self._outline.body.get("outputs")
         yield from self._value((*BODY, "outputs"), outputs, Where("`outputs`", whole))
         for region in self._outline.regions:

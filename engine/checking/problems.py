@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from celeriac import Json, NodeType
-from engine import nested
+from engine import nested, playbooks
 from engine.checking import source
 from engine.checking.entrances import entrances
 from engine.checking.finding import Finding, Guesses, Severity
@@ -122,6 +122,9 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
         message = f"Lists and objects are nested in more than {source.MAX_DEPTH} levels."
         yield Finding((), "definition.too_deep", message, "Flatten the value.")
         return
+    if playbooks.is_one(document):
+        yield from _of_steps(document, registry, limits)
+        return
     outline = Outline(document, registry)
     oversized = list(_sizes(outline, limits))
     if oversized:
@@ -135,6 +138,27 @@ def _findings(document: Json, registry: Registry, limits: Limits) -> Iterator[Fi
         yield finding
     if sound:
         yield from foresight(outline, names)
+
+
+def _of_steps(document: Any, registry: Registry, limits: Limits) -> Iterator[Finding]:
+    """Check a playbook: its steps, and then the nodes that are made of them, whose mistakes are led back to the steps."""
+    steps = document["definition"][playbooks.STEPS]
+    guesses = Guesses(len(steps) if isinstance(steps, list) else 0)
+    unfit = misfits(document, Outline(document, registry), registry, guesses, MOST + 1)
+    yield from unfit
+    if unfit:
+        return
+    made = playbooks.expanded(document)
+    told = set()
+    for each in _findings(dict(made.document), registry, limits):
+        back = made.back(each.path)
+        shorter = len(back) < len(each.path) - 1
+        found = replace(
+            each, path=back, key=each.key and not shorter, inside=None if shorter else each.inside
+        )
+        if found not in told:  # what an approval shows is the step's own params once more
+            told.add(found)
+            yield found
 
 
 def _written(

@@ -78,11 +78,19 @@ def _parts(document: Json, outline: Outline) -> Iterator[tuple[schema.Part, Json
     if isinstance(document, dict) and "definition" in document:
         hollow = {**document, "definition": _hollow(document["definition"])}
     yield "document", hollow, ()
+    for index, each in enumerate(_steps(document)):
+        yield "step", each, ("definition", "steps", index)
     for region in outline.regions:
         for index, each in enumerate(region.nodes):
             yield "node", _without_parts(each), (*region.path, "nodes", index)
         for index, each in enumerate(region.edges):
             yield "edge", each, (*region.path, "edges", index)
+
+
+def _steps(document: Json) -> list[Json]:
+    body = document.get("definition") if isinstance(document, dict) else None
+    steps = body.get("steps") if isinstance(body, dict) else None
+    return steps if isinstance(steps, list) else []
 
 
 def _without_parts(node: Json) -> Json:
@@ -104,7 +112,7 @@ def _hollow(graph: Json) -> Json:
     if not isinstance(graph, dict):
         return graph
     filled: dict[str, Json] = {
-        key: [None] for key in ("nodes", "edges") if isinstance(graph.get(key), list) and graph[key]
+        key: [None] for key in ("nodes", "edges", "steps") if isinstance(graph.get(key), list) and graph[key]
     }
     return {**graph, **filled}
 
@@ -349,7 +357,7 @@ class _Reader:
         return name[0].upper() + name[1:] if start else name
 
     def _name(self, path: Path) -> str:
-        """Name a node, an edge or a trigger."""
+        """Name a node, an edge, a step or a trigger."""
         item = self._at(path)
         given = item if isinstance(item, dict) else {}
         if self._kind == "edge":
@@ -357,7 +365,7 @@ class _Reader:
             if all(isinstance(each, str) for each in ends):
                 return f"the edge {ends[0]} -> {ends[1]}"
             return f"edge {int(path[-1]) + 1}"
-        word = "node" if self._kind == "node" else "trigger"
+        word = self._kind if self._kind in ("node", "step") else "trigger"
         name = given.get("id")
         return f"the {word} {name[:_SHOWN]}" if isinstance(name, str) else f"{word} {int(path[-1]) + 1}"
 

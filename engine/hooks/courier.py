@@ -22,7 +22,7 @@ from engine.hooks import message, rows, schedule
 from engine.hooks.rows import Attempt, Delivery, Hook
 from engine.ledger import LedgerThread
 from engine.outside.egress import Egress
-from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, SealingKey, open_sealed
+from engine.outside.sealing import Place, SealBroken, SealedWithOtherKey, SealingKeys, open_sealed
 from engine.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Parts(Protocol):
 class Courier:
     """Carries what hooks are to be told. `key` gives the key that their secrets are sealed with; `base` is the API's address."""
 
-    def __init__(self, parts: Parts, egress: Egress, key: Callable[[], SealingKey], base: str) -> None:
+    def __init__(self, parts: Parts, egress: Egress, key: Callable[[], SealingKeys], base: str) -> None:
         self._parts = parts
         self._egress = egress
         self._key = key
@@ -177,7 +177,7 @@ def place_of(project: str, hook: str) -> Place:
     return Place(project, hook, "hook")
 
 
-def open_secret(hook: Hook, sealed: bytes, key: SealingKey) -> str:
+def open_secret(hook: Hook, sealed: bytes, key: SealingKeys) -> str:
     """Return a secret of a hook. Raises `Fail` (`hook.secret_unreadable`)."""
     try:
         return open_sealed(sealed, place_of(hook.project, hook.id), key).decode()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from celeriac import Fail
+from celeriac import Carried, Fail
 from engine.errors import Invalid
 from engine.outside.addresses import fault_of
 
@@ -52,7 +53,7 @@ class Binding:
 
     def matches(self, scheme: str, host: str, port: int) -> bool:
         """Whether a request to `host` at `port` may carry the credential."""
-        if port != (self.port or _DEFAULT_PORTS[scheme]):
+        if port != (self.port or _DEFAULT_PORTS.get(scheme)):
             return False
         return host.endswith(f".{self.host}") if self.below else host == self.host
 
@@ -64,22 +65,26 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a connection adds to each request to its hosts: a header or a query parameter.
+    """What a connection adds to each request to its hosts, and the hosts.
 
-    `secrets` are the texts that must not appear in any output. None of them shows in a `repr`. Below `base_url` is what a
-    node reaches without naming an address itself.
+    `secrets` are the texts that must not appear in any output. None of them shows in a `repr`. `renew` gets the next one
+    when the service has refused this one, for those that the service itself hands out.
     """
 
     connection: str
     hosts: tuple[Binding, ...]
-    header: tuple[str, str] | None = field(default=None, repr=False)
-    query: tuple[str, str] | None = field(default=None, repr=False)
+    carried: Carried = field(default_factory=Carried)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    base_url: str = ""
+    renew: Callable[[], Awaitable[Credential]] | None = None
 
     def bound_to(self, scheme: str, host: str, port: int) -> bool:
         """Whether a request may carry this credential."""
         return any(each.matches(scheme, host, port) for each in self.hosts)
+
+    def check(self, host: str, port: int) -> None:
+        """Let a node reach a bound host by another protocol than HTTP. Raises `Fail` (`connection.host_not_bound`)."""
+        if not any(each.port == port and each.matches("", host.lower(), port) for each in self.hosts):
+            raise self.refusal(host, port)
 
     def refusal(self, host: str, port: int) -> Fail:
         """Return the error of a node that would send this credential elsewhere."""
@@ -92,17 +97,17 @@ class Credential:
 
     def headers(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return the request's headers with the credential's own in the place of any of the same name."""
-        if self.header is None:
-            return given
-        name, value = self.header[0].encode("ascii"), self.header[1].encode("ascii")
-        return [*(each for each in given if each[0].lower() != name.lower()), (name, value)]
+        own = [(name.encode("ascii"), value.encode("ascii")) for name, value in self.carried.headers.items()]
+        names = {name.lower() for name, _ in own}
+        return [*(each for each in given if each[0].lower() not in names), *own]
 
     def target(self, path: bytes) -> bytes:
-        """Return the request's path and query with the credential's parameter at the end."""
-        if self.query is None:
-            return path
-        name, value = (quote(each, safe="") for each in self.query)
-        return path + (b"&" if b"?" in path else b"?") + f"{name}={value}".encode("ascii")
+        """Return the request's path and query, with what the credential puts in front and at the end."""
+        path = self.carried.prefix.encode("ascii") + path
+        for name, value in self.carried.query.items():
+            added = f"{quote(name, safe='')}={quote(value, safe='')}".encode("ascii")
+            path += (b"&" if b"?" in path else b"?") + added
+        return path
 
 
 def _unusable(text: str, reason: str) -> BindingInvalid:

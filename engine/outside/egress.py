@@ -14,25 +14,25 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpcore2
 import httpx2
 
 from celeriac import Fail
-from engine.outside.addresses import SETTING, Address, Limits, Policy, fault_of, literal
+from engine.outside.addresses import Address, Limits, Policy, fault_of
 from engine.outside.bodies import CODINGS, Body, BrokenBody, too_large
 from engine.outside.credentials import Credential
+from engine.outside.dialling import Dialling, Resolve, refused
+from engine.outside.files import inside
 
 __all__ = ["Egress", "Limits", "OpenLink", "Policy", "Target", "target_of"]
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Finds the addresses of a host name. Raises `OSError`."""
 
 _FLIGHT = "celeriac.flight"
 _CONNECTIONS = 512
@@ -70,10 +70,30 @@ class Target:
 
 @dataclass(slots=True)
 class OpenLink:
-    """An opened connection, as `Context.connect` hands it out. `secrets` must not get into any output."""
+    """An opened connection, as `Context.connect` hands it out."""
 
     http: httpx2.AsyncClient
-    secrets: frozenset[str] = field(repr=False)
+    kind: str
+    fields: Any = field(repr=False)
+    secrets: set[str] = field(repr=False)
+    """What must not get into any output: it grows when the service hands out another credential."""
+    _credential: Credential
+    _dialling: Dialling
+    _files: Path
+
+    def file(self, name: str) -> Path:
+        """Return a path in the folder for the files of workflows."""
+        return inside(self._files, name)
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Return a connected, non-blocking socket to a bound host."""
+        self._credential.check(host, port)
+        return await self._dialling.connect(host, port)
+
+    async def addresses(self, host: str, port: int) -> Sequence[str]:
+        """Return the judged addresses of a bound host."""
+        self._credential.check(host, port)
+        return await self._dialling.judged(host, port)
 
 
 @dataclass(slots=True)
@@ -115,10 +135,17 @@ class Egress:
     """
 
     def __init__(
-        self, policy: Policy, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None
+        self,
+        policy: Policy,
+        *,
+        files: Path = Path("/nonexistent"),
+        resolve: Resolve | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._files = files
         self.policy = policy
-        self._backend = _Backend(policy, resolve or _system_resolve)
+        self._dialling = Dialling(policy, resolve)
+        self._backend = _Backend(self._dialling)
         self._given_tls = tls
         self._pools: dict[tuple[bool, bool], httpcore2.AsyncConnectionPool] = {}
 
@@ -130,9 +157,11 @@ class Egress:
         """
         return _Client(self, credential)
 
-    def link(self, credential: Credential) -> OpenLink:
+    def link(self, credential: Credential, kind: str = "", fields: object = None) -> OpenLink:
         """Return an opened connection: a client that carries the credential to the hosts it is bound to."""
-        return OpenLink(self.client(credential=credential), credential.secrets)
+        secrets = set(credential.secrets)
+        http = _Client(self, credential, secrets)
+        return OpenLink(http, kind, fields, secrets, credential, self._dialling, self._files)
 
     def pool_for(self, request: httpx2.Request) -> httpcore2.AsyncConnectionPool:
         """Return the connections for a request.
@@ -170,15 +199,16 @@ class Egress:
 class _Client(httpx2.AsyncClient):
     """Follows redirects under the policy, and ends a whole call at its deadline."""
 
-    def __init__(self, egress: Egress, credential: Credential | None) -> None:
+    def __init__(
+        self, egress: Egress, credential: Credential | None, secrets: set[str] | None = None
+    ) -> None:
         limits = egress.policy.limits
         super().__init__(
-            transport=_Transport(egress, credential),
+            transport=_Transport(egress, credential, set() if secrets is None else secrets),
             trust_env=False,
             follow_redirects=True,
             headers={"Accept-Encoding": ", ".join(CODINGS), "User-Agent": "celeriac"},
             timeout=limits.total_seconds,
-            base_url="" if credential is None else credential.base_url,
         )
         self._limits = limits
 
@@ -243,20 +273,35 @@ class _Client(httpx2.AsyncClient):
 class _Transport(httpx2.AsyncBaseTransport):
     """One hop: judge the URL, add the credential, send, and watch what comes back."""
 
-    def __init__(self, egress: Egress, credential: Credential | None) -> None:
+    def __init__(self, egress: Egress, credential: Credential | None, secrets: set[str]) -> None:
         self._egress = egress
         self._credential = credential
+        self._secrets = secrets
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         flight: _Flight = request.extensions[_FLIGHT]
         target = target_of(request.url)
         _check(request)
+        credential = self._credential
+        if credential is not None and not credential.bound_to(target.scheme, target.host, target.port):
+            if flight.first:
+                raise credential.refusal(target.host, target.port)
+            credential = None
+        answer = await self._exchange(request, target, flight, credential)
+        if answer.status_code == 401 and credential is not None and credential.renew is not None:
+            # The service has not looked at more than the credential, and hands out a new one.
+            await answer.aclose()
+            self._credential = credential = await credential.renew()
+            self._secrets |= credential.secrets
+            answer = await self._exchange(request, target, flight, credential)
+        return answer
+
+    async def _exchange(
+        self, request: httpx2.Request, target: Target, flight: _Flight, credential: Credential | None
+    ) -> httpx2.Response:
         headers, path = request.headers.raw, request.url.raw_path
-        if self._credential is not None:
-            if self._credential.bound_to(target.scheme, target.host, target.port):
-                headers, path = self._credential.headers(headers), self._credential.target(path)
-            elif flight.first:
-                raise self._credential.refusal(target.host, target.port)
+        if credential is not None:
+            headers, path = credential.headers(headers), credential.target(path)
         limits = self._egress.policy.limits
         timeouts = {"connect": limits.connect_seconds, "pool": max(0.0, flight.deadline - _now())}
         wire = httpcore2.Request(
@@ -319,9 +364,8 @@ class _Stream(httpx2.AsyncByteStream):
 class _Backend(httpcore2.AsyncNetworkBackend):
     """Connects to judged addresses only."""
 
-    def __init__(self, policy: Policy, resolve: Resolve) -> None:
-        self._policy = policy
-        self._resolve = resolve
+    def __init__(self, dialling: Dialling) -> None:
+        self._dialling = dialling
         self._dialler = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
@@ -332,13 +376,14 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         *_: Any,
         **__: Any,
     ) -> httpcore2.AsyncNetworkStream:
-        seconds = timeout or self._policy.limits.connect_seconds
+        seconds = timeout or self._dialling.policy.limits.connect_seconds
         end = _now() + seconds
-        addresses = await self._addresses(host, port, seconds)
-        for address in addresses:
-            kind = self._policy.refusal(host, port, address)
-            if kind is not None:
-                raise _refused(host, port, kind)
+        try:
+            addresses = await self._dialling.addresses(host, port, seconds)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore2.ConnectError(str(error)) from error
         failure: Exception | None = None
         for tried, address in enumerate(addresses):
             share = (end - _now()) / (len(addresses) - tried)
@@ -358,39 +403,12 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         peer = ip_address(stream.get_extra_info("server_addr")[0])
         if peer != address:
             await stream.aclose()
-            raise _refused(host, port, "not the address that was judged")
+            raise refused(host, port, "not the address that was judged")
         return stream
-
-    async def _addresses(self, host: str, port: int, seconds: float) -> list[Address]:
-        spelled = literal(host)
-        if spelled is not None:
-            return [spelled]
-        try:
-            async with asyncio.timeout(seconds):
-                found = await self._resolve(host, port)
-        except TimeoutError as error:
-            raise httpcore2.ConnectTimeout(f"The name {host} was not resolved in time.") from error
-        except (OSError, UnicodeError) as error:
-            raise httpcore2.ConnectError(f"The name {host} cannot be resolved.") from error
-        return list(dict.fromkeys(ip_address(each) for each in found))
-
-
-async def _system_resolve(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(each[4][0]) for each in found]
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _refused(host: str, port: int, kind: str) -> Fail:
-    return Fail(
-        "egress.refused",
-        f"{host}:{port} is not on the public internet: {kind}. Workflows may reach it only where the "
-        f"deployment allows it with {SETTING}, for example {SETTING}={host}:{port}.",
-        {"host": host, "port": port},
-    )
 
 
 def _check(request: httpx2.Request) -> None:

@@ -95,15 +95,15 @@ def parse(text: str, place: str = SETTING) -> bytes:
     return secret
 
 
-def load(setting: str, data: Path, *, make: bool, random_bytes: Callable[[int], bytes]) -> bytes:
-    """Return the secret: the setting's, else the one in the data directory, else (`make`, embedded mode) a
-    new one there.
+def load(setting: str, data: Path, *, make: bool, random_bytes: Callable[[int], bytes]) -> tuple[bytes, ...]:
+    """Return the secrets, the one that is used now first: those of the setting, else those in the data directory, else
+    (`make`, embedded mode) a new one there.
 
-    Raises `SecretKeyMissing` where none is and none may be made: a production process that made its own would
-    seal what the others cannot open.
+    Several stand in the setting with commas between, in the file one on a line. Raises `SecretKeyMissing` where none is and
+    none may be made: a production process that made its own would seal what the others cannot open.
     """
     if setting.strip():
-        return parse(setting)
+        return tuple(parse(each) for each in setting.split(","))
     path = data / FILE
     found = _read(path)
     if found is None and make:
@@ -111,7 +111,7 @@ def load(setting: str, data: Path, *, make: bool, random_bytes: Callable[[int], 
         found = _read(path)
     if found is None:
         raise SecretKeyMissing(f"{SETTING} is not set, and there is no {path}.", hint=f"Set it. {_MAKE_ONE}")
-    return parse(found, str(path))
+    return tuple(parse(each, str(path)) for each in found.split() or [""])
 
 
 def derive(secret: bytes, label: str) -> bytes:

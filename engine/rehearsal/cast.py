@@ -138,9 +138,10 @@ class Walls:
         """Refuse."""
         raise Fail("egress.no_way_out", "Nothing leaves a rehearsal.")
 
-    async def connect(self, project: str, name: str) -> tuple[Link, frozenset[str]]:
+    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> tuple[Link, frozenset[str]]:
         """Refuse."""
-        message = f"Nothing leaves a rehearsal: the connection {name} of {project} is not opened."
+        kind = f" ({' or '.join(kinds)})" if kinds else ""
+        message = f"Nothing leaves a rehearsal: the connection {name}{kind} of {project} is not opened."
         raise Fail("egress.no_way_out", message)
 
 

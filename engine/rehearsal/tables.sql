@@ -17,7 +17,7 @@ CREATE TABLE connection (
 	hosts TEXT NOT NULL,
 	sealed BLOB NOT NULL,
 	created_at BIGINT NOT NULL,
-	updated_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL, last_used_at BIGINT, tested_at BIGINT, failure TEXT,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;
@@ -369,6 +369,72 @@ CREATE TABLE variable (
 	PRIMARY KEY (project_id, name)
 )
  WITHOUT ROWID;
+CREATE TABLE schedule (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	workflow_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	origin TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	spec TEXT NOT NULL,
+	epoch INTEGER DEFAULT '0' NOT NULL,
+	slot BIGINT,
+	due BIGINT,
+	last_slot BIGINT,
+	paused_at BIGINT,
+	reason TEXT DEFAULT '' NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX schedule_name ON schedule (workflow_id, name);
+CREATE INDEX schedule_due ON schedule (due) WHERE due IS NOT NULL;
+CREATE TABLE endpoint (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	workflow_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	origin TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	shape TEXT,
+	config TEXT NOT NULL,
+	address_hash TEXT,
+	sealed BLOB,
+	enabled INTEGER DEFAULT '1' NOT NULL,
+	created_at BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX endpoint_name ON endpoint (workflow_id, name);
+CREATE UNIQUE INDEX endpoint_shape ON endpoint (shape) WHERE shape IS NOT NULL;
+CREATE TABLE event_trigger (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	workflow_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	type TEXT NOT NULL,
+	config TEXT NOT NULL,
+	schedule_id TEXT,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE UNIQUE INDEX event_trigger_name ON event_trigger (workflow_id, name);
+CREATE INDEX event_trigger_type ON event_trigger (project_id, type);
+CREATE TABLE inbox (
+	source TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	status TEXT NOT NULL,
+	execution_id TEXT,
+	detail TEXT,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (source, "key")
+)
+ WITHOUT ROWID;
+CREATE INDEX inbox_source ON inbox (source, at);
+CREATE INDEX inbox_at ON inbox (at);
 CREATE TABLE model (
 	project_id TEXT NOT NULL,
 	id TEXT NOT NULL,

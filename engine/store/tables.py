@@ -410,6 +410,9 @@ connection = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger, nullable=True),
+    Column("tested_at", BigInteger, nullable=True),
+    Column("failure", Text, nullable=True),
     Index("connection_name", "project_id", "name", unique=True),
     sqlite_with_rowid=False,
 )
@@ -527,6 +530,95 @@ variable = Table(
     Column("updated_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("slot", BigInteger),
+    Column("due", BigInteger),
+    Column("last_slot", BigInteger),
+    Column("paused_at", BigInteger),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("schedule_name", "workflow_id", "name", unique=True),
+    Index(
+        "schedule_due",
+        "due",
+        sqlite_where=text("due IS NOT NULL"),
+        postgresql_where=text("due IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
+)
+"""What the clock starts. `slot` is the next time, `due` when to look at it, `epoch` the fence of whoever moves it on."""
+
+endpoint = Table(
+    "endpoint",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("shape", Text),
+    Column("config", Text, nullable=False),
+    Column("address_hash", Text),
+    Column("sealed", LargeBinary),
+    Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("endpoint_name", "workflow_id", "name", unique=True),
+    Index(
+        "endpoint_shape",
+        "shape",
+        unique=True,
+        sqlite_where=text("shape IS NOT NULL"),
+        postgresql_where=text("shape IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+"""Where requests from outside arrive. `shape` is a named path without the names of its parameters."""
+
+event_trigger = Table(
+    "event_trigger",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("schedule_id", Text),
+    Index("event_trigger_name", "workflow_id", "name", unique=True),
+    Index("event_trigger_type", "project_id", "type"),
+    sqlite_with_rowid=False,
+)
+"""Which events start a workflow, or hold back the schedule that does so in their absence."""
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("execution_id", Text),
+    Column("detail", Text),
+    Column("at", BigInteger, nullable=False),
+    Index("inbox_source", "source", "at"),
+    Index("inbox_at", "at"),
+    sqlite_with_rowid=False,
+)
+"""What has arrived at triggers: a slot of a schedule, a delivery of a webhook. Its key is what makes it count once."""
 
 ledger_mark = Table(
     "ledger_mark",

@@ -8,6 +8,7 @@ an execution nor wait for each other in a circle.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from engine import operations as op
 from engine.states import ExecutionStatus
 from engine.store import statements as sql
 from engine.store.database import Connection
+from engine.transitions.arriving import conclude, take_in
 from engine.transitions.asking import cancel, pause, resolve
 from engine.transitions.batch import Batch, Room, Row, Rules, write_back
 from engine.transitions.calling import call, forsake, returned
@@ -25,7 +27,7 @@ from engine.transitions.holding import claim, doubt, record, release, renew, sus
 from engine.transitions.limiting import admit, pass_on
 from engine.transitions.mapping import change_items
 from engine.transitions.repairing import expire, lose, resend, wake
-from engine.transitions.signalling import lock_topics, publish, rest, signal, withdraw_ended
+from engine.transitions.signalling import lock_topics, log, publish, rest, signal, withdraw_ended
 from engine.transitions.starting import start
 from engine.transitions.stopping import finish
 from engine.transitions.withdrawing import withdraw
@@ -65,26 +67,34 @@ __all__ = [
 
 def apply(connection: Connection, operations: Sequence[op.Operation], rules: Rules) -> list[Any]:
     """Carry out operations inside the caller's transaction. Returns one answer for each, in their order."""
-    ids = sorted(lock_topics(connection, operations) | set(op.executions_of(operations)))
+    listeners = lock_topics(connection, operations)
+    published = log(connection, operations)
+    intake = take_in(connection, operations, published)
+    asked = [*operations, *intake.starts]
+    ids = sorted(listeners | set(op.executions_of(asked)))
     rows = {}
     for fields in connection.batch(sql.LOCK_EXECUTIONS, [(each,) for each in ids]) if ids else ():
         id_, project, version, status, *rest = fields
         rows[id_] = Row(id_, project, version, ExecutionStatus(status), *rest)
-    answers: list[Any] = [None] * len(operations)
-    batch = Batch(connection, rules, rows, asked=operations, answers=answers)
+    answers: list[Any] = [None] * len(asked)
+    batch = Batch(connection, rules, rows, asked=asked, answers=answers, published=published)
     kinds: dict[type[Any], list[int]] = defaultdict(list)
-    for index, each in enumerate(operations):
+    for index, each in enumerate(asked):
         kinds[type(each)].append(index)
     for kind, transition in _TRANSITIONS.items():
         if indexes := kinds.get(kind):
-            chosen = [operations[index] for index in indexes]
+            chosen = [asked[index] for index in indexes]
             for index, answer in zip(indexes, transition(batch, chosen), strict=True):
                 answers[index] = answer
     finish(batch)
     withdraw_ended(batch)
     pass_on(batch)
+    started = zip(intake.starts, answers[len(operations) :], strict=True)
+    for index, arrived in conclude(connection, intake, {each.execution: one for each, one in started}):
+        published_ = answers[index]
+        answers[index] = arrived if published_ is None else dataclasses.replace(published_, arrived=arrived)
     write_back(batch)
-    return answers
+    return answers[: len(operations)]
 
 
 _TRANSITIONS: Mapping[type[Any], Callable[[Batch, Any], Sequence[Any]]] = {

@@ -112,6 +112,8 @@ class Batch:
     answers: list[Any] = field(default_factory=list)
     limited_starts: list[op.Start] = field(default_factory=list)
     """Those that a limit has to let in, when everything else of the batch has been done."""
+    published: set[str] = field(default_factory=set)
+    """The ids of events that are new."""
     thinned: set[str] = field(default_factory=set)
     """Executions of which a part was stopped."""
     let_go: set[Key] = field(default_factory=set)

@@ -67,6 +67,29 @@ def lock_topics(connection: Connection, operations: Sequence[op.Operation]) -> s
     return {row[3] for row in connection.batch(sql.LISTENERS, sorted(published))}
 
 
+def log(connection: Connection, operations: Sequence[op.Operation]) -> set[str]:
+    """Write events down for those who look back. Returns the ids of those that are new."""
+    rows = [
+        (
+            each.id,
+            each.project,
+            each.type,
+            each.correlation,
+            each.source,
+            each.key,
+            each.data.text,
+            each.data.blob,
+            each.principal,
+            each.now,
+            each.expires_at,
+        )
+        for each in operations
+        if isinstance(each, op.Publish)
+    ]
+    rows.sort(key=lambda row: (row[1], row[4], row[5] or "", row[0]))
+    return {fields[0] for fields in connection.batch(sql.WRITE_EVENT_LOG, rows)}
+
+
 def rest(batch: Batch, rests: list[op.Rest]) -> list[list[op.Sendable] | None]:
     """Put segments to rest until a signal: -> waiting. What has been signalled already is ready again at once."""
     standing = standing_of(rests)
@@ -122,7 +145,7 @@ def publish(batch: Batch, publishes: list[op.Publish]) -> list[op.Published]:
 
     Within an execution an event goes to the wait that has listened longest, and to every transient one.
     """
-    new = _log(batch, publishes)
+    new = batch.published
     listeners: dict[Topic, list[tuple[Key, str, bool]]] = {}
     topics = sorted({_topic(each) for each in publishes if each.id in new})
     for *topic, execution, segment, item, name, transient in (
@@ -351,28 +374,6 @@ def _awaken(batch: Batch, now_of: Mapping[Key, int]) -> dict[Key, list[op.Sendab
         if key in sendable:
             sent[key].append(sendable[key])
     return sent
-
-
-def _log(batch: Batch, publishes: Iterable[op.Publish]) -> set[str]:
-    """Write events down for those who look back. Returns the ids of those that are new."""
-    rows = [
-        (
-            each.id,
-            each.project,
-            each.type,
-            each.correlation,
-            each.source,
-            each.key,
-            each.data.text,
-            each.data.blob,
-            each.principal,
-            each.now,
-            each.expires_at,
-        )
-        for each in publishes
-    ]
-    rows.sort(key=lambda row: (row[1], row[4], row[5] or "", row[0]))
-    return {fields[0] for fields in batch.connection.batch(sql.WRITE_EVENT_LOG, rows)}
 
 
 def _known(batch: Batch, publishes: Iterable[op.Publish]) -> dict[tuple[str, str, str | None], str]:

@@ -38,7 +38,10 @@ class Config(Speaking):
         return self
 
 
-@node("ai_extract", effect=Effect.READ, foreign=True, retry=RETRY, timeout=TIMEOUT)
+OUTPUT: dict[str, Json] = {"description": "What was found: it fits the schema of the config."}
+
+
+@node("ai_extract", effect=Effect.READ, foreign=True, retry=RETRY, timeout=TIMEOUT, output=OUTPUT)
 async def ai_extract(config: Config, ctx: Context) -> Json:
     """Return what a model finds, in the shape of the schema; fail when it gives nothing that fits."""
     order = _ORDER.replace("{schema}", json.dumps(config.shape, ensure_ascii=False))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, JsonValue
 
-from celeriac import Context, Effect, Emit, node
+from celeriac import Context, Effect, Emit, Json, node
 
 TYPE = r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}$"
 """What the type of an event may look like."""
@@ -26,7 +26,15 @@ class Config(BaseModel, extra="forbid"):
     data: JsonValue = Field(None, description="What it says.")
 
 
-@node("emit", effect=Effect.KEYED)
+OUTPUT: dict[str, Json] = {
+    "type": "object",
+    "required": ["id"],
+    "properties": {"id": {"type": "string", "description": "The event's id."}},
+    "additionalProperties": False,
+}
+
+
+@node("emit", effect=Effect.KEYED, output=OUTPUT)
 async def emit(config: Config, _ctx: Context) -> Emit:
     """Publish an event, which ends the waits that listen to it. However often it is tried, it is published once."""
     return Emit(config.event, str(config.correlation), config.data)

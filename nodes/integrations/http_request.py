@@ -8,25 +8,18 @@ sent a second time unasked.
 
 from __future__ import annotations
 
-import base64
-import codecs
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.message import Message
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import httpx2
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool, model_validator
 
-from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, Uncertain, node
+from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, exchange, files, forms, node
 from celeriac.contract import TRUSTED
 from celeriac.duration import PATTERN, seconds
+from nodes.http.pages import Pages, collected
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_REPEATABLE = frozenset({"PUT", "DELETE"})
 _FRAMING = frozenset(
     {
         "connection",
@@ -42,22 +35,6 @@ _FRAMING = frozenset(
         "upgrade",
     }
 )
-_NOT_NOW = frozenset({408, 425, 429, 503})
-"""Answers of a server that did not do the work: even what must not be repeated may be sent again."""
-
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-_EXCERPT = 500
-_TEXT_KINDS = frozenset(
-    {
-        "application/javascript",
-        "application/x-ndjson",
-        "application/x-www-form-urlencoded",
-        "application/xml",
-        "application/yaml",
-    }
-)
-_CHARSETS = ("utf-8", "utf-16", "utf-32", "ascii", "iso", "cp", "koi8", "gb", "big5", "euc", "shift_jis")
-"""Python knows codecs that are no charsets, and some of them take quadratic time."""
 
 
 def _own_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -101,9 +78,20 @@ class Config(BaseModel, extra="forbid"):
     body: JsonValue = Field(
         None, description="What to send: text as it is, anything else as JSON, null nothing."
     )
-    connection: str | None = Field(
-        None, description="The connection that holds the credential.", json_schema_extra={TRUSTED: True}
+    form: dict[str, JsonValue] | None = Field(
+        None, description="What to send, as a form: what is nested is named outer[inner]."
     )
+    fields: dict[str, JsonValue] | None = Field(
+        None,
+        description="What to send, as a form with files (multipart): files are {base64, media_type, name}.",
+    )
+    file: JsonValue = Field(
+        None, description="What to send, as it is: text, or a file as nodes hand it on, {base64, media_type}."
+    )
+    pages: Pages | None = Field(
+        None, description="Ask for page after page: `body` is then the list of all items. For GET."
+    )
+    connection: str | None = Field(None, description="The connection that holds the credential.")
     idempotent: StrictBool | None = Field(
         None,
         description="True: the server honours an Idempotency-Key. False: never repeat it. Left out: as the "
@@ -118,13 +106,24 @@ class Config(BaseModel, extra="forbid"):
         min_length=1,
     )
 
+    @model_validator(mode="after")
+    def _one_body(self) -> Config:
+        given = [name for name in ("body", "form", "fields", "file") if getattr(self, name) is not None]
+        if len(given) > 1:
+            message = f"it sends one of {' and '.join(given)}, not both"
+            raise ValueError(message)
+        if self.pages is not None and (self.method != "GET" or given):
+            message = "pages are asked for with GET, which sends no body"
+            raise ValueError(message)
+        return self
+
 
 def effect(config: Mapping[str, Any]) -> Effect:
     """Return what a request does to the world, from its config as it is written, templates unrendered."""
     method, idempotent = config.get("method", "GET"), config.get("idempotent")
-    if method in _READING and idempotent in (None, True):
+    if method in exchange.READING and idempotent in (None, True):
         return Effect.READ
-    if idempotent is True or (idempotent is None and method in _REPEATABLE):
+    if idempotent is True or (idempotent is None and method in exchange.REPEATABLE):
         return Effect.KEYED
     return Effect.ONCE
 
@@ -140,6 +139,10 @@ OUTPUT: dict[str, Json] = {
             "additionalProperties": {"type": ["string", "array"]},
         },
         "body": {"description": "JSON where the server says so, else text, else {base64, media_type, size}."},
+        "more": {
+            "type": "boolean",
+            "description": "With `pages`: whether there are more items than were wanted.",
+        },
     },
     "additionalProperties": False,
 }
@@ -156,32 +159,32 @@ async def http_request(config: Config, ctx: Context) -> Json:
     client = ctx.http if config.connection is None else (await ctx.connect(config.connection)).http
     doing = effect(config.model_dump(include={"method", "idempotent"}))
     request = _request(config, client, ctx.idempotency_key if doing is Effect.KEYED else None)
-    shown = f"{config.method} {request.url.copy_with(query=None, fragment=None, userinfo=b'')}"
-    try:
-        response = await client.send(request)
-    except httpx2.LocalProtocolError as error:
-        raise Fail("http.invalid_request", f"{shown} cannot be sent: {error}.") from error
-    except (httpx2.TransportError, httpx2.DecodingError) as error:
-        raise _lost(error, config, doing, shown) from error
-    if _expected(response.status_code, config.expect):
-        return {
-            "status": response.status_code,
-            "headers": _headers(response.headers),
-            "body": _body(response, shown),
-        }
-    raise _refused(response, doing, shown, ctx.now())
+
+    async def send(request: httpx2.Request) -> httpx2.Response:
+        shown = exchange.shown_as(request)
+        response = await exchange.send(client, request, doing, seconds(config.timeout))
+        if not _expected(response.status_code, config.expect):
+            raise exchange.refused(response, doing, ctx.now(), shown)
+        return response
+
+    if config.pages is not None:
+        response, items, more = await collected(config.pages, client, request, send)
+        headers = exchange.headers_of(response)
+        return {"status": response.status_code, "headers": headers, "body": items, "more": more}
+    response = await send(request)
+    return {
+        "status": response.status_code,
+        "headers": exchange.headers_of(response),
+        "body": exchange.body_of(response),
+    }
 
 
 def _request(config: Config, client: httpx2.AsyncClient, key: str | None) -> httpx2.Request:
     try:
         headers = httpx2.Headers(config.headers)
-        content: bytes | None = None
-        if isinstance(config.body, str):
-            content = config.body.encode()
-            headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-        elif config.body is not None:
-            content = json.dumps(config.body, ensure_ascii=False, allow_nan=False).encode()
-            headers.setdefault("Content-Type", "application/json")
+        content, media_type = _content(config)
+        if media_type is not None:
+            headers.setdefault("Content-Type", media_type)
         if key is not None:
             headers.setdefault("Idempotency-Key", key)
         url = httpx2.URL(config.url)
@@ -195,143 +198,22 @@ def _request(config: Config, client: httpx2.AsyncClient, key: str | None) -> htt
         raise Fail("http.invalid_request", f"The request cannot be built: {error}") from error
 
 
+def _content(config: Config) -> tuple[bytes | None, str | None]:
+    """Return the body and its media type."""
+    if config.form is not None:
+        return forms.encoded(config.form)
+    if config.fields is not None:
+        return forms.multipart(forms.parts_of(config.fields), "form-data")
+    if config.file is not None:
+        return files.content_of(config.file)
+    if config.body is None:
+        return None, None
+    if isinstance(config.body, str):
+        return config.body.encode(), "text/plain; charset=utf-8"
+    return json.dumps(config.body, ensure_ascii=False, allow_nan=False).encode(), "application/json"
+
+
 def _expected(status: int, expect: list[Any] | None) -> bool:
     if expect is None:
-        return 200 <= status < 400
+        return exchange.succeeded(status)
     return status in expect or f"{status // 100}xx" in expect
-
-
-def _lost(error: httpx2.RequestError, config: Config, doing: Effect, shown: str) -> TryAgain | Uncertain:
-    """Return what a call without an answer comes to.
-
-    Nothing was done when no connection came about; after a redirect that changed the method, the first
-    request had been carried out by then.
-    """
-    untouched = isinstance(error, _NOT_SENT) and error.request.method == config.method
-    if doing is Effect.ONCE and not untouched:
-        return Uncertain(
-            "effect.uncertain",
-            f"{shown} was sent, and its answer got lost. Nobody knows whether the server did it. "
-            "Look there; or set idempotent: true if the server honours an Idempotency-Key.",
-        )
-    if isinstance(error, httpx2.TimeoutException):
-        return TryAgain("http.timeout", f"{shown} had no answer within {seconds(config.timeout):g} s.")
-    return TryAgain("http.unreachable", f"{shown} got no answer: {str(error) or type(error).__name__}.")
-
-
-def _refused(
-    response: httpx2.Response, doing: Effect, shown: str, now: datetime
-) -> Fail | TryAgain | Uncertain:
-    """Return what an answer that is no success comes to."""
-    status = response.status_code
-    details: dict[str, Json] = {"status": status, "body": _excerpt(response)}
-    message = f"{shown} was answered {status} {_phrase(status)}."
-    after = _retry_after(response, now)
-    if status in _NOT_NOW:
-        code = {429: "http.rate_limited", 408: "http.timeout"}.get(status, "http.unavailable")
-        return TryAgain(code, message, after, details)
-    if status >= 500:
-        if doing is not Effect.ONCE:
-            return TryAgain("http.server_error", message, after, details)
-        if status in (502, 504):
-            return Uncertain(
-                "effect.uncertain",
-                f"{message} A gateway lost the answer: nobody knows whether the server behind it did it.",
-                details,
-            )
-        return Fail(
-            "http.server_error", f"{message} It is not repeated, since the work may be half done.", details
-        )
-    if status >= 400:
-        return Fail("http.client_error", message, details)
-    return Fail("http.unexpected_status", f"{message} The node does not expect this status.", details)
-
-
-def _headers(headers: httpx2.Headers) -> dict[str, Json]:
-    found: dict[str, Json] = {name.lower(): headers[name] for name in headers}
-    if "set-cookie" in found:
-        # Its values hold commas of their own, so that they cannot be joined.
-        found["set-cookie"] = list(headers.get_list("set-cookie"))
-    return found
-
-
-def _body(response: httpx2.Response, shown: str) -> Json:
-    content = response.content
-    if not content:
-        return None
-    kind, charset = _content_type(response)
-    if kind == "text/json" or kind.partition("/")[2] == "json" or kind.endswith("+json"):
-        try:
-            body: Json = json.loads(content, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise Fail(
-                "http.invalid_body",
-                f"{shown} was answered {response.status_code} with a body that claims to be JSON and is not.",
-                {"status": response.status_code, "body": _excerpt(response)},
-            ) from error
-        return body
-    text = _text(content, charset) if charset or not kind or _is_text(kind) else None
-    if text is None:
-        return {
-            "base64": base64.b64encode(content).decode(),
-            "media_type": kind or None,
-            "size": len(content),
-        }
-    return text
-
-
-def _content_type(response: httpx2.Response) -> tuple[str, str | None]:
-    header = Message()
-    header["Content-Type"] = response.headers.get("Content-Type", "")
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    charset = header.get_param("charset")
-    return kind, charset if isinstance(charset, str) else None
-
-
-def _is_text(kind: str) -> bool:
-    return kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_KINDS
-
-
-def _text(content: bytes, charset: str | None) -> str | None:
-    """Return text that can be stored; None for what is no text in its charset."""
-    try:
-        codec = codecs.lookup(charset or "utf-8").name
-        text = content.decode(codec) if codec.startswith(_CHARSETS) else None
-    except (UnicodeDecodeError, LookupError):
-        return None
-    return None if text is None or "\0" in text else text
-
-
-def _excerpt(response: httpx2.Response) -> str:
-    return response.content[: _EXCERPT * 4].decode("utf-8", "replace").replace("\0", "\ufffd")[:_EXCERPT]
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "(a status without a name)"
-
-
-def _retry_after(response: httpx2.Response, now: datetime) -> float | None:
-    """Return the seconds the server asks to wait: a number, or the time until a date, by the server's own
-    clock.
-    """
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    until, its_now = _date(text), _date(response.headers.get("Date", "")) or now
-    return None if until is None else max(0.0, (until - its_now).total_seconds())
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-def _no_constant(name: str) -> Json:
-    message = f"{name} is no JSON"
-    raise ValueError(message)

@@ -162,6 +162,18 @@ class Installation:
         answer = self.http.get(f"/api/v1/executions/{name}/nodes").json()
         return {each["node"]: each for each in answer["data"]}
 
+    def http_page(self, path: str) -> list[dict[str, Any]]:
+        """All of a list, page by page."""
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            joint = "&" if "?" in path else "?"
+            answer = self.http.get(f"/api/v1{path}{joint}limit=200{cursor}").json()
+            found += answer["data"]
+            if not answer.get("next_cursor"):
+                return found
+            cursor = f"&cursor={answer['next_cursor']}"
+
     def kill(self, part: str) -> int:
         """kill -9 of a part; return when another has taken its place."""
         before: int = self.told["pids"][part]

@@ -68,7 +68,7 @@ def test_a_team_asks_a_server_of_its_own_and_keeps_to_a_budget(tmp_path: Path, s
 
     try:
         base = f"http://{server}/v1"
-        run("connections", "add", "own", "--kind", "openai", "--base-url", base, "--no-key")
+        run("connections", "add", "own", "--kind", "openai", "--set", f"base_url={base}")
         fast = ("fast", "--provider", "openai", "--model", "llama3.2", "--connection", "own")
         run("models", "add", *fast, "--cost", "0.001", "0.002")
         run("projects", "update", "default", "--default-model", "fast")

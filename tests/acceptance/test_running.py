@@ -163,7 +163,7 @@ def test_a_secret_is_read_from_stdin_and_never_from_the_command_line(installatio
     words = ["connections", "add", "crm", "--kind", "bearer", "--host", "api.example.com"]
     asked = installation.command(*words, "--json")
     assert (asked.code, asked.json["error"]["code"]) == (2, "usage.secret")
-    added = installation.command(*words, "--secret-file", "-", "--json", stdin="s3cr3t-t0k3n\n")
+    added = installation.command(*words, "--secret", "token=-", "--json", stdin="s3cr3t-t0k3n\n")
     assert (added.code, added.json["name"]) == (0, "crm")
     listed = installation.command("connections", "list", "--json")
     assert [each["name"] for each in listed.json] == ["crm"]

@@ -13,7 +13,7 @@ REGISTRY = Registry.load(["nodes"])
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
     examples = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(examples) == 7
+    assert len(examples) == 8
     for text in examples:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -34,6 +34,7 @@ def test_every_key_of_the_language_is_on_the_page() -> None:
         "compensation",
         "concurrency",
         "rate",
+        "step",
     )
     keys = {key for name in names for key in definitions[name]["properties"]}
     assert {key for key in keys if f"`{key}`" not in PAGE} == set()

@@ -16,6 +16,7 @@ CODES = [row[0].strip("`") for row in ROWS]
 CODE = re.compile(r"[a-z][a-z_]*\.[a-z][a-z0-9_]*[a-z0-9]")
 FILES = {
     "api.token",
+    "ca.pem",
     "celeriac.db",
     "demo.json",
     "model.safetensors",
@@ -34,6 +35,7 @@ NAMES = {
     "celeriac.perform",
     "celeriac.segment",
     "r.status",
+    "trigger.payload",
     "websocket.close",
     "websocket.disconnect",
     "worker.child",

@@ -13,7 +13,7 @@ from engine import operations as op
 from engine import queries, retention
 from engine.outside import connection_rows
 from engine.outside.connections import make_connection
-from engine.outside.sealing import SealingKey
+from engine.outside.sealing import SealingKeys
 from engine.plan import OUTPUT
 from engine.settings import DEFAULT_PROJECT, Settings
 from engine.states import ExecutionStatus
@@ -78,7 +78,8 @@ def test_connections_are_stored_and_removed(client: Client) -> None:
         kind="bearer",
         hosts=["api.example.com"],
         values={"token": "t0k3n"},
-        key=SealingKey.of(b"k" * 32),
+        kinds=client.runtime.registry.connections,
+        keys=SealingKeys.of(b"k" * 32),
         now=1,
         random_bytes=lambda count: b"r" * count,
     )
@@ -86,7 +87,7 @@ def test_connections_are_stored_and_removed(client: Client) -> None:
     at.ledger.ask(connection_rows.save(sealed, replace=False))
     again = dataclasses.replace(sealed, id="conn_2")
     at.ledger.ask(connection_rows.save(again, replace=True))
-    assert [each["id"] for each in at.reader.ask(connection_rows.listing)] == ["conn_2"]
+    assert [each.id for each in at.reader.ask(connection_rows.listing)] == ["conn_2"]
     at.ledger.ask(connection_rows.remove("crm"))
     assert at.reader.ask(connection_rows.listing) == []
 

@@ -114,7 +114,6 @@ class Asking(BaseModel, extra="forbid"):
     connection: str | None = Field(
         None,
         description="The connection that leads to it. Default: the one named like its provider.",
-        json_schema_extra={TRUSTED: True},
     )
     timeout: Duration = Field(120.0, description="How long one model may take: seconds, or text like 90s.")
 

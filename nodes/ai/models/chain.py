@@ -110,8 +110,8 @@ async def _embedded(
 
 
 async def _post(ctx: Context, chain: Chain, meant: Meant) -> Post:
-    link = await ctx.connect(meant.connection)
-    return Post(link.http, meant.provider, chain.timeout, ctx.now())
+    link = await ctx.connect(meant.connection, meant.provider.name)
+    return Post(link, meant.provider, chain.timeout, ctx.now())
 
 
 def estimated(letter: Letter, messages: Sequence[Message]) -> int:

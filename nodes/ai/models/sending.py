@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from celeriac import Fail, Json, TryAgain, Uncertain
+from celeriac import Fail, Json, Link, TryAgain, Uncertain
 from nodes.ai.models.provider import Letter, Provider, Unreadable
 
 T = TypeVar("T")
@@ -38,9 +38,9 @@ _BUSY = {
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """The way to one provider: a connection's client, how many seconds an answer may take, and the time now."""
+    """The way to one provider: a connection, how many seconds an answer may take, and the time now."""
 
-    http: httpx2.AsyncClient
+    link: Link
     provider: Provider
     timeout: float
     now: datetime
@@ -48,7 +48,7 @@ class Post:
     @property
     def base(self) -> httpx2.URL:
         """Where the API is: where the connection says, or at the provider's."""
-        return self.http.base_url if self.http.base_url.host else httpx2.URL(self.provider.base_url)
+        return httpx2.URL(getattr(self.link.fields, "base_url", None) or self.provider.base_url)
 
     @property
     def own(self) -> bool:
@@ -84,9 +84,10 @@ class Post:
         url = httpx2.URL(str(self.base).rstrip("/") + "/" + letter.path)
         content = json.dumps(letter.body, ensure_ascii=False, allow_nan=False).encode()
         headers = {"Content-Type": "application/json", **letter.headers}
-        request = self.http.build_request("POST", url, content=content, headers=headers, timeout=self.timeout)
+        http = self.link.http
+        request = http.build_request("POST", url, content=content, headers=headers, timeout=self.timeout)
         try:
-            return await self.http.send(request)
+            return await http.send(request)
         except _NOT_SENT as error:
             raise TryAgain("ai.unreachable", f"{url.host} cannot be reached: {_reason(error)}.") from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:

@@ -15,6 +15,7 @@ import pytest_asyncio
 from api import token
 from api.guard import Guard
 from api.main import create_app
+from api.state import State
 from engine import operations as op
 from engine.access import passwords
 from engine.settings import Settings
@@ -31,6 +32,7 @@ class Api:
     settings: Settings
     token: str
     guard: Guard
+    state: State
 
     async def get(self, path: str, **more: Any) -> httpx2.Response:
         return await self.http.get(f"/api/v1{path}", **more)
@@ -79,6 +81,6 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
             headers=headers,
         ) as http,
     ):
-        yield Api(http, bench, bench.settings, shown, guard)
+        yield Api(http, bench, bench.settings, shown, guard, guard.app.state.celeriac)
     bench.close()
     await asyncio.sleep(0)

@@ -81,7 +81,8 @@ async def furnished(api: Api, name: str) -> House:
         assert answer.status_code in (200, 201, 202), answer.text
         return answer.json()
 
-    pushed = await made("/workflows", document([node("ask", "approval", {"title": "Pay?"})], name="pay"))
+    asks, trigger = node("ask", "approval", {"title": "Pay?"}), {"type": "event", "config": {"type": "due"}}
+    pushed = await made("/workflows", document([asks], name="pay", trigger=trigger))
     there["ref"] = pushed["id"]
     there["execution"] = (await made(f"/workflows/{pushed['id']}/execute", {"input": {}}))["id"]
     await api.carry(there["execution"])
@@ -101,6 +102,11 @@ async def furnished(api: Api, name: str) -> House:
     await made("/variables/colour", {"value": "red"}, "PUT")
     told = await made("/subscriptions", {"url": "https://example.com/hooks"})
     there["subscription"] = told["id"]
+    config = {"every": "1h"}
+    scheduled = await made("/schedules", {"workflow": "pay", "name": "hourly", "config": config})
+    there["schedule"] = scheduled["id"]
+    there["webhook"] = (await made("/webhooks", {"workflow": "pay", "name": "paid"}))["id"]
+    there["trigger"] = (await keeper.get("/events/triggers", house.id)).json()["data"][0]["id"]
     there["name"] = "crm"
     house.things = there
     return house

@@ -34,6 +34,8 @@ async def test_a_body_means_its_value_and_none_means_null() -> None:
         b"[" * 100_000,
         b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
         b"1" * 10_000,
+        b'["\\ud800"]',
+        b'{"\\udfff": 1}',
     ],
 )
 async def test_what_is_no_strict_json_is_refused(body: bytes) -> None:

@@ -41,6 +41,9 @@ BODIES: dict[str, Any] = {
 }
 FIXED = {
     "scope": "project",
+    "rest": "x",
+    "workflow": "wf_x",
+    "secret": "x",
     "delivery": "msg_x",
     "session": "sess_x",
     "user": "nobody@example.com",
@@ -159,11 +162,15 @@ async def test_a_foreign_id_in_ones_own_project_is_answered_like_one_that_does_n
         "approval": "appr_00000000000000000000000000",
         "key": "key_00000000000000000000000000",
         "subscription": "sub_00000000000000000000000000",
+        "schedule": "sched_00000000000000000000000000",
+        "webhook": "hook_00000000000000000000000000",
+        "trigger": "etrg_00000000000000000000000000",
     }
     shown = api.bench.query("SELECT shown_hash FROM approval WHERE id = ?", theirs.things["approval"])[0][0]
     bodies = {
         "POST /api/v1/executions/{execution}/segments/{number}/resolve": {"decision": "fail"},
         "POST /api/v1/approvals/{approval}/decide": {"decision": "approve", "shown_hash": shown},
+        "PUT /api/v1/schedules/{schedule}": {"config": {"every": 60}},
     }
     BODIES.update(bodies)
     count = 0

@@ -145,7 +145,7 @@ async def limited(tmp_path: Path) -> Any:
             transport=transport, base_url="http://localhost", headers={"Authorization": f"Bearer {shown}"}
         ) as http,
     ):
-        yield Api(http, bench, settings, shown, guard)
+        yield Api(http, bench, settings, shown, guard, guard.app.state.celeriac)
     bench.close()
 
 

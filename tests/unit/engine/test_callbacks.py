@@ -47,7 +47,7 @@ def test_what_was_not_made_here_names_nothing() -> None:
 )
 def test_addresses_begin_where_the_api_is_reached(environment: dict[str, str], base: str) -> None:
     settings = from_environment(environment)
-    assert Callbacks.of(b"s" * 32, settings).url(ADDRESS).startswith(f"{base}/api/v1/callbacks/")
+    assert Callbacks.of([b"s" * 32], settings).url(ADDRESS).startswith(f"{base}/api/v1/callbacks/")
 
 
 def given_away(bench: Workbench, execution: str) -> Any:

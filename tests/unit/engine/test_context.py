@@ -16,7 +16,7 @@ class Around:
     def client(self) -> Any:
         return "client"
 
-    async def connect(self, project: str, name: str) -> Any:
+    async def connect(self, project: str, name: str, kinds: tuple[str, ...]) -> Any:
         return f"{project}/{name}", frozenset({f"secret of {name}"})
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any, cast
 
 from celeriac import Json
+from engine import admission, retention
 from engine import operations as op
-from engine import retention
 from engine.access import invitations, sessions, users
 from engine.encoding import place
 from engine.retention import Purged
@@ -180,3 +181,27 @@ def test_sessions_and_invitations_that_are_over_go(bench: Workbench) -> None:
     end = now + sessions.LASTS_MS + 1
     gone = retention.purge(bench.database, now, end)
     assert (gone.sessions, rows(bench, "session"), rows(bench, "invitation")) == (1, 1, 0)
+
+
+async def test_arrivals_go_with_what_they_started_and_after_a_day_at_least(bench: Workbench) -> None:
+    active = bench.push(document([node("n")]))
+
+    def arrive(key: str, *starts: op.Start, status: str = "started") -> None:
+        bench.ask(op.Arrive((op.Arrival("hook", key, active.project, bench.clock.now(), starts, status),)))
+
+    def started() -> op.Start:
+        return admission.operation(cast("Any", bench), admission.Request(active, {}))
+
+    ended, open_ = started(), started()
+    arrive("ended", ended)
+    arrive("open", open_)
+    arrive("failed", status="failed")
+    bench.outlet.sent.append(("default", (ended.execution, 0, "")))
+    await bench.carry()
+    bench.clock.move(12 * 3_600)
+    assert purge(bench, 0.1).arrivals == 0
+    bench.clock.move(13 * 3_600)
+    arrive("young", status="failed")
+    gone = purge(bench, 0.1)
+    assert gone.arrivals == 2
+    assert bench.query("SELECT key FROM inbox ORDER BY key") == [("open",), ("young",)]

@@ -143,7 +143,12 @@ def test_what_a_model_says_is_foreign_and_so_is_what_is_computed_of_it(
 
 
 def test_of_the_built_in_node_types_these_bring_in_something_foreign() -> None:
-    assert {each.name for each in NODE_TYPES if each.foreign} == {"ai_agent", "ai_call", "ai_extract"}
+    assert {each.name for each in NODE_TYPES if each.foreign} == {
+        "ai_agent",
+        "ai_call",
+        "ai_extract",
+        "ai_search",
+    }
     assert trusted_fields(http_request) == {"url": "host", "connection": True}
 
 

@@ -70,7 +70,6 @@ async def models(folder: Path) -> AsyncIterator[LocalModels]:
 
 async def post(models: LocalModels, path: str, **body: Any) -> httpx2.Response:
     link = models.link()
-    assert link.secrets == frozenset()
     return await link.http.post(path, json=body, timeout=30)
 
 

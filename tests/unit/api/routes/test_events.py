@@ -35,7 +35,7 @@ async def test_an_id_is_published_once(api: Api) -> None:
     await waiting(api)
     event = {"type": "order.paid", "correlation": "7", "id": "delivery-1"}
     first, again = [(await api.post("/events", event)).json() for _ in range(2)]
-    assert again == {"id": first["id"], "duplicate": True, "woken": 0}
+    assert again == {"id": first["id"], "duplicate": True, "woken": 0, "started": []}
 
 
 async def test_a_cloud_event_is_understood(api: Api) -> None:
@@ -100,3 +100,31 @@ async def test_a_large_event_lies_in_a_blob_and_too_large_a_one_is_refused(api: 
     assert output["pause"]["payload"] == "x" * 40_000
     largest = api.settings.limits.input_bytes
     assert (await api.post("/events", {"type": "t", "data": "x" * largest})).status_code == 413
+
+
+async def test_an_event_starts_workflows_and_says_which(api: Api) -> None:
+    trigger = {"type": "event", "id": "paid", "config": {"type": "order.*", "when": "sum > 2"}}
+    await api.push(node("a", "transform", {"expression": "sum"}), trigger=trigger)
+    event = {
+        "specversion": "1.0",
+        "type": "order.paid",
+        "source": "/shop",
+        "subject": "7",
+        "id": "1",
+        "data": {"sum": 3},
+    }
+    answers = [(await api.post("/events", event)).json() for _ in range(2)]
+    (execution,) = answers[0]["started"]
+    assert (answers[1]["duplicate"], answers[1]["started"]) == (True, [])
+    await api.carry(execution)
+    shown = (await api.get(f"/executions/{execution}")).json()
+    assert (shown["output"], shown["trigger"]["event"]["subject"]) == ({"a": 3}, "7")
+    (listed,) = (await api.get("/events/triggers")).json()["data"]
+    assert (listed["name"], listed["workflow"]["name"]) == ("paid", "w")
+    await api.post("/events", {"type": "order.paid", "data": {}})
+    found = (await api.get(f"/events/triggers/{listed['id']}/arrivals")).json()["data"]
+    assert sorted((each["status"], each["execution"]) for each in found) == [
+        ("failed", None),
+        ("started", execution),
+    ]
+    assert (await api.get("/events/triggers/etrg_x/arrivals")).status_code == 404

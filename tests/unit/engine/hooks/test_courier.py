@@ -17,13 +17,13 @@ from engine.hooks.courier import Courier, place_of
 from engine.hooks.rows import Hook
 from engine.outside.addresses import Policy
 from engine.outside.egress import Egress
-from engine.outside.sealing import SealingKey, seal
+from engine.outside.sealing import SealingKeys, seal
 from engine.settings import DEFAULT_PROJECT
 from tests.builders import document, node
 from tests.loopback import Server, always, answer, serving
 from tests.workbench import Workbench
 
-KEY = SealingKey.of(b"s" * 32)
+KEY = SealingKeys.of(b"s" * 32)
 SECRET = message.make_secret(lambda count: b"r" * count)
 HOUR = 3_600.0
 

@@ -9,18 +9,20 @@ import pytest
 
 from celeriac import Fail, Json
 from engine.outside.connections import (
-    KINDS,
     ConnectionInvalid,
     SealedConnection,
     make_connection,
     open_connection,
     unknown,
+    with_values,
 )
 from engine.outside.credentials import BindingInvalid
-from engine.outside.sealing import SealingKey
+from engine.outside.sealing import SealingKeys
+from nodes import CONNECTION_TYPES
 
-KEY = SealingKey.of(random.Random(1).randbytes(32))
-OTHER = SealingKey.of(random.Random(2).randbytes(32))
+KEY = SealingKeys.of(random.Random(1).randbytes(32))
+OTHER = SealingKeys.of(random.Random(2).randbytes(32))
+KINDS = {each.name: each for each in CONNECTION_TYPES}
 
 
 def stored(
@@ -37,7 +39,8 @@ def stored(
         kind=kind,
         hosts=hosts,
         values={"token": "s3cret-token"} if values is None else values,
-        key=KEY,
+        kinds=KINDS,
+        keys=KEY,
         now=1_700_000_000_000,
         random_bytes=random.Random(3).randbytes,
     )
@@ -66,9 +69,11 @@ def stored(
 def test_each_kind_opens_into_what_it_adds_to_a_request(
     kind: str, values: dict[str, Json], header: tuple[str, str] | None, query: tuple[str, str] | None
 ) -> None:
-    credential = open_connection(stored(kind, values), KEY)
+    credential = open_connection(stored(kind, values), KINDS, KEY).credential()
 
-    assert (credential.header, credential.query, credential.connection) == (header, query, "crm")
+    carried = (dict(credential.carried.headers), dict(credential.carried.query))
+    assert carried == (dict([header] if header else []), dict([query] if query else []))
+    assert credential.connection == "crm"
 
 
 @pytest.mark.parametrize(
@@ -83,12 +88,12 @@ def test_each_kind_opens_into_what_it_adds_to_a_request(
 def test_what_must_not_get_into_an_output_is_named(
     kind: str, values: dict[str, Json], secrets: set[str]
 ) -> None:
-    assert open_connection(stored(kind, values), KEY).secrets == secrets
+    assert open_connection(stored(kind, values), KINDS, KEY).credential().secrets == secrets
 
 
 def test_hosts_are_stored_in_their_canonical_form_and_bind_the_credential() -> None:
     connection = stored(hosts=["API.Example.com", "*.example.org:8443"])
-    credential = open_connection(connection, KEY)
+    credential = open_connection(connection, KINDS, KEY).credential()
 
     assert connection.hosts == ("api.example.com", "*.example.org:8443")
     assert credential.bound_to("https", "api.example.com", 443)
@@ -103,8 +108,12 @@ def test_what_is_shown_of_a_connection_holds_no_secret() -> None:
         "name": "crm",
         "kind": "bearer",
         "hosts": ["api.example.com"],
+        "status": "untested",
+        "failure": None,
         "created_at": 1_700_000_000_000,
         "updated_at": 1_700_000_000_000,
+        "last_used_at": None,
+        "tested_at": None,
     }
     assert "s3cret" not in repr(connection) + repr(connection.sealed)
 
@@ -126,7 +135,7 @@ def test_the_same_text_sealed_for_two_connections_looks_different() -> None:
 )
 def test_a_changed_row_does_not_open(change: dict[str, object]) -> None:
     with pytest.raises(Fail) as caught:
-        open_connection(replace(stored(), **change), KEY)  # type: ignore[arg-type]
+        open_connection(replace(stored(), **change), KINDS, KEY)  # type: ignore[arg-type]
 
     assert caught.value.code in ("connection.altered", "connection.sealed_with_other_key")
     assert caught.value.details == {"connection": "crm"}
@@ -134,14 +143,14 @@ def test_a_changed_row_does_not_open(change: dict[str, object]) -> None:
 
 def test_a_row_with_other_hosts_is_called_altered() -> None:
     with pytest.raises(Fail) as caught:
-        open_connection(replace(stored(), hosts=("evil.test",)), KEY)
+        open_connection(replace(stored(), hosts=("evil.test",)), KINDS, KEY)
 
     assert caught.value.code == "connection.altered"
 
 
 def test_another_deployments_key_is_named_as_the_reason() -> None:
     with pytest.raises(Fail) as caught:
-        open_connection(stored(), OTHER)
+        open_connection(stored(), KINDS, OTHER)
 
     assert caught.value.code == "connection.sealed_with_other_key"
     assert "CELERIAC_SECRET_KEY" in caught.value.message
@@ -210,66 +219,34 @@ def test_an_unknown_connection_is_answered_with_the_nearest_name() -> None:
     assert "celeriac connections add" in unknown("crn", []).message
 
 
-def test_the_kinds_are_these() -> None:
-    assert list(KINDS) == ["basic", "bearer", "api_key", "openai", "anthropic"]
+def test_an_earlier_key_still_opens_and_resealing_makes_it_unnecessary() -> None:
+    secrets = [random.Random(seed).randbytes(32) for seed in (5, 1)]
+    both, new = SealingKeys.of(*secrets), SealingKeys.of(secrets[0])
+    resealed = with_values(stored(), {}, both, random.Random(6).randbytes)
+
+    for connection, keys in ((stored(), both), (resealed, both), (resealed, new)):
+        assert open_connection(connection, KINDS, keys).credential().secrets == {"s3cret-token"}
+    with pytest.raises(Fail):
+        open_connection(stored(), KINDS, new)
 
 
-# Models
+def test_an_exchanged_value_takes_the_place_of_the_old_one() -> None:
+    renewed = with_values(stored(), {"token": "the-next-token"}, KEY, random.Random(6).randbytes)
+    assert open_connection(renewed, KINDS, KEY).credential().secrets == {"the-next-token"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "values", "hosts", "base", "header"),
-    [
-        (
-            "openai",
-            {"api_key": "sk-1"},
-            ("api.openai.com",),
-            "https://api.openai.com/v1/",
-            ("Authorization", "Bearer sk-1"),
-        ),
-        (
-            "anthropic",
-            {"api_key": "sk-1"},
-            ("api.anthropic.com",),
-            "https://api.anthropic.com/v1/",
-            ("Authorization", "Bearer sk-1"),
-        ),
-        ("openai", {"base_url": "http://gpu:8000/v1"}, ("gpu:8000",), "http://gpu:8000/v1", None),
-        (
-            "openai",
-            {"base_url": "http://[::1]:11434/v1", "api_key": "k"},
-            ("[::1]:11434",),
-            "http://[::1]:11434/v1",
-            ("Authorization", "Bearer k"),
-        ),
-    ],
-)
-def test_a_connection_to_models_knows_where_they_are(
-    kind: str, values: dict[str, Json], hosts: tuple[str, ...], base: str, header: tuple[str, str] | None
-) -> None:
-    made = stored(kind, values, hosts=[])
-    credential = open_connection(made, KEY)
-
-    assert (made.hosts, credential.base_url, credential.header) == (hosts, base, header)
-    assert credential.secrets == ({values["api_key"]} if "api_key" in values else set())
+def test_a_kind_that_is_not_installed_here_does_not_open() -> None:
+    with pytest.raises(Fail) as caught:
+        open_connection(stored(), {}, KEY)
+    assert caught.value.code == "connection.unknown_kind"
 
 
-@pytest.mark.parametrize(
-    ("values", "hosts"),
-    [
-        ({}, []),
-        ({"api_key": "sk 1\n"}, []),
-        ({"base_url": "ftp://gpu/v1"}, []),
-        ({"base_url": "http://u:p@gpu/v1"}, []),
-        ({"base_url": "gpu"}, []),
-        ({"base_url": "http://[/v1"}, []),
-        ({"base_url": 5}, []),
-        ({"base_url": "http://gpu:8000/v1"}, ["gpu"]),
-        ({"api_key": "sk-1"}, ["proxy.example.com"]),
-    ],
-)
-def test_a_connection_to_models_that_leads_nowhere_is_refused(
-    values: dict[str, Json], hosts: list[str]
-) -> None:
-    with pytest.raises((ConnectionInvalid, BindingInvalid)):
-        stored("openai", values, hosts=hosts)
+def test_the_status_follows_from_the_last_test() -> None:
+    assert [
+        each.status
+        for each in (
+            stored(),
+            replace(stored(), tested_at=1),
+            replace(stored(), tested_at=1, failure={"code": "x.y"}),
+        )
+    ] == ["untested", "working", "failing"]

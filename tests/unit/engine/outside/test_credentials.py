@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from celeriac import Carried
 from engine.outside.credentials import Binding, BindingInvalid, Credential
 
 
@@ -83,14 +84,14 @@ def test_a_binding_is_written_as_it_is_read(pattern: str) -> None:
 
 
 def test_a_header_takes_the_place_of_any_of_its_name() -> None:
-    credential = Credential("c", (), header=("X-Key", "value"))
+    credential = Credential("c", (), Carried({"X-Key": "value"}))
     given = [(b"x-key", b"mine"), (b"Accept", b"*/*"), (b"X-KEY", b"again")]
 
     assert credential.headers(given) == [(b"Accept", b"*/*"), (b"X-Key", b"value")]
 
 
 def test_a_parameter_is_added_behind_what_is_there() -> None:
-    credential = Credential("c", (), query=("the key", "a/b&c=d ü"))
+    credential = Credential("c", (), Carried(query={"the key": "a/b&c=d ü"}))
 
     assert credential.target(b"/p") == b"/p?the%20key=a%2Fb%26c%3Dd%20%C3%BC"
     assert credential.target(b"/p?q=%20") == b"/p?q=%20&the%20key=a%2Fb%26c%3Dd%20%C3%BC"
@@ -102,7 +103,7 @@ def test_what_a_credential_does_not_use_it_leaves() -> None:
 
 
 def test_a_refusal_names_the_connection_the_host_and_the_bound_hosts_and_not_the_secret() -> None:
-    credential = Credential("crm", (Binding.parse("*.example.com"),), header=("A", "s3cret"))
+    credential = Credential("crm", (Binding.parse("*.example.com"),), carried=Carried({"A": "s3cret"}))
     error = credential.refusal("evil.test", 443)
 
     assert (error.code, error.details) == (
@@ -116,6 +117,8 @@ def test_a_refusal_names_the_connection_the_host_and_the_bound_hosts_and_not_the
 
 
 def test_a_repr_shows_no_secret() -> None:
-    credential = Credential("c", (), ("A", "s3cret"), ("q", "s3cret"), frozenset({"s3cret"}))
+    credential = Credential(
+        "c", (), Carried({"A": "s3cret"}, {"q": "s3cret"}, "/s3cret"), frozenset({"s3cret"})
+    )
 
     assert "s3cret" not in repr(credential)

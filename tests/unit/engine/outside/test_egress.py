@@ -12,7 +12,7 @@ import httpcore2
 import httpx2
 import pytest
 
-from celeriac import Fail
+from celeriac import Carried, Fail
 from engine.outside.addresses import Limits, Policy
 from engine.outside.credentials import Binding, Credential
 from engine.outside.egress import Egress, target_of
@@ -530,7 +530,9 @@ def test_the_systems_certificates_are_used_by_default() -> None:
 
 def bearer(*hosts: str) -> Credential:
     return Credential(
-        "crm", tuple(Binding.parse(each) for each in hosts), header=("Authorization", "Bearer s3cret")
+        "crm",
+        tuple(Binding.parse(each) for each in hosts),
+        carried=Carried({"Authorization": "Bearer s3cret"}),
     )
 
 
@@ -552,7 +554,9 @@ async def test_a_credential_in_the_query_shows_only_on_the_wire(
     caplog.set_level(logging.DEBUG)
     async with serving(always(answer("in"))) as server:
         hosts = (Binding.parse(f"127.0.0.1:{server.port}"),)
-        client = egress.client(credential=Credential("maps", hosts, query=("key", "a&b s3cret")))
+        client = egress.client(
+            credential=Credential("maps", hosts, carried=Carried(query={"key": "a&b s3cret"}))
+        )
         response = await client.get(f"{server.url}/p?q=%20x")
         await client.get(f"{server.url}/p")
 

@@ -81,7 +81,7 @@ def test_random_secrets_are_not_taken_for_placeholders() -> None:
 
 
 def test_the_setting_wins_and_no_file_is_made(tmp_path: Path) -> None:
-    assert load(TEXT, tmp_path, make=True, random_bytes=draws()) == SECRET
+    assert load(TEXT, tmp_path, make=True, random_bytes=draws()) == (SECRET,)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,6 +92,17 @@ def test_a_secret_is_made_once_and_found_again(tmp_path: Path) -> None:
     assert load("", data, make=False, random_bytes=draws(8)) == made
     assert [each.name for each in data.iterdir()] == ["secret.key"]
     assert (data / "secret.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_several_secrets_are_told_in_their_order_from_the_setting_and_from_the_file(tmp_path: Path) -> None:
+    other = random.Random(7).randbytes(32)
+    assert load(f"{b64(other)}, {TEXT}", tmp_path, make=False, random_bytes=draws()) == (other, SECRET)
+    file = tmp_path / "secret.key"
+    file.write_text(f"{b64(other)}\n{TEXT}\n")
+    file.chmod(0o600)
+    assert load("", tmp_path, make=False, random_bytes=draws()) == (other, SECRET)
+    with pytest.raises(Misconfigured):
+        load(f"{TEXT},", tmp_path, make=False, random_bytes=draws())
 
 
 def test_a_secret_is_private_whatever_the_umask_allows(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import pytest
 from celeriac import Fail
 from engine.outside import connection_rows
 from engine.outside.connections import SealedConnection, make_connection
-from engine.outside.sealing import SealingKey
-from engine.outside.surroundings import Outside
+from engine.outside.sealing import SealingKeys
+from engine.outside.surroundings import USE_NOTED_EVERY, Outside
 from engine.settings import DEFAULT_PROJECT
+from nodes import CONNECTION_TYPES
 from tests.workbench import NOW, Workbench
 
 SECRET = b"k" * 32
+KINDS = {each.name: each for each in CONNECTION_TYPES}
 
 
 def sealed(secret: bytes = SECRET, name: str = "crm") -> SealedConnection:
@@ -27,7 +29,8 @@ def sealed(secret: bytes = SECRET, name: str = "crm") -> SealedConnection:
         kind="bearer",
         hosts=["api.example.com"],
         values={"token": "t0k3n-t0k3n"},
-        key=SealingKey.of(secret),
+        kinds=KINDS,
+        keys=SealingKeys.of(secret),
         now=NOW,
         random_bytes=lambda count: b"r" * count,
     )
@@ -35,7 +38,9 @@ def sealed(secret: bytes = SECRET, name: str = "crm") -> SealedConnection:
 
 @pytest.fixture
 async def outside(bench: Workbench) -> AsyncIterator[Outside]:
-    made = Outside(dataclasses.replace(bench.settings, egress_allow="127.0.0.1"), cast("Any", bench), SECRET)
+    settings = dataclasses.replace(bench.settings, egress_allow="127.0.0.1")
+    at = cast("Any", bench)
+    made = Outside(settings, at, at, bench.clock, KINDS, SealingKeys.of(SECRET))
     yield made
     await made.end()
 
@@ -69,6 +74,30 @@ async def test_what_was_sealed_under_another_key_stays_closed(bench: Workbench, 
     with pytest.raises(Fail) as caught:
         await outside.connect(DEFAULT_PROJECT, "crm")
     assert caught.value.code == "connection.sealed_with_other_key"
+
+
+async def test_a_connection_of_another_kind_is_refused(bench: Workbench, outside: Outside) -> None:
+    bench.ask(connection_rows.save(sealed(), replace=False))
+    assert (await outside.connect(DEFAULT_PROJECT, "crm", ("bearer",)))[0].kind == "bearer"
+    with pytest.raises(Fail, match="smtp or sqlite") as caught:
+        await outside.connect(DEFAULT_PROJECT, "crm", ("smtp", "sqlite"))
+    assert caught.value.code == "connection.wrong_kind"
+
+
+async def test_the_use_of_a_connection_is_noted_once_a_minute(bench: Workbench, outside: Outside) -> None:
+    bench.ask(connection_rows.save(sealed(), replace=False))
+
+    def noted() -> int | None:
+        return connection_rows.listing(bench.connection)[0].last_used_at
+
+    await outside.connect(DEFAULT_PROJECT, "crm")
+    assert noted() == NOW
+    bench.clock.move(USE_NOTED_EVERY / 1000 - 1)
+    await outside.connect(DEFAULT_PROJECT, "crm")
+    assert noted() == NOW
+    bench.clock.move(1)
+    await outside.connect(DEFAULT_PROJECT, "crm")
+    assert noted() == NOW + USE_NOTED_EVERY
 
 
 async def test_every_call_has_a_client_of_its_own(outside: Outside) -> None:

@@ -93,5 +93,5 @@ async def test_there_is_no_way_out_whoever_asks() -> None:
         Walls().client()
     assert caught.value.code == "egress.no_way_out"
     with pytest.raises(Fail) as caught:
-        await Walls().connect("proj", "bank")
+        await Walls().connect("proj", "bank", ())
     assert caught.value.code == "egress.no_way_out"

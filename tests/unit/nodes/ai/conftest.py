@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-import httpx2
 import pytest
 
 from engine.outside.addresses import Policy
 from engine.outside.credentials import Binding, Credential
-from engine.outside.egress import Egress
+from engine.outside.egress import Egress, OpenLink
+from nodes.connections.openai import Models
 from tests.loopback import Server
 
 
 @pytest.fixture
-async def link() -> AsyncIterator[Callable[[Server], httpx2.AsyncClient]]:
-    """Return the client of a connection to a server."""
+async def link() -> AsyncIterator[Callable[[Server], OpenLink]]:
+    """Return a connection to a server."""
     egress = Egress(Policy.parse("127.0.0.0/8"))
 
-    def to(server: Server) -> httpx2.AsyncClient:
-        return egress.client(
-            credential=Credential(
-                "models",
-                (Binding.parse(f"{server.host}:{server.port}"),),
-                ("Authorization", "Bearer sk-test-key"),
-                secrets=frozenset({"sk-test-key"}),
-                base_url=f"{server.url}/v1",
-            )
+    def to(server: Server) -> OpenLink:
+        fields = Models.model_validate({"api_key": "sk-test-key", "base_url": f"{server.url}/v1"})
+        bound = (Binding.parse(f"{server.host}:{server.port}"),)
+        return egress.link(
+            Credential("models", bound, fields.carried(), secrets=frozenset({"sk-test-key"})), fields=fields
         )
 
     yield to

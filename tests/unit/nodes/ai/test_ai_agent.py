@@ -4,18 +4,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
 import pytest
 from pydantic import BaseModel
 
 from celeriac import Context, Effect, Json, NodeType, TryAgain, Uncertain, node
 from celeriac.testing import Outcome, run_node
+from engine.outside.egress import OpenLink
 from nodes.ai.ai_agent import ai_agent
 from nodes.ai.models.tools import SHOWN
 from tests.loopback import Server, always, serving
 from tests.models import chat, wants
 
-Link = Callable[[Server], httpx2.AsyncClient]
+Link = Callable[[Server], OpenLink]
 
 
 class Sum(BaseModel, extra="forbid"):

@@ -4,17 +4,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
 import pytest
 
 from celeriac import Effect, Json
 from celeriac.testing import Outcome, Paid, run_node
 from celeriac.usage import Model, Usage
+from engine.outside.egress import OpenLink
 from nodes.ai.ai_call import ai_call
 from tests.loopback import Handler, Server, always, answer, serving
 from tests.models import chat, message
 
-Link = Callable[[Server], httpx2.AsyncClient]
+Link = Callable[[Server], OpenLink]
 
 
 async def call(

@@ -4,16 +4,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
 import pytest
 
 from celeriac import Json
 from celeriac.testing import Outcome, run_node
+from engine.outside.egress import OpenLink
 from nodes.ai.ai_classify import ai_classify
 from tests.loopback import Server, always, serving
 from tests.models import chat
 
-Link = Callable[[Server], httpx2.AsyncClient]
+Link = Callable[[Server], OpenLink]
 
 
 async def classify(link: Link, *answers: bytes, **config: Json) -> tuple[Outcome, list[Any]]:

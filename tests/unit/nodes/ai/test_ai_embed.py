@@ -3,17 +3,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import httpx2
 import pytest
 
 from celeriac import Json
 from celeriac.testing import Paid, run_node
 from celeriac.usage import Usage
+from engine.outside.egress import OpenLink
 from nodes.ai.ai_embed import BATCH, ai_embed
 from tests.loopback import Asked, Server, always, serving
 from tests.models import embeddings
 
-Link = Callable[[Server], httpx2.AsyncClient]
+Link = Callable[[Server], OpenLink]
 MODEL = "text-embedding-3-small"
 
 

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from celeriac import Json
 from celeriac.testing import Outcome, run_node
 from engine.matrix import Matrices
+from engine.outside.egress import OpenLink
 from engine.passages import Shelf
 from engine.settings import DEFAULT_PROJECT
 from nodes.ai.ai_index import BATCH, ai_index
@@ -19,7 +19,7 @@ from tests.builders import Client, environment, prepared
 from tests.loopback import Asked, Server, always, answer, serving
 from tests.models import embeddings, meaning
 
-Link = Callable[[Server], httpx2.AsyncClient]
+Link = Callable[[Server], OpenLink]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def embed(asked: Asked, writer: asyncio.StreamWriter) -> None:
 class Faq:
     """A collection, and the server of its vectors."""
 
-    def __init__(self, shelf: Shelf, server: Server, link: httpx2.AsyncClient) -> None:
+    def __init__(self, shelf: Shelf, server: Server, link: OpenLink) -> None:
         self.shelf, self.server = shelf, server
         self.link = {"openai": link}
 

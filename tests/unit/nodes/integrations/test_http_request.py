@@ -5,11 +5,12 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx2
 import pytest
 
-from celeriac import Effect, Json, TryAgain
+from celeriac import Carried, Effect, Json, TryAgain
 from celeriac.testing import Outcome, run_node
 from engine.outside.addresses import Policy
 from engine.outside.credentials import Binding, Credential
@@ -537,7 +538,7 @@ async def test_what_the_guard_refuses_fails_with_its_own_code() -> None:
 async def test_a_connection_brings_its_credential(egress: Egress) -> None:
     async with serving(always(answer('{"in": true}', Content_Type="application/json"))) as server:
         hosts = (Binding.parse(f"127.0.0.1:{server.port}"),)
-        credential = Credential("crm", hosts, header=("Authorization", "Bearer s3cret"))
+        credential = Credential("crm", hosts, carried=Carried({"Authorization": "Bearer s3cret"}))
         outcome = await run_node(
             http_request,
             {"url": server.url, "connection": "crm"},
@@ -553,3 +554,116 @@ async def test_an_unknown_connection_fails() -> None:
     outcome = await run_node(http_request, {"url": "http://api.test", "connection": "crm"})
 
     assert (outcome.kind, outcome.code) == ("failed", "connection.unknown")
+
+
+# Bodies of other kinds
+
+
+async def test_a_form_and_a_form_with_files_and_a_file_are_sent_as_such() -> None:
+    form = await sent(method="POST", form={"a": "x y", "b": {"c": [1, True]}, "d": None})
+    assert form.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert form.content == b"a=x+y&b%5Bc%5D%5B0%5D=1&b%5Bc%5D%5B1%5D=true"
+
+    picture: Json = {"base64": "AAE=", "media_type": "image/png", "name": 'a"b.png'}
+    files = await sent(method="POST", fields={"title": "Zoë", "files": [picture, "text"], "none": None})
+    kind, _, boundary = files.headers["content-type"].partition("; boundary=")
+    assert kind == "multipart/form-data"
+    parts = files.content.split(f"--{boundary}".encode())
+    assert (len(parts), parts[-1]) == (5, b"--\r\n")
+    assert b'name="title"\r\n\r\nZo\xc3\xab' in parts[1]
+    assert (
+        b'Content-Type: image/png\r\nContent-Disposition: form-data; name="files"; filename="a%22b.png"'
+        in parts[2]
+    )
+    assert parts[2].endswith(b"\r\n\r\n\x00\x01\r\n")
+
+    file = await sent(method="PUT", file=picture)
+    assert (file.headers["content-type"], file.content) == ("image/png", b"\0\1")
+    named = await sent(method="PUT", file="a,b", headers={"Content-Type": "text/csv"})
+    assert (named.headers["content-type"], named.content) == ("text/csv", b"a,b")
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        ({"body": 1, "form": {}}, "node.config_invalid"),
+        ({"method": "POST", "pages": {"by": "link"}}, "node.config_invalid"),
+        ({"body": 1, "pages": {"by": "link"}}, "node.config_invalid"),
+        ({"pages": {"by": "cursor"}}, "node.config_invalid"),
+        ({"pages": {"by": "number"}}, "node.config_invalid"),
+        ({"pages": {"by": "link", "items": "a b"}}, "node.config_invalid"),
+        ({"method": "POST", "file": {"base64": "?"}}, "file.invalid"),
+        ({"method": "POST", "file": {"base64": "", "media_type": "a\r\nX: y"}}, "file.invalid"),
+    ],
+)
+async def test_what_does_not_go_together_is_refused(config: dict[str, Any], code: str) -> None:
+    outcome = await outcome_of(**config)
+    assert (outcome.kind, outcome.code) == ("failed", code)
+
+
+# Pages
+
+
+class Library:
+    """A server with seven books, told two at a time, in each of the ways that servers have."""
+
+    def __init__(self) -> None:
+        self.asked: list[httpx2.Request] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request)
+        query = dict(request.url.params)
+        start = int(query.get("page", 1)) * 2 - 2 if "page" in query else int(query.get("cursor", 0))
+        books = list(range(7))[start : start + 2]
+        following = start + 2 if start + 2 < 7 else None
+        way = request.url.path.removeprefix("/")
+        headers = {}
+        if way == "link" and following:
+            headers["Link"] = f'</link?cursor={following}>; rel="next"'
+        if way == "elsewhere":
+            headers["Link"] = '<http://evil.test/link>; rel="next"'
+        if way == "address":
+            address = f"http://api.test/address?cursor={following}" if following else None
+            return httpx2.Response(200, json={"data": {"books": books}, "meta": {"next": address}})
+        if way == "cursor":
+            return httpx2.Response(200, json={"data": {"books": books}, "meta": {"next": following}})
+        return httpx2.Response(200, json=books, headers=headers)
+
+
+async def listed(way: str, **pages: Json) -> tuple[Outcome, Library]:
+    library = Library()
+    config: dict[str, Json] = {"url": f"http://api.test/{way}", "headers": {"X-A": "b"}, "pages": {**pages}}
+    return await run_node(http_request, config, http=client(library)), library
+
+
+@pytest.mark.parametrize(
+    ("way", "pages"),
+    [
+        ("link", {"by": "link"}),
+        ("address", {"by": "cursor", "items": "data.books", "cursor": "meta.next"}),
+        ("cursor", {"by": "cursor", "items": "data.books", "cursor": "meta.next", "parameter": "cursor"}),
+        ("number", {"by": "number", "parameter": "page"}),
+    ],
+)
+async def test_all_pages_are_asked_for_in_each_way(way: str, pages: dict[str, Json]) -> None:
+    outcome, library = await listed(way, **pages)
+    value = outcome.value
+    assert isinstance(value, dict)
+    assert (value["body"], value["more"]) == ([0, 1, 2, 3, 4, 5, 6], False)
+    assert {each.headers["x-a"] for each in library.asked} == {"b"}
+    some, library = await listed(way, most=3, **pages)
+    value = some.value
+    assert isinstance(value, dict)
+    assert (value["body"], value["more"], len(library.asked)) == ([0, 1, 2], True, 2)
+
+
+async def test_the_next_page_is_not_fetched_from_elsewhere() -> None:
+    outcome, library = await listed("elsewhere", by="link")
+    assert (outcome.code, len(library.asked)) == ("http.invalid_body", 1)
+
+
+async def test_a_page_without_a_list_is_told() -> None:
+    outcome, _ = await listed("cursor", by="cursor", items="data", cursor="meta.next")
+    assert outcome.code == "http.invalid_body"
+    outcome, _ = await listed("cursor", by="cursor", items="data.0.x", cursor="meta.next")
+    assert outcome.code == "http.invalid_body"

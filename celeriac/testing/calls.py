@@ -1,25 +1,22 @@
-"""The test kit for authors of node types: one call of one node, and what it came to, in the engine's own
-words.
-
-    outcome = await run_node(http_request, {"url": server.url}, http=httpx2.AsyncClient())
-    assert outcome.value["status"] == 200
-
-Nothing is reached that the test did not hand in: without `http` and `connections` a node has no way out.
-"""
+"""One call of one node, and what it came to, in the engine's own words."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from celeriac.answers import flaw
+from celeriac.connections import Link
 from celeriac.contract import Effect, NodeType
 from celeriac.outcomes import (
     Call,
@@ -41,8 +38,6 @@ from celeriac.usage import Model, Usage
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Line", "Outcome", "Paid", "run_node"]
-
 T = TypeVar("T")
 
 Kind = Literal[
@@ -60,6 +55,9 @@ Kind = Literal[
 ]
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+Connections = Mapping[str, "httpx2.AsyncClient | Link"]
+"""What a node may connect to, by name."""
 
 DEFAULT_NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -120,7 +118,7 @@ async def run_node(
     config: Mapping[str, Json],
     *,
     http: httpx2.AsyncClient | None = None,
-    connections: Mapping[str, httpx2.AsyncClient] | None = None,
+    connections: Connections | None = None,
     now: datetime = DEFAULT_NOW,
     idempotency_key: str = "test-key",
     attempt: int = 1,
@@ -135,8 +133,9 @@ async def run_node(
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
 
-    `connections` are clients by the names that the node may connect to. `steps` are in the journal already: the node gets
-    these results, as it does when it is called again after a crash. `models` are those that a deployment has entered.
+    `connections` are clients, or whole links, by the names that the node may connect to. `steps` are in the journal already:
+    the node gets these results, as it does when it is called again after a crash. `models` are those that a deployment has
+    entered.
     `answers` are what calls and questions come to, by the names of these steps; `types` are the node types that it may use,
     `collections` those it has texts in.
     """
@@ -172,10 +171,34 @@ async def run_node(
 
 
 @dataclass(slots=True)
-class _Link:
-    """An opened connection in a test."""
+class OpenLink:
+    """An opened connection in a test: its fields are what the test says, and it dials whatever it is told to."""
 
-    http: httpx2.AsyncClient
+    kind: str = ""
+    fields: Any = None
+    http: Any = None
+
+    def file(self, name: str) -> Path:
+        """Return the path itself."""
+        return Path(name)
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Return a connected, non-blocking socket."""
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        made.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(made, (host, port))
+        except OSError as error:
+            made.close()
+            raise TryAgain("connection.unreachable", f"{host}:{port} cannot be reached.") from error
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    async def addresses(self, host: str, _: int) -> list[str]:
+        """Return the host itself."""
+        return [host]
 
 
 class _Context:
@@ -184,7 +207,7 @@ class _Context:
     def __init__(
         self,
         http: httpx2.AsyncClient | None,
-        connections: Mapping[str, httpx2.AsyncClient],
+        connections: Connections,
         now: datetime,
         idempotency_key: str,
         attempt: int,
@@ -224,14 +247,21 @@ class _Context:
             raise Fail("egress.no_way_out", "The node asks for ctx.http. Hand a client to run_node: http=...")
         return self._http
 
-    async def connect(self, name: str) -> _Link:
+    async def connect(self, name: str, *kinds: str) -> Link:
         if name not in self._connections:
             raise Fail(
                 "connection.unknown",
                 f"There is no connection {name!r}. Hand it to run_node: connections={{{name!r}: client}}.",
                 {"connection": name},
             )
-        return _Link(self._connections[name])
+        found = self._connections[name]
+        link: Link = OpenLink(http=found) if hasattr(found, "request") else found
+        if kinds and link.kind and link.kind not in kinds:
+            message = (
+                f"The connection {name!r} is of the kind {link.kind}; the node takes {' or '.join(kinds)}."
+            )
+            raise Fail("connection.wrong_kind", message, {"connection": name})
+        return link
 
     def log(self, message: str, level: str = "info", **fields: Json) -> None:
         self.lines.append(Line(level, message, fields))

@@ -1,0 +1,1 @@
+"""Nodes that turn one form into another, and compute. Nothing leaves them."""

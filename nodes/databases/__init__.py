@@ -1,0 +1,1 @@
+"""What the nodes for SQL share: sessions with databases, parameters, values."""

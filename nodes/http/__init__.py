@@ -1,0 +1,1 @@
+"""What the node for HTTP consists of besides the exchange itself: pages."""
