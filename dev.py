@@ -24,8 +24,8 @@ STAMP = VENV / "celeriac-setup.json"
 OLDEST = (3, 11)
 NAMES = ("python3.11", "python3.12", "python3.13", "python3.14")
 
-RUN, DEV = "run", "dev"
-LOCKS = {RUN: "requirements.lock", DEV: "requirements-dev.lock"}
+RUN, DEV, MODELS = "run", "dev", "models"
+LOCKS = {RUN: "requirements.lock", DEV: "requirements-dev.lock", MODELS: "requirements-models.lock"}
 
 SOAK = "tests/soak"
 """Tests that take minutes on purpose: only `test-all` runs them."""
@@ -432,7 +432,7 @@ def check() -> int:
 
 
 def lock(options: "list[str]") -> int:
-    """Compile both locks, for every Python from 3.11 on and every platform, naming no index and no host.
+    """Compile the locks, for every Python from 3.11 on and every platform, naming no index and no host.
 
     Settings of this machine stay out of it, or a lock would hold the hashes of files that only it can see.
     """
@@ -455,13 +455,16 @@ def lock(options: "list[str]") -> int:
             source = name.replace(".lock", ".in")
             line = [uv, "pip", "compile", "--quiet", "--no-config", "--universal", "--generate-hashes"]
             line += ["--python-version", "3.11", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
+            line += (
+                ["--no-deps"] if stage == MODELS else []
+            )  # they ask for compilers and for torch, and need neither
             if subprocess.call([*line, *options, source, "-o", name], cwd=str(ROOT), env=clean) != 0:
                 raise Stop(f"{source} cannot be compiled; the lines above say why.")
             if "://" in (ROOT / name).read_text(encoding="utf-8"):
                 raise Stop(
                     f"{name} names a host or a path of this machine ({stage}): remove it from {source}."
                 )
-    say(f"wrote {' and '.join(LOCKS.values())}")
+    say(f"wrote {', '.join(LOCKS.values())}")
     return 0
 
 

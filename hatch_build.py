@@ -8,8 +8,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDED = ("celeryconfig.py", "examples/demo.json", "examples/data")
-"""Celery's settings, and what `celeriac demo` needs; the other examples are for readers of the checkout."""
+FOLDED = ("celeryconfig.py", "requirements-models.lock", "examples/demo.json", "examples/data")
+"""Celery's settings, and what `celeriac demo` and `celeriac models install` need; the other examples are for readers of the
+checkout."""
 
 
 class FoldIntoPackage(BuildHookInterface[Any]):

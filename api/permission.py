@@ -9,6 +9,7 @@ route reads or writes is in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -39,6 +40,9 @@ PROJECT_TOLD: Final = "project"
 """Where a WebSocket keeps the project that its client has told in a frame."""
 
 LONGEST_REFERENCE: Final = 200
+
+_CONVERTER: Final = re.compile(r":\w+\}")
+"""What a parameter of a path is made of, as in `{name:path}`; nobody outside needs to know."""
 
 
 class Undeclared(Misconfigured):
@@ -152,7 +156,7 @@ class Route:
 
 
 def declarations(app: FastAPI) -> Iterator[Route]:
-    """Yield every route of an application."""
+    """Yield every route of an application. Paths are as the API's description has them."""
     for each in iter_route_contexts(app.routes):
         inner = getattr(each, "starlette_route", None)
         listed = getattr(each, "dependencies", None) or getattr(inner, "dependencies", None) or ()
@@ -160,7 +164,7 @@ def declarations(app: FastAPI) -> Iterator[Route]:
         marked = getattr(getattr(inner or each, "endpoint", None), "declares", None)
         found = [*found, *([marked] if isinstance(marked, Anyone) else [])]
         declared = found[0] if len(found) == 1 else None
-        path = str(getattr(inner, "path", None) or getattr(each, "path", each))
+        path = _CONVERTER.sub("}", str(getattr(inner, "path", None) or getattr(each, "path", each)))
         for method in sorted(getattr(each, "methods", None) or ("WS",)):
             yield Route(method, path, getattr(each, "operation_id", None), declared)
 

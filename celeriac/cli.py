@@ -9,6 +9,8 @@ from celeriac.commands import (
     approvals,
     attention,
     audit,
+    budgets,
+    collections,
     connections,
     definitions,
     demo,
@@ -17,6 +19,7 @@ from celeriac.commands import (
     executions,
     importing,
     keys,
+    models,
     processes,
     projects,
     running,
@@ -55,6 +58,9 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(events.app, name="events")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(connections.app, name="connections")
+app.add_typer(models.app, name="models")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(collections.app, name="collections")
 app.add_typer(importing.app, name="import")
 app.add_typer(variables.app, name="variables")
 app.add_typer(projects.app, name="projects")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -17,10 +17,15 @@ from pydantic import BaseModel, WithJsonSchema
 
 from celeriac.connections import Link
 from celeriac.models import model_of
-from celeriac.outcomes import Call, Emit, Exit, Json, Respond, Route, TryAgain, Wait
+from celeriac.outcomes import Call, Emit, Exit, Json, OnDecision, Respond, Route, TryAgain, Wait
+from celeriac.passages import Passages
+from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
     import httpx2
+
+
+PaidT = TypeVar("PaidT")
 
 
 class Effect(enum.StrEnum):
@@ -112,6 +117,51 @@ class Context(Protocol):
         `name` is unique within the call. For loops of paid or irreversible calls inside one node.
         """
 
+    async def call(self, name: str, call: Call, seconds: float | None = None) -> Json:
+        """Start another workflow as the step `name`, rest until it has ended, and get its result.
+
+        While it runs nothing of this node does: it is called again afterwards, and comes here with all earlier steps in the
+        journal. So nothing outside a step may be done twice. After `seconds` it is given up. Raises `Fail` (`workflow.*`).
+        The node's type is declared with `calls=True`.
+        """
+
+    async def ask(self, name: str, question: OnDecision, seconds: float | None = None) -> Json:
+        """Ask people as the step `name`, and rest until they have decided, as `call` does.
+
+        Returns `{decision, by, votes}`; after `seconds` without enough voices the decision is `rejected`, by `time`.
+        """
+
+    async def use(
+        self, name: str, node_type: str, config: Mapping[str, Json], foreign: Collection[str] = ()
+    ) -> Json:
+        """Do what a node of another type would do with this config, as the step `name`: with a key of its own, at most once.
+
+        `foreign` are the fields whose values somebody else has chosen, a model say. Raises what it raises; `Fail`
+        (`node.not_usable`) for a type that waits or needs a process of its own, (`taint.field`) for a foreign field that decides
+        where something goes or in whose name.
+        """
+
+    def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
+        """Return the effect that a node of another type would have with this config. Raises `Fail` (`node.unknown_type`)."""
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        """Limit what this node run may spend on models, over all its attempts, before it pays for the first one."""
+
+    def collection(self, name: str) -> Passages:
+        """Return a collection of texts of the project. Raises `Fail` (`collection.invalid`) for what cannot be its name."""
+
+    async def model(self, name: str) -> Model | None:
+        """Return what the deployment has entered of the model of this name, if it has."""
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[PaidT, Usage]]]
+    ) -> PaidT:
+        """Do a call of a model that costs money, and note what it used; a budget that has not `most` left is asked before.
+
+        One that raises `Uncertain` may have been paid for, and counts with `most`; one that raises anything else cost
+        nothing. It remembers nothing: what is not to be paid twice is done inside a `step`.
+        """
+
 
 Result = Json | Route | Wait | Call | Emit | Exit | Respond
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -123,6 +173,10 @@ EXPRESSION = "x-celeriac-expression"
 
 LITERAL = "x-celeriac-literal"
 """Schema keyword: the field is read before anything runs (it names a port, say), so it cannot hold an expression."""
+
+TRUSTED = "x-celeriac-trusted"
+"""Schema keyword: the field decides where something goes, in whose name, or what is run; nothing foreign may choose it. With the
+value "host", only the part of an address up to its path does."""
 
 PREVIOUS = "x-celeriac-previous"
 """Schema keyword: a field that is left out is what the node before came to, if there is one alone."""
@@ -157,6 +211,8 @@ class NodeType:
     queue: str
     process: bool
     waits: bool
+    calls: bool
+    foreign: bool
     retry: Retry
     timeout: float
     output: dict[str, Json] | None
@@ -189,6 +245,8 @@ def node(
     queue: str = "default",
     process: bool = False,
     waits: bool = False,
+    calls: bool = False,
+    foreign: bool = False,
     retry: Retry | None = None,
     timeout: float = 300.0,
     output: dict[str, Json] | None = None,
@@ -200,6 +258,9 @@ def node(
       child process that can be killed: for work that computes.
     - An `async def` is awaited among thousands of others: for work that waits.
     - `waits` says that it may return `Wait`, `Call`, `Exit` or `Respond`; such a node ends its segment.
+    - `calls` says that it may call workflows or ask people on its way (`Context.call`, `Context.ask`).
+    - `foreign` says that its output is what a stranger may have written, such as the words of a model: nothing that is
+      computed of it may choose where something goes, in whose name, or what is run.
     - `timeout` is in seconds, for one attempt.
     - `output` is the JSON Schema of what it returns; validation compares with it what later nodes read.
     - `decides` says, from the config as it is written, what the expressions in it have to come to for each port to be
@@ -218,6 +279,8 @@ def node(
             queue=queue,
             process=process,
             waits=waits,
+            calls=calls,
+            foreign=foreign,
             retry=retry or Retry(),
             timeout=timeout,
             output=output,

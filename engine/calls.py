@@ -85,8 +85,12 @@ def request(
     node: str,
     tries: int,
     limits: Limits,
+    step: str = "",
 ) -> Request:
-    """Return the start that a call at a place asks for: one for each try of a node. Raises `Fail` for what cannot be called."""
+    """Return the start that a call at a place asks for: one for each try of a node, or one for a step of it, whatever the try.
+
+    Raises `Fail` for what cannot be called.
+    """
     if facts.depth >= limits.call_depth:
         message = f"There are {limits.call_depth} calls around this one already, and no more are allowed."
         raise Fail("workflow.too_deep", message, {"limit": limits.call_depth})
@@ -95,7 +99,7 @@ def request(
         message = f"The workflow {found.name} is disabled, and is not called."
         raise Fail("workflow.disabled", message, {"workflow": found.name})
     execution, _, item = place
-    key = f"call:{execution}:{node}:{item}:{tries}"
+    key = f"call:{execution}:{node}:{item}:{f'@{step}' if step else tries}"
     return Request(
         found,
         call.input,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
-from engine import nested
+from engine import inquiries, nested
 from engine.clock import Clock
 from engine.cutting import build
 from engine.definition import TRIGGER, Workflow, content_hash
@@ -77,7 +77,8 @@ def push(
     saved with the version, as workflows of their own that are `hidden` from lists.
     """
     workflow = Workflow.parse(document)
-    plan_text = json.dumps(build(workflow, registry).to_json(), separators=(",", ":"))
+    plan = build(workflow, registry)
+    plan_text = json.dumps(plan.to_json(), separators=(",", ":"))
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     digest = content_hash(document)
     now = clock.now()
@@ -85,7 +86,7 @@ def push(
     register = registration.prepare(workflow, clock, project)
     inner = [
         push({"name": ids[1] + name, "definition": written}, registry, clock, project, hidden=True)
-        for name, written in nested.definitions(workflow)
+        for name, written in (*nested.definitions(workflow), *inquiries.definitions(workflow, plan, registry))
     ]
 
     def change(connection: Connection) -> Pushed:

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from celeriac import Effect, Fail, Json, Link
+from celeriac import (
+    Call,
+    Effect,
+    Emit,
+    Exit,
+    Fail,
+    Json,
+    Link,
+    NodeType,
+    OnDecision,
+    Respond,
+    Route,
+    Wait,
+)
+from celeriac.passages import Passages
+from celeriac.usage import Model, Usage
+from engine import inquiries
 from engine.encoding import storable
 from engine.outside.scrub import scrub
+from engine.programs import validated
 from engine.pulse import Pulse
+from engine.taint import trusted_fields
 
 if TYPE_CHECKING:
     import httpx2
+
+
+T = TypeVar("T")
 
 
 def idempotency_key(execution: str, node: str, item: str, step: str = "") -> str:
@@ -43,12 +66,43 @@ StepJournal = Callable[[str, Effect, str, Callable[[str], Awaitable[Json]]], Awa
 """Runs one memoised sub-step: (name, effect, key, call) to its result."""
 
 
+class Purse(Protocol):
+    """Pays for calls of models, and asks budgets before."""
+
+    async def model(self, name: str) -> Model | None:
+        """Return what the deployment has entered of a model."""
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        """Limit what it pays for."""
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
+    ) -> T:
+        """Do a call, and note what it used. Raises `Fail` (`budget.*`)."""
+
+
+class Inside(Protocol):
+    """What a node may do on its way besides its own work."""
+
+    def call(self, name: str, call: Call, seconds: float | None) -> Json:
+        """Return what a call has come to, or raise what makes it."""
+
+    def type(self, reference: str) -> NodeType:
+        """Return a node type by its name."""
+
+    def collection(self, name: str) -> Passages:
+        """Return a collection of texts."""
+
+
 class NodeContext:
     """What the engine hands to a node's function."""
 
     __slots__ = (
         "_around",
         "_beat",
+        "_inside",
+        "_prefix",
+        "_purse",
         "_ready_at",
         "_secrets",
         "_step",
@@ -77,6 +131,9 @@ class NodeContext:
         last_heartbeat: Json = None,
         pulse: Pulse | None = None,
         beat: Beat | None = None,
+        purse: Purse | None = None,
+        inside: Inside | None = None,
+        prefix: str = "",
     ) -> None:
         self.execution_id = execution_id
         self.node_id = node_id
@@ -92,6 +149,9 @@ class NodeContext:
         self.last_heartbeat = last_heartbeat
         self.pulse = pulse or Pulse()
         self._beat = beat or _unheard
+        self._purse = purse
+        self._inside = inside
+        self._prefix = prefix
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -101,7 +161,7 @@ class NodeContext:
     @property
     def idempotency_key(self) -> str:
         """The key of this call's own effect."""
-        return idempotency_key(self.execution_id, self.node_id, self.item)
+        return idempotency_key(self.execution_id, self.node_id, self.item, self._prefix)
 
     @property
     def http(self) -> httpx2.AsyncClient:
@@ -137,12 +197,97 @@ class NodeContext:
         if self._step is None:
             message = "A node that runs in a child process has no steps."
             raise Fail("node.no_steps", message)
+        name = self._named(name)
         key = idempotency_key(self.execution_id, self.node_id, self.item, name)
 
         async def without_secrets(own_key: str) -> Json:
             return scrub(await call(own_key), self.secrets)
 
         return await self._step(name, effect, key, without_secrets)
+
+    async def call(self, name: str, call: Call, seconds: float | None = None) -> Json:
+        """Start another workflow as a step, and rest until it has ended."""
+        return self._calling().call(self._named(name), replace(call, wait=True), seconds)
+
+    async def ask(self, name: str, question: OnDecision, seconds: float | None = None) -> Json:
+        """Ask people as a step, and rest until they have decided."""
+        return await self.call(name, inquiries.question(question, seconds))
+
+    def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
+        """Return the effect that a node of another type would have."""
+        return self._calling().type(node_type).effect_of(config)
+
+    def collection(self, name: str) -> Passages:
+        """Return a collection of texts of the project."""
+        return self._calling().collection(name)
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        """Limit what this node run may spend on models."""
+        self._paying().allow(usd, tokens)
+
+    async def use(
+        self, name: str, node_type: str, config: Mapping[str, Json], foreign: Collection[str] = ()
+    ) -> Json:
+        """Do what a node of another type would do, as a step."""
+        found = self._calling().type(node_type)
+        if chosen := sorted(set(foreign) & trusted_fields(found).keys()):
+            message = f"The field {chosen[0]} of {found.key} decides where something goes or in whose name; nothing foreign may."
+            raise Fail("taint.field", message, {"field": chosen[0], "type": found.key})
+        if found.waits or found.process or found.calls:
+            message = f"The node type {found.key} waits, or needs a process of its own; a workflow around it can be called."
+            raise Fail("node.not_usable", message)
+        model = validated(self.node_id, found, dict(config))
+        inner = NodeContext(
+            self.execution_id,
+            self.node_id,
+            self.item,
+            self.attempt,
+            self._ready_at,
+            self.project,
+            self._around,
+            self._step,
+            self.log_limit,
+            pulse=self.pulse,
+            purse=self._purse,
+            inside=self._inside,
+            prefix=self._named(name),
+        )
+        inner.lines = self.lines
+
+        async def run(_: str) -> Json:
+            result = found.run(model, inner)
+            if isinstance(result, Awaitable):
+                async with asyncio.timeout(found.timeout):
+                    result = await result
+            self._secrets += inner._secrets
+            return _value(result, found)
+
+        return await self.step(name, found.effect_of(config), run)
+
+    def _named(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    def _calling(self) -> Inside:
+        if self._inside is None:
+            message = "A node that is declared without an effect or runs in a child process calls and keeps nothing."
+            raise Fail("node.no_steps", message)
+        return self._inside
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
+    ) -> T:
+        """Do a call of a model that costs money, and note what it used."""
+        return await self._paying().pay(provider, model, most, call)
+
+    async def model(self, name: str) -> Model | None:
+        """Return what the deployment has entered of a model."""
+        return await self._paying().model(name)
+
+    def _paying(self) -> Purse:
+        if self._purse is None:
+            message = "A node that is declared without an effect or runs in a child process asks no models."
+            raise Fail("node.no_steps", message)
+        return self._purse
 
     def _outside(self) -> Surroundings:
         if self._around is None:
@@ -151,6 +296,16 @@ class NodeContext:
             )
             raise Fail("egress.no_way_out", message)
         return self._around
+
+
+def _value(result: object, node_type: NodeType) -> Json:
+    """Return what a used node came to. Raises `Fail` for what only a node of its own may return."""
+    if isinstance(result, Route):
+        return result.value
+    if isinstance(result, (Wait, Call, Emit, Exit, Respond)):
+        message = f"The node type {node_type.key} returns {type(result).__name__}, which only a node of its own may."
+        raise Fail("node.not_usable", message)
+    return result  # type: ignore[return-value]  # what is no JSON is refused when it is journaled
 
 
 async def _unheard(_: Json) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from celeriac import Effect, Json, NodeType, TryAgain
 from celeriac.contract import retry_to_json
-from engine import expressions, nested, parts
+from engine import expressions, nested, parts, taint
 from engine.config import braced, with_braces, with_previous
 from engine.definition import (
     SCOPE,
@@ -46,11 +46,12 @@ from engine.plan import (
     Segment,
 )
 from engine.registry import Registry
+from engine.taint import Taint
 
 
 def build(workflow: Workflow, registry: Registry) -> Plan:
     """Cut a workflow that has no problems into segments. Raises `UnknownNodeType`."""
-    cut = _Cut(workflow, registry)
+    cut = _Cut(workflow, registry, taint.of_workflow(workflow, registry))
     cut.region(_Graph("whole", "", Body(workflow.nodes, workflow.edges), workflow.outputs))
     return Plan(
         segments=tuple(cut.segments),
@@ -58,6 +59,7 @@ def build(workflow: Workflow, registry: Registry) -> Plan:
         outputs=workflow.outputs,
         timeout=workflow.timeout,
         regions=tuple(cut.regions),
+        budget=workflow.budget,
         shared=workflow.shared,
     )
 
@@ -119,6 +121,7 @@ class _Cut:
 
     workflow: Workflow
     registry: Registry
+    taint: Taint
     segments: list[Segment] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     around: list[_Around] = field(default_factory=list)
@@ -278,6 +281,8 @@ class _Cut:
                 branches=branches,
                 needs=self._needs([config, _keys(node)]),
                 limits=node.limits,
+                foreign=effect is Effect.ONCE and self.taint.reads(node.id, config),
+                on_foreign=node.on_foreign,
                 queue_timeout=timeout.queue if timeout else None,
                 heartbeat=timeout.heartbeat if timeout else None,
             ),

@@ -28,6 +28,7 @@ SCHEMA_ID = "https://celeriac.dev/schemas/workflow/v1.json"
 JoinMode = Literal["all", "any", "n", "each"]
 Collect = Literal["map", "list"]
 OnUncertain = Literal["ask", "fail", "retry"]
+OnForeign = Literal["ask", "allow", "fail"]
 OnItemError = Literal["fail", "null", "drop", "partition"]
 Rest = Literal["cancel", "finish"]
 PartKind = Literal["circle", "each"]
@@ -130,6 +131,20 @@ class Join:
                 collect=value.get("collect"),
             )
         return cls(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much one execution may spend on models, with what it calls: dollars, tokens, or both. `ask`: then ask for more."""
+
+    usd: float | None = None
+    tokens: int | None = None
+    ask: bool = False
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Allowance:
+        """Read the JSON form."""
+        return cls(body.get("usd"), body.get("tokens"), body.get("on_exceeded") == "ask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +285,7 @@ class Node:
     compensate: Node | None = None
     limits: Limits | None = None
     part: Part | None = None
+    on_foreign: OnForeign | None = None
     milestone: str | None = None
 
 
@@ -312,6 +328,7 @@ class Workflow:
     queue: str | None
     limits: Limits | None = None
     priority: int = 0
+    budget: Allowance | None = None
     shared: Mapping[str, Json] = field(default_factory=dict)
 
     @classmethod
@@ -338,6 +355,7 @@ class Workflow:
             queue=body.get("queue"),
             limits=Limits.parse(body),
             priority=body.get("priority", 0),
+            budget=Allowance.parse(body["budget"]) if "budget" in body else None,
         )
 
 
@@ -362,6 +380,7 @@ def _node(body: Mapping[str, Any]) -> Node:
         if "compensate" in body
         else None,
         limits=Limits.parse(body),
+        on_foreign=body.get("on_foreign"),
         milestone=body["enabled_while"]["not_ended"] if "enabled_while" in body else None,
     )
 

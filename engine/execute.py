@@ -30,7 +30,7 @@ from celeriac import (
     Wait,
 )
 from celeriac.answers import flaw
-from engine import admission, approvals, calls, cancels, retry, signals
+from engine import admission, approvals, calls, cancels, consent, retry, signals
 from engine import operations as op
 from engine.catalog import Versions
 from engine.chunk import run_chunk
@@ -45,10 +45,12 @@ from engine.failpoints import failpoint
 from engine.failure import OUT_OF_TIME, TIMED_OUT, error_of, knows_outcome
 from engine.fans import Fan
 from engine.holds import QUEUE_TIMED_OUT, Limits, refusal
+from engine.inside import Inside
 from engine.leases import Hold, Stop
 from engine.outside.scrub import scrub
 from engine.performance import (
     Called,
+    CallsInside,
     ChildDied,
     Draws,
     Ended,
@@ -79,6 +81,7 @@ from engine.snapshots import (
     load,
     read_outputs,
 )
+from engine.spending import Purse
 from engine.triggers.events import Event, hops_of
 from engine.triggers.publishing import publish
 from engine.withdrawals import OVER
@@ -370,10 +373,14 @@ class Executor:
             raise
         except ChildDied as error:
             await self._give_up(run, error)
+        except CallsInside as inside:
+            keep_lines(run, context, now)
+            await self._call_inside(run, step, inside, tries, now)
+            return
         except Exception as error:  # anything a node may raise is that node's failure  # noqa: BLE001
             keep_lines(run, context, now)
             known = _without_secrets(error_of(error), context)
-            if node.effect is Effect.ONCE and not knows_outcome(error):
+            if isinstance(error, Uncertain) or (node.effect is Effect.ONCE and not knows_outcome(error)):
                 await self._doubtful(run, step, known, tries, now)
             else:
                 # Of what nobody took up in time there was no attempt, so there is none to be repeated.
@@ -387,6 +394,7 @@ class Executor:
 
     def _context(self, run: Run, step: Step, tries: int) -> NodeContext:
         at = self._services
+        acts = step.node.effect is not Effect.NONE
         before = run.work.past.get((step.node.id, HEARTBEAT))
         return NodeContext(
             run.work.facts.execution,
@@ -395,12 +403,14 @@ class Executor:
             tries,
             run.work.ready_at,
             run.work.facts.project,
-            None if step.node.effect is Effect.NONE else at.around,
-            None if step.node.effect is Effect.NONE else self._journal_of_steps(run, step),
+            at.around if acts else None,
+            self._journal_of_steps(run, step) if acts else None,
             at.settings.limits.log_lines,
-            None if before is None else before.output,
-            Pulse(step.node.heartbeat),
-            self._heart(run, step, tries),
+            last_heartbeat=None if before is None else before.output,
+            pulse=Pulse(step.node.heartbeat),
+            beat=self._heart(run, step, tries),
+            purse=Purse(at, run, step.node.id) if acts else None,
+            inside=Inside(at, run, step) if acts else None,
         )
 
     async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:
@@ -417,6 +427,8 @@ class Executor:
             message = f"The plan names {node.type}, which has no node type."
             raise Fail("node.unknown_type", message)
         model = step.bind(scope)
+        if node.foreign:
+            consent.ask(run, step, at.settings.on_foreign, scope)
         if node.effect is not Effect.NONE:
             await self._before_effect(run, step, context.attempt)
         seconds = _seconds_left(step, run, at.clock)
@@ -711,13 +723,23 @@ class Executor:
             at.outlet.send(execution, [(segment, item, queue)])
         return published.id
 
-    async def _start(self, run: Run, step: Step, call: Call, tries: int, started_at: int) -> Json:
+    async def _start(
+        self,
+        run: Run,
+        step: Step,
+        call: Call,
+        tries: int,
+        started_at: int,
+        inside: CallsInside | None = None,
+    ) -> Json:
         """Start what a node calls, and rest until it has ended, or return its id. Raises `Fail` for what cannot be started."""
+        name = "" if inside is None else inside.name
+        patience = _seconds_left(step, run, self._services.clock) if inside is None else inside.seconds
         at, facts = self._services, run.work.facts
         place = (facts.execution, run.work.segment.id, run.work.item)
         request = await at.reader.read(
             lambda connection: calls.request(
-                connection, self._versions, facts, call, place, step.node.id, tries, at.settings.limits
+                connection, self._versions, facts, call, place, step.node.id, tries, at.settings.limits, name
             )
         )
         try:
@@ -744,7 +766,8 @@ class Executor:
                 spent=tries - 1,
                 began=started_at,
                 first_try_at=first,
-                due=at.clock.now() + round(_seconds_left(step, run, at.clock) * 1000),
+                due=at.clock.now() + round(patience * 1000),
+                step=name,
             )
         )
         if called is None:
@@ -782,7 +805,8 @@ class Executor:
         at, work = self._services, run.work
         if past.epoch >= run.epoch:  # another has made the call since, and rests
             raise Lost
-        child = str(past.output["execution"]) if isinstance(past.output, dict) else ""
+        called = past.output if isinstance(past.output, dict) else {}
+        child, inside = str(called.get("execution", "")), called.get("step")
         began = work.ready_at
         try:
             answer = await at.reader.read(lambda connection: calls.answer(connection, child))
@@ -790,9 +814,38 @@ class Executor:
             if not answer.ended:  # the time for it is over
                 place = (work.facts.execution, work.segment.id, work.item)
                 await at.ledger.submit(op.Forsake(*place, child, at.clock.now(), TIMED_OUT))
-            self._succeed(run, step, answer.value(), began, past.tries)
+            if isinstance(inside, str):
+                await self._go_on(run, step, inside, {"value": answer.value()}, began)
+            else:
+                self._succeed(run, step, answer.value(), began, past.tries)
         except Fail as error:
-            await self._fail(run, step, error_of(error), past.tries, began)
+            if isinstance(inside, str):
+                await self._go_on(run, step, inside, {"error": error_of(error).to_json()}, began)
+            else:
+                await self._fail(run, step, error_of(error), past.tries, began)
+
+    async def _call_inside(
+        self, run: Run, step: Step, inside: CallsInside, tries: int, started_at: int
+    ) -> None:
+        """Start what a node calls on its way. What cannot be started is told to the node."""
+        try:
+            await self._start(run, step, inside.call, tries, started_at, inside)
+        except Fail as error:
+            await self._go_on(run, step, inside.name, {"error": error_of(error).to_json()}, started_at)
+
+    async def _go_on(self, run: Run, step: Step, name: str, came_to: Json, began: int) -> None:
+        """Journal what a step has come to that was a call, and call the node again."""
+        limits = self._services.settings.limits
+        payload, blob = place(encode(came_to, limits.output_bytes), limits.blob_from_bytes)
+        run.blobs.extend([blob] if blob else [])
+        now = self._services.clock.now()
+        run.entries.append(
+            op.Entry(step.node.id, "succeeded", "keyed", name, payload, started_at=began, ended_at=now)
+        )
+        run.events.append(("step.succeeded", step.node.id, now, {"step": name, "ms": now - began}))
+        await self._record(run)
+        run.work.past[(step.node.id, name)] = Past("succeeded", came_to, None, 1)
+        await self._attempt(run, step, None)
 
     async def _return(self, run: Run, family: Family) -> list[tuple[Work, Hold | None]]:
         """Wake the segment that waits for the end of this execution, if one does."""

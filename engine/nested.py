@@ -55,6 +55,11 @@ def definitions(workflow: Workflow) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield MARK + node.id, found
 
 
+def all_nodes(workflow: Workflow) -> Iterator[Node]:
+    """Yield every node of a workflow, those in bodies and those that undo others included."""
+    return _nodes(workflow.nodes)
+
+
 def _nodes(nodes: tuple[Node, ...]) -> Iterator[Node]:
     for node in nodes:
         yield node

@@ -355,7 +355,7 @@ CALLING = "calling"
 class Call(Held):
     """Start an execution and rest at `head`, after `spent` attempts, until that has ended, or until `due`.
 
-    Answers `Called`, or None when the fence did not hold.
+    A node that is to be called again then names its `step`. Answers `Called`, or None when the fence did not hold.
     """
 
     _: KW_ONLY
@@ -366,6 +366,7 @@ class Call(Held):
     began: int
     first_try_at: int | None
     due: int
+    step: str = ""
 
 
 @value

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from celeriac import Json, NodeError
+from celeriac import Call, Json, NodeError
 from engine import operations as op
 from engine.callbacks import Callbacks, Waits
 from engine.clock import Clock
@@ -19,6 +19,7 @@ from engine.expressions import Scope
 from engine.failure import HEARTBEAT_TIMED_OUT, TIMED_OUT
 from engine.leases import Hold, Leases
 from engine.ledger import LedgerThread
+from engine.matrix import Matrices
 from engine.outside.scrub import scrub
 from engine.plan import OUTPUT, PARTS, item_in, split_item
 from engine.programs import Programs, Step
@@ -79,6 +80,15 @@ class Called(BaseException):
 
     def __init__(self, ready: Sequence[tuple[str, Reference]]) -> None:
         self.ready = ready
+
+
+class CallsInside(BaseException):
+    """A node has called a workflow on its way, as one of its steps, and is to be called again when that has ended."""
+
+    def __init__(self, name: str, call: Call, seconds: float) -> None:
+        self.name = name
+        self.call = call
+        self.seconds = seconds
 
 
 class Stopped(asyncio.CancelledError):
@@ -180,6 +190,7 @@ class Services:
     owner: str
     secret: bytes
     callbacks: Callbacks | None = None
+    matrices: Matrices = field(default_factory=Matrices)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,18 @@ from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
 from celeriac import Effect, Json
-from engine.definition import EdgeKind, ForEach, Join, Loop, OnError, OnUncertain, Part, RetryPolicy
+from engine.definition import (
+    Allowance,
+    EdgeKind,
+    ForEach,
+    Join,
+    Loop,
+    OnError,
+    OnForeign,
+    OnUncertain,
+    Part,
+    RetryPolicy,
+)
 from engine.holds import Limits
 from engine.parts import written_source
 
@@ -116,8 +127,9 @@ class Region:
 class PlanNode:
     """One node with every rule that holds for it resolved. `type` is `name@version`; times are seconds.
 
-    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow. `queue_timeout` is how
-    long it may be ready before a worker takes it up, `heartbeat` how long a call of it may be silent.
+    `needs` are the nodes its config reads, `branches` says that a failure has edges of its own to follow. One that is `foreign`
+    does what cannot be repeated with something that a model has said; `on_foreign` is what its author wants then.
+    `queue_timeout` is how long it may be ready before a worker takes it up, `heartbeat` how long a call of it may be silent.
     """
 
     id: str
@@ -135,6 +147,8 @@ class PlanNode:
     needs: tuple[str, ...]
     container: Container | None = None
     limits: Limits | None = None
+    foreign: bool = False
+    on_foreign: OnForeign | None = None
     queue_timeout: float | None = None
     heartbeat: float | None = None
 
@@ -227,6 +241,7 @@ class Plan:
     outputs: Json
     timeout: float | None
     regions: tuple[Region, ...]
+    budget: Allowance | None = None
     shared: Mapping[str, Json] = field(default_factory=dict)
 
     @cached_property
@@ -356,6 +371,7 @@ class Plan:
             "outputs": self.outputs,
             "timeout": self.timeout,
             "regions": [asdict(each) for each in self.regions],
+            "budget": None if self.budget is None else asdict(self.budget),
             **({"shared": dict(self.shared)} if self.shared else {}),
         }
 
@@ -370,6 +386,7 @@ class Plan:
             tuple(Region(**each) for each in body["regions"])
             if "regions" in body
             else (whole(len(body["segments"])),),
+            Allowance(**body["budget"]) if body.get("budget") else None,
             body.get("shared", {}),
         )
 

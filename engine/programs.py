@@ -41,17 +41,18 @@ class Step:
         """Return the rendered and validated config. Raises `Fail` (`node.config_invalid`) or an expression's error."""
         if self.model is not None:
             return self.model
-        return _validated(self.node, self.type, self.config.render(scope))
+        assert self.type is not None
+        return validated(self.node.id, self.type, self.config.render(scope))
 
 
-def _validated(node: PlanNode, node_type: NodeType | None, config: Any) -> BaseModel:
-    assert node_type is not None
+def validated(node: str, node_type: NodeType, config: Any) -> BaseModel:
+    """Return a config as its node type takes it. Raises `Fail` (`node.config_invalid`) with every misfit."""
     try:
         return node_type.config.__pydantic_validator__.validate_python(config)  # type: ignore[no-any-return]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "config"
-        message = f"The config of {node.id} is not what {node.type} takes: {place}: {first['msg']}."
+        message = f"The config of {node} is not what {node_type.key} takes: {place}: {first['msg']}."
         details: list[Json] = [
             {"field": ".".join(map(str, each["loc"])), "message": each["msg"]}
             for each in error.errors(include_url=False, include_input=False, include_context=False)
@@ -66,7 +67,7 @@ class Program:
         self.plan = plan
         self.variables = expressions.compile_value(dict(plan.variables))
         self.outputs = expressions.compile_value(plan.outputs) if plan.outputs is not None else None
-        self._registry = registry
+        self.registry = registry
         self._steps: dict[int, tuple[Step, ...]] = {}
         self._conditions: dict[int, tuple[expressions.Template | None, ...]] = {}
         self._keys: dict[int, expressions.Compiled] = {}
@@ -106,12 +107,12 @@ class Program:
             part = None if node.container is None else node.container.part
             ports = frozenset(("out", *(part.ports if part is not None else ())))
             return Step(node, None, expressions.compile_value({}), None, ports, parts)
-        node_type = self._registry.resolve(node.type)
+        node_type = self.registry.resolve(node.type)
         compiled = expressions.compile_value(dict(node.config))
         model = None
         if compiled.is_static:
             try:
-                model = _validated(node, node_type, dict(node.config))
+                model = validated(node.id, node_type, dict(node.config))
             except Fail:
                 model = None
         return Step(node, node_type, compiled, model, frozenset(node_type.ports_of(node.config)))

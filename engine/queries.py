@@ -13,6 +13,7 @@ from typing import Any
 
 from celeriac import Json
 from engine import playbooks
+from engine.budgets import of_execution
 from engine.callbacks import Address
 from engine.catalog import Active, Versions
 from engine.definition import TRIGGER
@@ -141,6 +142,9 @@ def execution(
         body["answer"] = _payload(connection, text, blob)
     if row[5] == ExecutionStatus.SUCCEEDED:
         body["output"] = _payload(connection, row[6], row[7])
+    used = of_execution(connection, name)
+    if used is not None:
+        body["usage"] = used
     if with_input:
         text, blob = connection.run("SELECT input, input_blob FROM execution WHERE id = ?", (name,))[0]
         body["input"] = _payload(connection, text, blob)

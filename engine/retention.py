@@ -53,6 +53,13 @@ _FORGET = (
     Batched("DELETE FROM event WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM journal WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM hook_delivery WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched("DELETE FROM usage WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
+    Batched(
+        "DELETE FROM budget WHERE (project_id, scope) IN (SELECT b.project_id, b.scope FROM {rows} "
+        "JOIN execution e ON e.id = r.id JOIN budget b ON b.project_id = e.project_id "
+        "AND (b.scope = 'execution:' || e.id OR (b.scope > 'node:' || e.id || ':' AND b.scope < 'node:' || e.id || ';')))",
+        columns("id"),
+    ),
     Batched("DELETE FROM hold WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM segment WHERE execution_id IN (SELECT r.id FROM {rows})", columns("id")),
     Batched("DELETE FROM execution WHERE id IN (SELECT r.id FROM {rows})", columns("id")),

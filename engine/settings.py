@@ -72,6 +72,8 @@ class Settings:
     children: int = 0
     window: int = 64
     monitor: bool = False
+    models_folder: str = ""
+    on_foreign: str = "ask"
     api_host: str = "127.0.0.1"
     api_port: int = 8321
     api_hosts: tuple[str, ...] = ()
@@ -96,6 +98,11 @@ class Settings:
     def sqlite(self) -> bool:
         """Whether the ledger is a SQLite file."""
         return self.database_url.startswith("sqlite")
+
+    @property
+    def models(self) -> Path:
+        """The folder of the models of this machine."""
+        return Path(self.models_folder) if self.models_folder else self.data / "models"
 
     @property
     def public_base(self) -> str:
@@ -130,6 +137,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         children=_number(environment, "CELERIAC_CHILDREN", 0),
         window=_number(environment, "CELERIAC_WINDOW", 64),
         monitor=environment.get("CELERIAC_MONITOR", "") == "1",
+        models_folder=environment.get("CELERIAC_MODELS", ""),
+        on_foreign=_one_of(environment, "CELERIAC_ON_FOREIGN", "ask", "allow", "fail"),
         api_host=environment.get("CELERIAC_API_HOST", "127.0.0.1"),
         api_port=_number(environment, "CELERIAC_API_PORT", 8321),
         api_hosts=_words(environment.get("CELERIAC_API_HOSTS", "")),
@@ -173,6 +182,15 @@ def _folder(environment: Mapping[str, str], name: str) -> Path | None:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _one_of(environment: Mapping[str, str], name: str, *words: str) -> str:
+    """Read one of several words; the first is the default."""
+    text = environment.get(name, "") or words[0]
+    if text not in words:
+        message = f"{name} is {text!r}, and has to be one of {', '.join(words)}."
+        raise Misconfigured(message, hint=f"Unset {name} for the default, {words[0]}.")
+    return text
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

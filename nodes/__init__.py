@@ -3,12 +3,21 @@
 from pathlib import Path
 
 from celeriac import ConnectionType, NodeType
+from nodes.ai.ai_agent import ai_agent
+from nodes.ai.ai_call import ai_call
+from nodes.ai.ai_classify import ai_classify
+from nodes.ai.ai_embed import ai_embed
+from nodes.ai.ai_extract import ai_extract
+from nodes.ai.ai_index import ai_index
+from nodes.ai.ai_search import ai_search
+from nodes.connections.anthropic import anthropic
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
 from nodes.connections.bearer import bearer
 from nodes.connections.google import google
 from nodes.connections.mariadb import mariadb
 from nodes.connections.oauth2 import oauth2
+from nodes.connections.openai import openai
 from nodes.connections.postgresql import postgresql
 from nodes.connections.redis import redis
 from nodes.connections.s3 import s3
@@ -53,6 +62,13 @@ DECLARATIONS = Path(__file__).parent / "declared"
 """Node types and connection kinds that need no Python."""
 
 NODE_TYPES: tuple[NodeType, ...] = (
+    ai_agent,
+    ai_call,
+    ai_classify,
+    ai_embed,
+    ai_extract,
+    ai_index,
+    ai_search,
     api_document_analyze,
     approval,
     csv_parse,
@@ -89,12 +105,14 @@ NODE_TYPES: tuple[NodeType, ...] = (
 )
 
 CONNECTION_TYPES: tuple[ConnectionType, ...] = (
+    anthropic,
     api_key,
     basic,
     bearer,
     google,
     mariadb,
     oauth2,
+    openai,
     postgresql,
     redis,
     s3,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import servers
+from tests import local_models, servers
 from tests.mariadb import Mariadb, no_mariadb
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ def rabbitmq() -> Iterator[servers.RabbitMQ]:
     yield server
     server.stop()
     _hung_up.append(server.url)
+
+
+@pytest.fixture(scope="session")
+def models_folder() -> Path:
+    """The real models of this machine."""
+    found = local_models.installed()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
 
 
 @pytest.fixture(scope="session")

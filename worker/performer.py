@@ -17,6 +17,7 @@ from engine.performance import Services
 from engine.snapshots import Reference
 from worker.application import settings
 from worker.children import Children
+from worker.local_models import LocalModels
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -39,8 +40,15 @@ class Performer:
         secrets = secret_key.load(
             settings.secret_key, settings.data, make=settings.sqlite, random_bytes=at.clock.entropy
         )
+        self._models = LocalModels(settings.models)
         self._outside = Outside(
-            settings, at.reader, at.ledger, at.clock, at.registry.connections, SealingKeys.of(*secrets)
+            settings,
+            at.reader,
+            at.ledger,
+            at.clock,
+            at.registry.connections,
+            SealingKeys.of(*secrets),
+            self._models,
         )
         self._executor = Executor(
             Services(
@@ -67,6 +75,7 @@ class Performer:
         """Finish what runs within `patience` seconds, hand back the rest, and stop."""
         await self._executor.drain(patience)
         await self._children.end()
+        await self._models.end()
         await self._outside.end()
         self._leases.end()
         await asyncio.to_thread(self._runtime.close)

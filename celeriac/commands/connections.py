@@ -39,7 +39,11 @@ def add(
     ] = None,
     secrets: Annotated[
         list[str] | None,
-        typer.Option("--secret", metavar="FIELD=FILE|-", help="Where the secret of a field is; - is stdin."),
+        typer.Option(
+            "--secret",
+            metavar="FIELD[=FILE|-]",
+            help="Where the secret of a field is; - is stdin, and FIELD alone is asked for.",
+        ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of one of this name.")] = False,
     url: Url = None,
@@ -144,7 +148,7 @@ def _values(kind: dict[str, Any], plain: list[str], files: list[str]) -> dict[st
             refuse("usage.option", f"{field} is a secret, which others could read here.", hint)
         found[field] = _typed(kind["fields"]["properties"][field], value)
     for each in files:
-        field, file = _split(kind, each, "--secret")
+        field, file = _split(kind, each, "--secret", bare=True)
         found[field] = secret.read(field, file, f"--secret {field}=")
     for field in kind["secrets"]:
         if field in kind["fields"].get("required", []) and field not in found:
@@ -152,22 +156,22 @@ def _values(kind: dict[str, Any], plain: list[str], files: list[str]) -> dict[st
     return found
 
 
-def _split(kind: dict[str, Any], text: str, option: str) -> tuple[str, str]:
+def _split(kind: dict[str, Any], text: str, option: str, *, bare: bool = False) -> tuple[str, str | None]:
     field, sign, value = text.partition("=")
-    if not sign or field not in _fields(kind):
+    if not (sign or bare) or field not in _fields(kind):
         fields = ", ".join(_fields(kind))
         refuse(
             "usage.option",
             f"{option} {field} means nothing to the kind {kind['kind']}.",
             f"Its fields are {fields}.",
         )
-    return field, value
+    return field, value if sign else None
 
 
-def _typed(schema: dict[str, Any], value: str) -> object:
+def _typed(schema: dict[str, Any], value: str | None) -> object:
     """Return a value as the field's schema wants it; what does not fit is left to the API to refuse."""
     kinds = {each.get("type") for each in [schema, *schema.get("anyOf", [])]}
-    if kinds & {"integer", "number", "boolean", "object", "array"}:
+    if value is not None and kinds & {"integer", "number", "boolean", "object", "array"}:
         import json
 
         try:

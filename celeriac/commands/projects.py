@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from celeriac import Json
 from celeriac.commands import reach
 from celeriac.commands.loop import drive
 from celeriac.commands.terminal import AsJson, Url, answering, show, table, when
@@ -51,6 +52,39 @@ def create(
             reach.ask(url, lambda client: client.create_project(name, description=description, owner=owner))
         )
         show(found, as_json, lambda: f"{found['name']} is made ({found['id']})")
+
+
+@app.command()
+def update(
+    name: Name,
+    model: Annotated[
+        str | None,
+        typer.Option("--default-model", metavar="MODEL", help='For nodes that name none; "" for none.'),
+    ] = None,
+    usd: Annotated[
+        float | None,
+        typer.Option("--budget", metavar="USD", help="What models may cost: celeriac budgets list."),
+    ] = None,
+    description: Annotated[str | None, typer.Option("--description")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the description and the settings of a project."""
+    with answering(as_json):
+        given: dict[str, Json] = {}
+        if model is not None:
+            given["default_model"] = model or None
+        if usd is not None:
+            given["budget_limit"] = usd
+        changes: dict[str, Json] = {"settings": given} if given else {}
+        if description is not None:
+            changes["description"] = description
+        found = drive(reach.ask(url, lambda client: client.update_project(name, changes)))
+        rows = [
+            [key, str(value)]
+            for key, value in {"description": found["description"], **found["settings"]}.items()
+        ]
+        show(found, as_json, lambda: table(["what", "is"], rows))
 
 
 @app.command()

@@ -8,7 +8,7 @@
 Nothing is reached that the test did not hand in: without `http` and `connections` a node has no way out.
 """
 
-from celeriac.testing.calls import DEFAULT_NOW, Connections, Line, OpenLink, Outcome, run_node
+from celeriac.testing.calls import DEFAULT_NOW, Connections, Line, OpenLink, Outcome, Paid, run_node
 from celeriac.testing.conformance import World, conform
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Line",
     "OpenLink",
     "Outcome",
+    "Paid",
     "World",
     "conform",
     "run_node",

@@ -6,12 +6,12 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,15 +25,20 @@ from celeriac.outcomes import (
     Fail,
     Json,
     NodeError,
+    OnDecision,
     Respond,
     Route,
     TryAgain,
     Uncertain,
     Wait,
 )
+from celeriac.passages import Passages
+from celeriac.usage import Model, Usage
 
 if TYPE_CHECKING:
     import httpx2
+
+T = TypeVar("T")
 
 Kind = Literal[
     "output",
@@ -67,6 +72,15 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """One call of a model, and what it used: of a call whose answer got lost, the most that it may have."""
+
+    provider: str
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one call came to.
 
@@ -75,7 +89,8 @@ class Outcome:
     - `call` wants another workflow to be started: the `call` itself, and as `value` what that starts with.
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
-    `steps` are the results of the sub-steps that were done, by name; `heartbeats` the details that were sent.
+    `steps` are the results of the sub-steps that were done, by name; `paid` are the calls of models, `heartbeats` the
+    details that were sent.
     """
 
     kind: Kind
@@ -89,6 +104,7 @@ class Outcome:
     lines: tuple[Line, ...] = ()
     steps: dict[str, Json] = field(default_factory=dict)
     scope: str | None = None
+    paid: tuple[Paid, ...] = ()
     heartbeats: tuple[Json, ...] = ()
 
     @property
@@ -107,14 +123,36 @@ async def run_node(
     idempotency_key: str = "test-key",
     attempt: int = 1,
     item: str = "",
+    steps: Mapping[str, Json] | None = None,
+    models: Mapping[str, Model] | None = None,
+    answers: Mapping[str, Json | Exception] | None = None,
+    types: Mapping[str, NodeType] | None = None,
+    collections: Mapping[str, Passages] | None = None,
     last_heartbeat: Json = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
 
-    `connections` are clients, or whole links, by the names that the node may connect to.
+    `connections` are clients, or whole links, by the names that the node may connect to. `steps` are in the journal already:
+    the node gets these results, as it does when it is called again after a crash. `models` are those that a deployment has
+    entered.
+    `answers` are what calls and questions come to, by the names of these steps; `types` are the node types that it may use,
+    `collections` those it has texts in.
     """
-    context = _Context(http, connections or {}, now, idempotency_key, attempt, item, last_heartbeat)
+    context = _Context(
+        http,
+        connections or {},
+        now,
+        idempotency_key,
+        attempt,
+        item,
+        done=steps or {},
+        models=models or {},
+        answers=answers or {},
+        types=types or {},
+        collections=collections or {},
+        last_heartbeat=last_heartbeat,
+    )
     try:
         model = _validated(node_type, config)
         result: object = node_type.run(model, context)
@@ -123,8 +161,13 @@ async def run_node(
         outcome = _accepted(result, node_type, config)
     except Exception as error:  # noqa: BLE001  whatever a node raises is that node's outcome
         outcome = _failed(error)
-    heartbeats = tuple(context.heartbeats)
-    return replace(outcome, lines=tuple(context.lines), steps=context.steps, heartbeats=heartbeats)
+    return replace(
+        outcome,
+        lines=tuple(context.lines),
+        steps=context.steps,
+        paid=tuple(context.paid),
+        heartbeats=tuple(context.heartbeats),
+    )
 
 
 @dataclass(slots=True)
@@ -169,6 +212,12 @@ class _Context:
         idempotency_key: str,
         attempt: int,
         item: str,
+        *,
+        done: Mapping[str, Json],
+        models: Mapping[str, Model],
+        answers: Mapping[str, Json | Exception],
+        types: Mapping[str, NodeType],
+        collections: Mapping[str, Passages],
         last_heartbeat: Json,
     ) -> None:
         self.execution_id = "exec_test"
@@ -180,6 +229,14 @@ class _Context:
         self.lines: list[Line] = []
         self.heartbeats: list[Json] = []
         self.steps: dict[str, Json] = {}
+        self.paid: list[Paid] = []
+        self._done = done
+        self._models = models
+        self._answers = answers
+        self._types = types
+        self._collections = collections
+        self.asked: dict[str, str] = {}
+        self.allowed: tuple[float | None, int | None] | None = None
         self._http = http
         self._connections = connections
         self._now = now
@@ -220,8 +277,71 @@ class _Context:
         if name in self.steps:
             message = f"The step {name!r} was done already; a step's name is unique within a call."
             raise ValueError(message)
-        self.steps[name] = await call(f"{self.idempotency_key}:{name}")
+        done = name in self._done
+        self.steps[name] = self._done[name] if done else _json(await call(f"{self.idempotency_key}:{name}"))
         return self.steps[name]
+
+    async def call(self, name: str, call: Call, _: float | None = None) -> Json:
+        self.asked[name] = call.workflow
+        return self._answer(name)
+
+    async def ask(self, name: str, question: OnDecision, _: float | None = None) -> Json:
+        self.asked[name] = question.title
+        return self._answer(name)
+
+    def _answer(self, name: str) -> Json:
+        if name not in self._answers:
+            message = f"The node calls or asks as the step {name!r}. Say what comes of it: answers={{{name!r}: ...}}."
+            raise Fail("workflow.unknown", message)
+        found = self._answers[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
+        return self._type(node_type).effect_of(config)
+
+    def collection(self, name: str) -> Passages:
+        if name not in self._collections:
+            message = f"The node has texts in {name}. Hand a collection in: collections={{{name!r}: ...}}."
+            raise Fail("collection.invalid", message)
+        return self._collections[name]
+
+    def allow(self, usd: float | None, tokens: int | None) -> None:
+        self.allowed = (usd, tokens)
+
+    def _type(self, node_type: str) -> NodeType:
+        if node_type not in self._types:
+            message = f"The node uses {node_type}. Hand it to run_node: types={{{node_type!r}: ...}}."
+            raise Fail("node.unknown_type", message)
+        return self._types[node_type]
+
+    async def use(
+        self, name: str, node_type: str, config: Mapping[str, Json], _: Collection[str] = ()
+    ) -> Json:
+        found = self._type(node_type)
+        model = _validated(found, config)
+
+        async def run(_: str) -> Json:
+            result: Any = found.run(model, self)
+            result = await result if isawaitable(result) else result
+            return _json(result.value if isinstance(result, Route) else result)
+
+        return await self.step(name, found.effect_of(config), run)
+
+    async def model(self, name: str) -> Model | None:
+        return self._models.get(name)
+
+    async def pay(
+        self, provider: str, model: str, most: Usage, call: Callable[[], Awaitable[tuple[T, Usage]]]
+    ) -> T:
+        try:
+            found, used = await call()
+        except Uncertain:
+            self.paid.append(Paid(provider, model, most))
+            raise
+        self.paid.append(Paid(provider, model, used))
+        return found
 
 
 async def _at_once() -> None:

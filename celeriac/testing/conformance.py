@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from celeriac.connections import secrets_of
 from celeriac.contract import EXPRESSION, RENDERED, Effect, NodeType
 from celeriac.outcomes import Json, TryAgain
+from celeriac.passages import Passages
 from celeriac.testing.calls import Connections, OpenLink, Outcome, run_node
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)*")
@@ -34,6 +35,8 @@ _SUCCESS = ("output", "route", "wait", "emit", "exit", "respond", "call")
 class World:
     """A config that succeeds (or `fails` with a code, where that is what the node is for), and the world it succeeds in.
 
+    `types` are the node types that it may use on its way, `collections` those it has texts in.
+
     `effects` counts what the world has seen of the node's effect, for node types that have one. `secrets` must not be in
     anything the node gives back; those of the connections' fields are added.
     """
@@ -41,6 +44,8 @@ class World:
     config: Mapping[str, Json]
     http: Any = None
     connections: Connections = field(default_factory=dict)
+    types: Mapping[str, NodeType] = field(default_factory=dict)
+    collections: Mapping[str, Passages] = field(default_factory=dict)
     effects: Callable[[], int] | None = None
     secrets: Collection[str] = ()
     fails: str | None = None
@@ -54,6 +59,8 @@ class World:
             self.config,
             http=self.http,
             connections=self.connections,
+            types=self.types,
+            collections=self.collections,
             idempotency_key=key or self.key,
         )
 

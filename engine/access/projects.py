@@ -8,8 +8,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from celeriac import Json
+from engine import budgets
 from engine.access.principals import unknown
 from engine.errors import Conflict, Invalid
+from engine.prices import dollars
 from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
@@ -20,8 +22,10 @@ LATEST: Final = 10_000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}")
-_MOST_MONEY: Final = 10**12
-_COLUMNS: Final = "SELECT id, name, description, settings, created_at, updated_at FROM project"
+_COLUMNS: Final = (
+    "SELECT id, name, description, settings, created_at, updated_at, most_cost FROM project "
+    "LEFT JOIN budget ON project_id = id AND scope = 'project'"
+)
 
 
 class ProjectExists(Conflict):
@@ -53,15 +57,18 @@ def described(text: object) -> str:
 
 
 def settings(given: object) -> dict[str, Json]:
-    """Return the settings that are given; null takes one away. Raises `Invalid`."""
+    """Return the settings that are given; null takes one away. Raises `Invalid`.
+
+    `budget_limit` is the project's budget in dollars, which is kept with the budgets.
+    """
     if not isinstance(given, dict) or not set(given) <= {"default_model", "budget_limit"}:
         raise Invalid("`settings` is an object that may have `default_model` and `budget_limit`.")
     model, budget = given.get("default_model"), given.get("budget_limit")
     if model is not None and not (isinstance(model, str) and _MODEL.fullmatch(model)):
         raise Invalid("`default_model` is the name of a model, or null.", hint="For example gpt-4.")
     is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
-    if budget is not None and not (is_number and 0 <= budget <= _MOST_MONEY):
-        message = f"`budget_limit` is a number from 0 to {_MOST_MONEY:,}, or null."
+    if budget is not None and not (is_number and 0 <= budget <= budgets.LARGEST):
+        message = f"`budget_limit` is a number of dollars from 0 to {budgets.LARGEST:,}, or null."
         raise Invalid(message)
     return dict(given)
 
@@ -103,6 +110,7 @@ def create(
             "VALUES (?, ?, ?, ?, ?, ?)",
             (project, name, description, _text({}, given), now, now),
         )
+        _limit(connection, project, given, now)
         return find(connection, project)
 
     return change
@@ -133,6 +141,7 @@ def alter(
                 project,
             ),
         )
+        _limit(connection, project, given or {}, now)
         return find(connection, project)
 
     return change
@@ -187,18 +196,24 @@ def _check_name(connection: Connection, project: str, name: str) -> None:
         raise ProjectExists(message, hint="Choose another name.")
 
 
+def _limit(connection: Connection, project: str, given: dict[str, Json], now: int) -> None:
+    if "budget_limit" in given:
+        budgets.limit(connection, project, given["budget_limit"], now)  # type: ignore[arg-type]  # settings() saw to it
+
+
 def _text(known: dict[str, Json], given: dict[str, Json]) -> str:
     merged = {key: value for key, value in {**known, **given}.items() if value is not None}
+    merged.pop("budget_limit", None)
     return json.dumps(merged, separators=(",", ":"), sort_keys=True)
 
 
 def _body(row: Sequence[Any]) -> Body:
-    id_, name, description, settings_, created_at, updated_at = row
+    id_, name, description, settings_, created_at, updated_at, most_cost = row
     return {
         "id": id_,
         "name": name,
         "description": description,
-        "settings": {"default_model": None, "budget_limit": None, **json.loads(settings_)},
+        "settings": {"default_model": None, **json.loads(settings_), "budget_limit": dollars(most_cost)},
         "created_at": created_at,
         "updated_at": created_at if updated_at is None else updated_at,
     }

@@ -26,6 +26,12 @@ Permission = Literal[
     "subscription:manage",
     "connection:read",
     "connection:manage",
+    "model:read",
+    "model:manage",
+    "budget:read",
+    "budget:manage",
+    "collection:read",
+    "collection:manage",
     "variable:read",
     "variable:write",
     "project:read",
@@ -58,6 +64,12 @@ MEANINGS: Final[dict[Permission, str]] = {
     "subscription:manage": "have addresses outside told of events",
     "connection:read": "see connections, never their secrets",
     "connection:manage": "store, try and remove connections",
+    "model:read": "see which models there are, and what they cost",
+    "model:manage": "enter and forget models",
+    "budget:read": "see budgets, and what models have cost",
+    "budget:manage": "set and lift budgets",
+    "collection:read": "see which collections of texts there are",
+    "collection:manage": "remove collections of texts",
     "variable:read": "see the project's variables",
     "variable:write": "set and remove the project's variables",
     "project:read": "see the project and its figures",
@@ -80,6 +92,9 @@ _VIEWER: Final[frozenset[Permission]] = frozenset(
         "trigger:read",
         "subscription:read",
         "connection:read",
+        "model:read",
+        "budget:read",
+        "collection:read",
         "variable:read",
         "project:read",
         "member:read",
@@ -90,7 +105,16 @@ _EDITOR: Final = _OPERATOR | frozenset[Permission](
     {"workflow:write", "trigger:manage", "subscription:manage", "variable:write"}
 )
 _ADMIN: Final = _EDITOR | frozenset[Permission](
-    {"connection:manage", "project:update", "member:manage", "key:manage", "audit:read"}
+    {
+        "connection:manage",
+        "model:manage",
+        "budget:manage",
+        "collection:manage",
+        "project:update",
+        "member:manage",
+        "key:manage",
+        "audit:read",
+    }
 )
 _OWNER: Final = _ADMIN | frozenset[Permission]({"project:delete"})
 

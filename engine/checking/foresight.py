@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine.checking.chart import Chart, is_straight
 from engine.checking.finding import Finding
 from engine.checking.flow import Flow, Held, Readings
+from engine.checking.foreign import misplaced
 from engine.checking.names import Expression, Names, Where
 from engine.checking.outline import Outline, Region
 from engine.checking.presence import Fact, Presence
@@ -37,6 +38,7 @@ def foresight(outline: Outline, names: Names) -> Iterator[Finding]:
     yield from _absences(names, flows)
     yield from Types(outline, charts).findings(names.read)
     yield from unused(outline, names.read)
+    yield from misplaced(outline)
 
 
 def _at_start(region: Region, flows: dict[Region, Flow], starts: dict[Region, Held]) -> Held:

@@ -237,7 +237,7 @@ class Outline:
     def __init__(self, document: Json, registry: Registry) -> None:
         whole = document if isinstance(document, dict) else {}
         self.body: Mapping[str, Any] = _object(whole.get("definition"))
-        self._registry = registry
+        self.registry = registry
         self._types: dict[str, NodeType | None] = {}
         self.regions: list[Region] = []
         """Every graph, each before those inside it."""
@@ -296,7 +296,7 @@ class Outline:
             return None
         if reference not in self._types:
             try:
-                self._types[reference] = self._registry.resolve(reference)
+                self._types[reference] = self.registry.resolve(reference)
             except UnknownNodeType:
                 self._types[reference] = None
         return self._types[reference]

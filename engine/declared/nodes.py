@@ -99,6 +99,8 @@ def node_type_of(declared: Mapping[str, Any]) -> NodeType:
         queue="default",
         process=False,
         waits=False,
+        calls=False,
+        foreign=False,
         retry=Retry(3, delay=1.0, on=(TryAgain,)),
         timeout=made.seconds * (20 if made.items is not None else 1) + 10,
         output=_output_schema(declared, paged=made.items is not None),

@@ -6,9 +6,9 @@ import asyncio
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
-from celeriac import Fail, Json, Token, TryAgain, Uncertain
+from celeriac import Fail, Json, Link, Token, TryAgain, Uncertain
 from engine.clock import Clock
 from engine.failure import error_of
 from engine.ledger import LedgerThread
@@ -44,6 +44,17 @@ _AT_MOST = 3600.0
 """Seconds for which a token is used that does not say how long it lives."""
 
 
+LOCAL: Final = "local"
+"""The connection to the models of this machine, which nobody has to store."""
+
+
+class Models(Protocol):
+    """The models of this machine."""
+
+    def link(self) -> Link:
+        """Return an opened connection to them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A token that the service has given, and until when it is used (monotonic seconds)."""
@@ -63,7 +74,9 @@ class Outside:
         clock: Clock,
         kinds: Kinds,
         keys: SealingKeys,
+        models: Models | None = None,
     ) -> None:
+        self._models = models
         self._egress = Egress(Policy.parse(settings.egress_allow), files=settings.files)
         self._reader = reader
         self._ledger = ledger
@@ -80,8 +93,10 @@ class Outside:
 
     async def connect(
         self, project: str, name: str, kinds: tuple[str, ...] = ()
-    ) -> tuple[OpenLink, Collection[str]]:
+    ) -> tuple[Link, Collection[str]]:
         """Open a connection for one call; return it and the texts that must not appear in what the call gives back."""
+        if name == LOCAL and self._models is not None:
+            return self._models.link(), ()
         sealed = await self._find(project, name)
         if kinds and sealed.kind not in kinds:
             raise wrong_kind(name, sealed.kind, kinds)

@@ -435,6 +435,69 @@ CREATE TABLE inbox (
  WITHOUT ROWID;
 CREATE INDEX inbox_source ON inbox (source, at);
 CREATE INDEX inbox_at ON inbox (at);
+CREATE TABLE model (
+	project_id TEXT NOT NULL,
+	id TEXT NOT NULL,
+	body TEXT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (project_id, id)
+)
+ WITHOUT ROWID;
+CREATE TABLE usage (
+	id TEXT NOT NULL,
+	project_id TEXT NOT NULL,
+	workflow_id TEXT NOT NULL,
+	execution_id TEXT NOT NULL,
+	node TEXT NOT NULL,
+	item TEXT NOT NULL,
+	provider TEXT NOT NULL,
+	model TEXT NOT NULL,
+	input_tokens BIGINT NOT NULL,
+	output_tokens BIGINT NOT NULL,
+	cached_tokens BIGINT NOT NULL,
+	cost BIGINT,
+	settled INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX usage_execution ON usage (execution_id, node);
+CREATE INDEX usage_time ON usage (project_id, at);
+CREATE TABLE budget (
+	project_id TEXT NOT NULL,
+	scope TEXT NOT NULL,
+	period TEXT NOT NULL,
+	most_cost BIGINT,
+	most_tokens BIGINT,
+	since BIGINT NOT NULL,
+	cost BIGINT NOT NULL,
+	tokens BIGINT NOT NULL,
+	raised TEXT DEFAULT '[]' NOT NULL,
+	PRIMARY KEY (project_id, scope)
+)
+ WITHOUT ROWID;
+CREATE TABLE collection (
+	project_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	model TEXT NOT NULL,
+	connection TEXT,
+	dimensions INTEGER NOT NULL,
+	version BIGINT NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (project_id, name)
+)
+ WITHOUT ROWID;
+CREATE TABLE passage (
+	project_id TEXT NOT NULL,
+	collection TEXT NOT NULL,
+	document TEXT NOT NULL,
+	part INTEGER NOT NULL,
+	text TEXT NOT NULL,
+	digest BLOB NOT NULL,
+	data TEXT NOT NULL,
+	vector BLOB NOT NULL,
+	PRIMARY KEY (project_id, collection, document, part)
+);
 CREATE TABLE hook (
 	id TEXT NOT NULL,
 	project_id TEXT NOT NULL,

@@ -684,3 +684,84 @@ hook_delivery = Table(
     sqlite_with_rowid=False,
 )
 """An event that a hook is to be told. `due` is when the next attempt is made; while one is under way, when it counts as lost."""
+
+model = Table(
+    "model",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What a deployment knows of a model besides what everybody knows: where it is, what it costs."""
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("cost", BigInteger),
+    Column("settled", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("usage_execution", "execution_id", "node"),
+    Index("usage_time", "project_id", "at"),
+    sqlite_with_rowid=False,
+)
+"""One call of a model. What is not `settled` is what the call may use at most: it is under way, or nobody knows how it
+ended. Costs are billionths of a dollar; without one nobody knows the price."""
+
+collection = Table(
+    "collection",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("connection", Text),
+    Column("dimensions", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Texts that are found by what they mean, and what their vectors were made with. Each change is another `version`."""
+
+passage = Table(
+    "passage",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("collection", Text, primary_key=True),
+    Column("document", Text, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)
+"""A part of a document in a collection. `vector` is of length one, in 32-bit floats, little end first."""
+
+budget = Table(
+    "budget",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("period", Text, nullable=False),
+    Column("most_cost", BigInteger),
+    Column("most_tokens", BigInteger),
+    Column("since", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("raised", Text, nullable=False, server_default="[]"),
+    sqlite_with_rowid=False,
+    postgresql_with=_HOT,
+)
+"""How much may be spent within a period that began at `since`, and how much has been; what is under way counts with the
+most that it may come to. `raised` names the decisions that have allowed more."""

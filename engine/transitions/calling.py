@@ -74,7 +74,7 @@ def _noted(each: op.Call, child: str | None) -> op.Call:
     """Return a call with what the journal and the history say of it."""
     if child is None:
         return each
-    text = json.dumps({"execution": child})
+    text = json.dumps({"execution": child, **({"step": each.step} if each.step else {})})
     entry = op.Entry(
         each.node, op.CALLING, output=op.Payload(text), tries=each.spent + 1, started_at=each.began
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from celeriac import Call, Context, node
-from celeriac.contract import LITERAL
+from celeriac.contract import LITERAL, TRUSTED
 
 _FIXED: dict[str, JsonValue] = {LITERAL: True}
 _YEAR = 366 * 86_400.0
@@ -21,7 +21,10 @@ class Config(
     """Which one, and what it gets."""
 
     workflow: str | None = Field(
-        None, description="Name or id of the workflow; `self` is the one this node stands in.", min_length=1
+        None,
+        description="Name or id of the workflow; `self` is the one this node stands in.",
+        min_length=1,
+        json_schema_extra={TRUSTED: True},
     )
     definition: dict[str, JsonValue] | None = Field(
         None,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue
 
 from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, exchange, node
-from celeriac.contract import PREVIOUS
+from celeriac.contract import PREVIOUS, TRUSTED
 from nodes.documents.openapi import parse
 from nodes.documents.reading import read
 from nodes.documents.review import review
@@ -18,7 +18,9 @@ from nodes.documents.review import review
 class Config(BaseModel, extra="forbid"):
     """The document, or where it is."""
 
-    url: str | None = Field(None, description="Where the document is.", min_length=1)
+    url: str | None = Field(
+        None, description="Where the document is.", min_length=1, json_schema_extra={TRUSTED: "host"}
+    )
     document: JsonValue = Field(
         None,
         description="The document: JSON or YAML. Left out, without a url, it is what the node before came to.",

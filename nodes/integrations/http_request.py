@@ -16,6 +16,7 @@ import httpx2
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool, model_validator
 
 from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, exchange, files, forms, node
+from celeriac.contract import TRUSTED
 from celeriac.duration import PATTERN, seconds
 from nodes.http.pages import Pages, collected
 
@@ -64,7 +65,9 @@ class Config(BaseModel, extra="forbid"):
         "GET", description="What to do. A template here makes the node one that must not be repeated."
     )
     url: str = Field(
-        description="Where: an http or https URL. Secrets belong into a connection.", min_length=1
+        description="Where: an http or https URL. Secrets belong into a connection.",
+        min_length=1,
+        json_schema_extra={TRUSTED: "host"},
     )
     headers: Annotated[dict[str, str], AfterValidator(_own_headers)] = Field(
         {}, description="Headers to send."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from celeriac import Context, Effect, Json, Retry, TryAgain, exchange, node
+from celeriac.contract import TRUSTED
 from nodes.objects.store import ask
 
 
@@ -12,7 +13,12 @@ class Config(BaseModel, extra="forbid"):
     """Which object."""
 
     key: str = Field(description="The object's name.", min_length=1, max_length=1024)
-    bucket: str | None = Field(None, description="The bucket; else the connection's.", min_length=1)
+    bucket: str | None = Field(
+        None,
+        description="The bucket; else the connection's.",
+        min_length=1,
+        json_schema_extra={TRUSTED: True},
+    )
     connection: str = Field("s3", description="The connection to the store, of the kind s3.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from celeriac import Context, Effect, Json, Retry, TryAgain, node
+from celeriac.contract import TRUSTED
 from nodes.objects.store import ask, parsed, text_of
 
 MOST_OBJECTS = 10_000
@@ -22,7 +23,12 @@ class Config(BaseModel, extra="forbid"):
     )
     after: str | None = Field(None, description="Only names that come after this one.")
     most: int = Field(1_000, description="How many at most.", ge=1, le=MOST_OBJECTS)
-    bucket: str | None = Field(None, description="The bucket; else the connection's.", min_length=1)
+    bucket: str | None = Field(
+        None,
+        description="The bucket; else the connection's.",
+        min_length=1,
+        json_schema_extra={TRUSTED: True},
+    )
     connection: str = Field("s3", description="The connection to the store, of the kind s3.")
 
 

@@ -7,7 +7,7 @@ import re
 from pydantic import BaseModel, Field, JsonValue
 
 from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, files, node
-from celeriac.contract import PREVIOUS
+from celeriac.contract import PREVIOUS, TRUSTED
 from nodes.objects.store import ask
 
 _NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
@@ -28,7 +28,12 @@ class Config(BaseModel, extra="forbid"):
     if_absent: bool = Field(
         default=False, description="Whether an object that is there already is to be left as it is."
     )
-    bucket: str | None = Field(None, description="The bucket; else the connection's.", min_length=1)
+    bucket: str | None = Field(
+        None,
+        description="The bucket; else the connection's.",
+        min_length=1,
+        json_schema_extra={TRUSTED: True},
+    )
     connection: str = Field("s3", description="The connection to the store, of the kind s3.")
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
 from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, Uncertain, node
-from celeriac.contract import PREVIOUS
+from celeriac.contract import PREVIOUS, TRUSTED
 from nodes.connections.smtp import Smtp, refusal, signed_in
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ class Config(BaseModel, extra="forbid"):
     html: str | None = Field(None, description="The same as HTML, for readers that show it.")
     cc: _Addresses = Field([], description="Who gets a copy.")
     bcc: _Addresses = Field([], description="Who gets a copy that the others do not know of.")
-    sender: str | None = Field(None, description="From whom it is; else whom the connection names.")
+    sender: str | None = Field(
+        None,
+        description="From whom it is; else whom the connection names.",
+        json_schema_extra={TRUSTED: True},
+    )
     reply_to: str | None = Field(None, description="Where answers go.")
     attachments: list[Attachment] = Field([], description="Files.", max_length=100)
     connection: str = Field("email", description="The connection to the mail server, of the kind smtp.")

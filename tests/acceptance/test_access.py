@@ -44,6 +44,18 @@ def test_a_company_moves_in(up: Installation, tmp_path: Path) -> None:
     assert ada["owns"] is True
     invited = run("users", "create", "bob@example.com").json["invitation"]["token"]
     run("projects", "create", "shop", "--owner", "ada@example.com")
+    change = run(
+        "projects",
+        "update",
+        "shop",
+        "--default-model",
+        "gpt-4o",
+        "--budget",
+        "20",
+        "--description",
+        "Orders.",
+    )
+    assert change.json["settings"] == {"default_model": "gpt-4o", "budget_limit": 20}
     run("projects", "grant", "shop", "bob@example.com", "--role", "operator", "--group", "finance")
     assert [each["user"]["name"] for each in run("projects", "members", "shop").json] == [
         "ada@example.com",

@@ -26,10 +26,12 @@ from nodes.databases.session import session
 from tests import servers, vendors
 from tests.bucket import KEYS as OBJECT_KEYS
 from tests.bucket import Bucket, Stored
+from tests.conformance.minds import agent, asking, texts
 from tests.databases import KINDS, Database, database_of
 from tests.forwarding import forwarding
 from tests.loopback import Asked, Handler, Server, answer, serving
 from tests.mailbox import mailbox
+from tests.models import chat
 from tests.pdf import pdf_of
 from tests.unit.nodes.documents.shelter import THREE
 
@@ -242,7 +244,16 @@ async def analysed(town: Town) -> World:
     return World({"url": server.url}, http=await town.client())
 
 
+PERSON: Json = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+
 WORLDS: dict[str, list[Make]] = {
+    "ai_agent": [agent],
+    "ai_call": [asking(chat("Hello."), prompt="Say hello.")],
+    "ai_classify": [asking(chat('{"label": "bug"}'), text="It broke.", labels=["bug", "wish"])],
+    "ai_embed": [asking(input="late parcels")],
+    "ai_extract": [asking(chat('{"name": "Ada"}'), text="I am Ada.", schema=PERSON)],
+    "ai_index": [texts(model="openai/words", documents=[{"id": "a", "text": "Late parcels."}])],
+    "ai_search": [texts("Late parcels.", "Lost passwords.", query="parcel")],
     "api_document_analyze": [analysed, *plain(document=THREE)],
     "approval": plain(title="Go on?"),
     "calendar_create": [google(summary="Review", **WHEN)],

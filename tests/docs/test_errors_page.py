@@ -19,8 +19,10 @@ FILES = {
     "ca.pem",
     "celeriac.db",
     "demo.json",
+    "model.safetensors",
     "secret.key",
     "tables.sql",
+    "tokenizer.json",
     "up.json",
     "up.lock",
     "valkey.sock",
@@ -37,6 +39,7 @@ NAMES = {
     "websocket.close",
     "websocket.disconnect",
     "worker.child",
+    "worker.model_child",
 }
 """Modules, tasks, and what else has a name with a dot."""
 EVENTS = {
@@ -55,6 +58,7 @@ EVENTS = {
     "node.kept",
     "node.log",
     "node.opened",
+    "node.paid",
     "node.pinned",
     "node.responded",
     "node.retrying",

@@ -48,6 +48,7 @@ def test_the_other_defaults_are_those_of_the_code() -> None:
     assert DEFAULTS["CELERIAC_API_HOST"] == settings.api_host
     assert DEFAULTS["CELERIAC_QUEUES"] == ",".join(settings.queues)
     assert DEFAULTS["CELERIAC_NODES"] == ",".join(settings.node_modules)
+    assert DEFAULTS["CELERIAC_ON_FOREIGN"] == settings.on_foreign
     assert number(DEFAULTS["CELERIAC_CHILDREN"]) == settings.children
     assert number(DEFAULTS["CELERIAC_WINDOW"]) == settings.window
     assert number(DEFAULTS["CELERIAC_SLOTS"]) == celeryconfig.worker_concurrency

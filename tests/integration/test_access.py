@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from celeriac import Json
+from celeriac.usage import Model
+from engine import budgets, models
 from engine.access import (
     audit,
     invitations,
@@ -232,12 +234,24 @@ def test_a_project_has_as_many_keys_as_it_may_and_no_more(
 def test_a_project_is_made_changed_and_deleted(client: Client) -> None:
     made = do(client, projects.create("proj_1", "Shop", "", {"budget_limit": 5}, NOW))
     assert made["settings"] == {"default_model": None, "budget_limit": 5}
+    (budget,) = look(client, lambda c: budgets.listing(c, NOW, "proj_1"))
+    assert (budget["scope"], budget["usd"], budget["period"]) == ("project", 5, "month")
+    do(client, budgets.put("project", {"usd": 5, "tokens": 9, "period": "day"}, NOW, "proj_1"))
+    assert (
+        do(client, projects.alter("proj_1", NOW, given={"budget_limit": 6}))["settings"]["budget_limit"] == 6
+    )
     with pytest.raises(projects.ProjectExists):
         do(client, projects.create("proj_2", "Shop", "", {}, NOW))
     given: dict[str, Json] = {"default_model": "gpt-4", "budget_limit": None}
     changed = do(client, projects.alter("proj_1", NOW + 1, name="Store", given=given))
     assert (changed["name"], changed["updated_at"]) == ("Store", NOW + 1)
     assert changed["settings"] == {"default_model": "gpt-4", "budget_limit": None}
+    (budget,) = look(client, lambda c: budgets.listing(c, NOW, "proj_1"))
+    assert (budget["usd"], budget["tokens"], budget["period"]) == (None, 9, "day")
+    assert look(client, lambda c: models.find(c, "default", "proj_1")) == Model("gpt-4", None, "gpt-4")
+    do(client, models.save("gpt-4", {"provider": "openai", "model": "gpt-4o"}, NOW, "proj_1")[1])
+    assert look(client, lambda c: models.find(c, "default", "proj_1")) == Model("gpt-4", "openai", "gpt-4o")
+    assert look(client, lambda c: models.find(c, "default", DEFAULT_PROJECT)) is None
     pushed = do(
         client,
         _push(client, document([node("a")]), "proj_1"),

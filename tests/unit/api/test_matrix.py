@@ -40,6 +40,8 @@ BODIES: dict[str, Any] = {
     "put_variable": {"value": 1},
 }
 FIXED = {
+    "scope": "project",
+    "rest": "x",
     "workflow": "wf_x",
     "secret": "x",
     "delivery": "msg_x",
@@ -223,7 +225,7 @@ def test_a_plain_route_says_so_at_its_endpoint() -> None:
         app.include_router(router, prefix=prefix)
         check(app)
         assert {(each.method, each.path) for each in declarations(app)} >= {
-            ("POST", f"{prefix}/hooks/{{path:path}}")
+            ("POST", f"{prefix}/hooks/{{path}}")
         }
         app.router.routes.append(PlainRoute("/other", arrive))
         check(app)

@@ -758,8 +758,18 @@ async def test_a_step_that_was_under_way_at_a_crash_is_uncertain(at: Theatre, st
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await at.tick(15)
-    assert (at.status(name), at.error(name)["code"]) == ("failed", "effect.uncertain")
-    assert "'one'" in at.error(name)["message"]
+    status, reason = at.segment(name, 0, "status", "reason")
+    assert status == "uncertain"
+    assert "'one'" in json.loads(reason)["message"]
+    stage.tell("a", lambda ctx: ctx.step("one", Effect.ONCE, paid))
+    resolved = at.ask(op.Resolve(name, 0, "", "retry", at.clock.now(), "ann", node="a"))
+    at.outlet.send(name, resolved)
+    await at.carry()
+    assert (at.status(name), at.output(name)) == ("succeeded", {"a": "paid"})
+
+
+async def paid(_: str) -> Json:
+    return "paid"
 
 
 async def test_a_step_whose_failure_is_known_is_made_again_with_its_node(at: Theatre, stage: Stage) -> None:

@@ -9,6 +9,7 @@ from engine import operations as op
 from engine.access import invitations, sessions, users
 from engine.encoding import place
 from engine.retention import Purged
+from engine.settings import DEFAULT_PROJECT
 from tests.builders import document, node
 from tests.workbench import Workbench
 
@@ -148,6 +149,26 @@ async def test_the_signal_of_a_wait_goes_with_its_execution(bench: Workbench) ->
     assert (gone.executions, gone.events, rows(bench, "blob")) == (1, 1, 0)
     for query in OF:
         assert bench.query(query) == []
+
+
+def test_what_an_execution_spent_goes_with_it_and_what_its_workflow_spent_stays(bench: Workbench) -> None:
+    name = bench.start(bench.push(document([node("n")])))
+    spend = "INSERT INTO budget VALUES (?, ?, 'total', NULL, 5, 0, 0, 5, '[]')"
+    use = "INSERT INTO usage VALUES (?, ?, 'wf', ?, 'n', '', 'openai', 'gpt-4', 1, 1, 0, NULL, 1, 0)"
+    for scope in (f"execution:{name}", f"node:{name}:n:", "execution:other", "node:other:n:", "project"):
+        bench.ask(lambda connection, scope=scope: connection.run(spend, (DEFAULT_PROJECT, scope)))
+    for use_id, execution in (("use_1", name), ("use_2", "other")):
+        row = (use_id, DEFAULT_PROJECT, execution)
+        bench.ask(lambda connection, row=row: connection.run(use, row))
+    bench.ask(op.Cancel(name, bench.clock.now(), "x"))
+    bench.clock.move(2 * 86_400)
+    assert purge(bench).executions == 1
+    assert bench.query("SELECT scope FROM budget ORDER BY scope") == [
+        ("execution:other",),
+        ("node:other:n:",),
+        ("project",),
+    ]
+    assert bench.query("SELECT id FROM usage") == [("use_2",)]
 
 
 def test_sessions_and_invitations_that_are_over_go(bench: Workbench) -> None:

@@ -12,7 +12,7 @@ SHARED = {"probe"}
 
 
 def test_every_file_of_a_node_type_is_in_the_list_and_every_name_stands_once() -> None:
-    folders = ("connections", "conversions", "flow", "integrations")
+    folders = ("ai", "connections", "conversions", "flow", "integrations")
     found = (each for folder in folders for each in (FOLDER / folder).glob("*.py"))
     files = {each.stem for each in found if each.stem != "__init__"} - SHARED
     declared = [each.run for each in NODE_TYPES] + [each.test for each in CONNECTION_TYPES]

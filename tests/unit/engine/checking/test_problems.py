@@ -15,6 +15,7 @@ from engine.checking import problems
 from engine.checking.problems import Problem
 from engine.registry import Registry
 from engine.settings import Limits
+from nodes.flow.noop import noop as no_operation
 
 ROOT = Path(__file__).parents[4]
 BUILT_IN = Registry.load(["nodes"])
@@ -173,8 +174,11 @@ def send_email(config: SendEmail, _ctx: Context) -> Json:
 
 def test_the_short_form_is_accepted_once_its_node_types_exist() -> None:
     assert problems.check_text(SHORT_FORM, Registry([ai_call, send_email])) == (json.loads(SHORT_FORM), [])
-    assert codes(json.loads(SHORT_FORM)) == [
+    assert codes(json.loads(SHORT_FORM)) == []
+    _, found = problems.check_text(SHORT_FORM, Registry([no_operation]))
+    assert [(each.code, each.pointer) for each in found] == [
         ("definition.unknown_node_type", "/definition/nodes/0/type"),
+        ("definition.unknown_node_type", "/definition/nodes/1/type"),
     ]
 
 
