@@ -19,6 +19,7 @@ FILES = {
     "ca.pem",
     "celeriac.db",
     "demo.json",
+    "examples.json",
     "model.safetensors",
     "secret.key",
     "tables.sql",
