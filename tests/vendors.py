@@ -221,6 +221,9 @@ def github(token: str) -> Service:
             return 200, {"rate": {"limit": 5000, "remaining": 4999}}, {}
         assert call.headers["accept"] == "application/vnd.github+json"
         assert call.headers["x-github-api-version"] == "2022-11-28"
+        if re.fullmatch("/repos/acme/shop/issues/[0-9]+/labels", call.path):
+            service.effects.append(call.json)
+            return 200, [{"name": each} for each in call.json["labels"]], {}
         if call.path != "/repos/acme/shop/issues":
             return 404, {"message": "Not Found"}, {}
         if call.method == "POST":
