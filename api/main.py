@@ -39,6 +39,7 @@ from api.routes import (
     subscriptions,
     users,
     variables,
+    versions,
     webhooks,
     withdrawals,
     workflows,
@@ -118,6 +119,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
         workflows,
+        versions,
         executions,
         forks,
         withdrawals,

@@ -31,13 +31,14 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List executions, the latest first."""
-    before, project = pages.by_birth(cursor), principal.project(request)
+    before, project = pages.by_birth(request, cursor), principal.project(request)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: queries.executions(
                 connection, limit, reference=workflow, status=status, before=before, project=project
             )
-        )
+        ),
     )
 
 

@@ -65,7 +65,7 @@ def test_what_was_done_is_found_again_in_every_way_one_may_ask(client: Client) -
     assert runs == {"a": "succeeded", "b": "skipped"}
     assert OUTPUT not in runs
     assert ask(lambda c: queries.workflows(c, 5)).rows[0]["name"] == "orders"
-    assert len(ask(lambda c: queries.versions(c, "orders"))) == 1
+    assert len(ask(lambda c: queries.versions(c, "orders", 5)).rows) == 1
     assert ask(lambda c: queries.attention(c, 5)) == []
     assert ask(lambda c: queries.again(c, done))[1] == {"x": 1}
 

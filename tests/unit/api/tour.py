@@ -188,7 +188,18 @@ class Tour:
         changed["definition"]["edges"][0]["when"] = "{{ amount > 500 }}"
         await keeper.push(json.dumps(changed).encode())
         await keeper.versions("charge")
+        await keeper.version("charge", 1)
         await keeper.diff("charge")
+        await keeper.name_version("charge", "stable", 1)
+        await keeper.roll_back("charge", "stable")
+        await keeper.publish_version("charge", 2)
+        await keeper.forget_version_name("charge", "stable")
+        seen = (await keeper.workflow("charge"))["etag"]
+        await keeper.update_workflow("charge", {"description": "Charges what was ordered."}, match=seen)
+        await keeper.replace_workflow("charge", json.dumps(changed).encode())
+        greet = (await keeper.workflow("greet"))["id"]
+        await keeper.delete_workflow("greet")
+        await keeper.restore_workflow(greet)
         await keeper.disable("charge")
         await keeper.enable("charge")
 
