@@ -344,7 +344,9 @@ def rotate(
                 with suppress(Unavailable):
                     before = Secrets.open(about.sealed, project, name, key)
             fresh = Secrets(
-                secret or make_secret(entropy), None if before is None else before.current, now + keep
+                secret or make_secret(entropy, about.webhook.verify.scheme),
+                None if before is None else before.current,
+                now + keep,
             )
             _seal(connection, about, fresh, key, entropy, now)
             made = replace(made, secret=fresh.current)
@@ -393,7 +395,7 @@ def _issue(
         if known is None:
             made = replace(made, address=_new_address(connection, about, entropy, now))
     if about.kind != "form" and about.webhook.verify.has_secret and about.sealed is None:
-        fresh = Secrets(make_secret(entropy))
+        fresh = Secrets(make_secret(entropy, about.webhook.verify.scheme))
         _seal(connection, about, fresh, key(), entropy, now)
         made = replace(made, secret=fresh.current)
     return made
