@@ -263,6 +263,8 @@ def _show(operation: Document, name: str, example: Example) -> None:
         done["content"] = {example.type: {"schema": shape, "example": example.answer}}
     if name in _STREAMED:
         done["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    if name == "preview":
+        done["content"]["image/svg+xml"] = {"schema": {"type": "string"}, "example": "<svg>...</svg>"}
     operation["responses"][str(example.status)] = done
     for other in _OTHER_STATUSES.get(name, ()):
         if other in _WITHOUT_BODY:

@@ -88,6 +88,7 @@ _DECIDING: Final[tuple[Family, ...]] = (
 
 OWN: Final[Mapping[str, tuple[Family, ...]]] = {
     "push": _DEFINING,
+    "preview": (problems.DefinitionInvalid,),
     "replace_workflow": (
         *_DEFINING,
         catalog.NameTaken,

@@ -41,6 +41,10 @@ class Workflows(Asking):
         """Return `{valid, problems}`."""
         return await self._ask("POST", "/workflows/validate", raw=document)
 
+    async def preview(self, document: bytes) -> Body:
+        """Return what a definition compiles to: `{segments, mermaid, svg}`. Nothing is saved."""
+        return await self._ask("POST", "/workflows/preview", raw=document)
+
     async def workflows(
         self,
         limit: int = 50,

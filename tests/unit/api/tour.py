@@ -180,6 +180,7 @@ class Tour:
     async def _workflows(self, keeper: Client) -> None:
         text = json.dumps(CHARGE).encode()
         await keeper.validate(text)
+        await keeper.preview(text)
         await keeper.push(text)
         await keeper.push(json.dumps(document([node("a")], name="greet")).encode())
         await keeper.workflows()
