@@ -272,7 +272,7 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
         )
         for each in expand(seq, body)
     ]
-    plan = _plan(connection, row[3])
+    plan = plan_of(connection, row[3])
     return timeline(plan, segments, journal, happened, ended=row[5] in EXECUTION_FINAL)
 
 
@@ -321,9 +321,9 @@ def attention(connection: Connection, limit: int, project: str = DEFAULT_PROJECT
     plans: dict[str, Plan] = {}
     rows = []
     for name, number, item, status, head, reason, since, version, title in found:
-        plan = plans.get(version) or plans.setdefault(version, _plan(connection, version))
+        plan = plans.get(version) or plans.setdefault(version, plan_of(connection, version))
         node = plan.segments[number].nodes[head].id
-        rows.append(_attention_body(name, number, item, status, node, reason, since, title))
+        rows.append(attention_body(name, number, item, status, node, reason, since, title))
     return rows
 
 
@@ -353,7 +353,7 @@ def doubtful(
     if status not in ("uncertain", "quarantined") or row[5] in EXECUTION_FINAL:
         message = f"The segment {number} of {name} is {status}, and waits for nobody's word."
         raise Conflict(message, hint="celeriac attention list shows what waits for a person.")
-    segment = _plan(connection, row[3]).segments[number]
+    segment = plan_of(connection, row[3]).segments[number]
     if status == "uncertain":
         return Doubtful(status, (segment.nodes[head].id,), row[14] is not None)
     over = {
@@ -384,12 +384,17 @@ def wait_of(connection: Connection, address: Address) -> int | None:
     In any project: the address is signed.
     """
     rows = connection.run("SELECT version_id FROM execution WHERE id = ?", (address.execution,))
-    return _plan(connection, rows[0][0]).segment_of.get(address.node) if rows else None
+    return plan_of(connection, rows[0][0]).segment_of.get(address.node) if rows else None
 
 
 def is_there(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> ExecutionStatus:
     """Return an execution's status. Raises `NotFound`."""
     return ExecutionStatus(_execution_row(connection, name, project)[5])
+
+
+def is_final(body: Body) -> bool:
+    """Whether an execution as it is shown has ended."""
+    return body["status"] in EXECUTION_FINAL
 
 
 def version_of(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> str:
@@ -478,7 +483,7 @@ def _with_hint(error: Body) -> Body:
     return error if hint is None else {**error, "hint": hint}
 
 
-def _attention_body(
+def attention_body(
     name: str,
     number: int,
     item: str,
@@ -488,6 +493,7 @@ def _attention_body(
     since: int | None,
     title: str,
 ) -> Body:
+    """Return what is told of a segment that waits for a person's word."""
     where = f"{name} {number}" + (f" --item {item}" if item else "")
     if status == "uncertain":
         known = json.loads(reason or "{}")
@@ -519,7 +525,8 @@ def _attention_body(
     return {**body, "item": item} if item else body
 
 
-def _plan(connection: Connection, version: str) -> Plan:
+def plan_of(connection: Connection, version: str) -> Plan:
+    """Return the plan of a version that is known to be there."""
     (text,) = connection.run("SELECT plan FROM workflow_version WHERE id = ?", (version,))[0]
     return Plan.from_json(json.loads(text))
 

@@ -14,6 +14,7 @@ from api.starting import ended, start
 from api.state import of
 from engine import admission, bases, cancels, catalog, queries
 from engine import operations as op
+from engine import why as whys
 from engine.errors import Conflict, Invalid
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 
@@ -108,6 +109,15 @@ async def nodes(
             if place in known:
                 each["output"] = known[place]
     return JSONResponse({"data": found})
+
+
+@router.get("/{execution}/why", operation_id="why", dependencies=[needs("execution:read")])
+async def why(request: Request, execution: str) -> Response:
+    """Say why an execution does not go on: what it waits for, what holds it, and what helps."""
+    state, project = of(request), principal.project(request)
+    now = state.runtime.clock.now()
+    found = await state.runtime.reader.read(lambda connection: whys.why(connection, execution, now, project))
+    return JSONResponse(found)
 
 
 @router.get("/{execution}/steps", operation_id="steps", dependencies=[needs("execution:read")])

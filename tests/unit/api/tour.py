@@ -231,6 +231,7 @@ class Tour:
 
         pause = node("pause", "wait", {"for": "1h"})
         held = await resting(pause, name="slow")
+        await keeper.why(held)
         await keeper.pause(held)
         await keeper.resume(held)
         await keeper.cancel(held, "not needed")
