@@ -32,6 +32,7 @@ from api.routes import (
     keys,
     members,
     models,
+    previews,
     projects,
     schedules,
     schemas,
@@ -39,6 +40,7 @@ from api.routes import (
     subscriptions,
     users,
     variables,
+    versions,
     webhooks,
     withdrawals,
     workflows,
@@ -117,7 +119,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         addresses.routes
     )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
+        previews,
         workflows,
+        versions,
         executions,
         forks,
         withdrawals,

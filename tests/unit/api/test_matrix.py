@@ -38,8 +38,10 @@ BODIES: dict[str, Any] = {
     "put_member": {"roles": ["viewer"]},
     "create_key": {"name": "more", "scopes": ["workflow:read"]},
     "put_variable": {"value": 1},
+    "name_version": {"version": 1},
 }
 FIXED = {
+    "alias": "stable",
     "scope": "project",
     "rest": "x",
     "workflow": "wf_x",
@@ -64,11 +66,7 @@ def filled(path: str, things: dict[str, str]) -> str:
 
 async def ask(person: Person, route: Route, things: dict[str, str], project: str | None) -> Any:
     method = route.method
-    body = (
-        BODIES.get(route.operation or "", {})
-        if method in ("POST", "PUT", "PATCH")
-        else None
-    )
+    body = BODIES.get(route.operation or "", {}) if method in ("POST", "PUT", "PATCH") else None
     where = filled(route.path, things)
     if not where.startswith("/api/v1"):
         headers = {"Authorization": f"Bearer {person.token}" if person.token else ""}
