@@ -12,7 +12,7 @@ from typing import Final
 
 from api import authentication, bodies, permission, problems
 from api.routes import approvals, auth, callbacks, keys, users, webhooks
-from engine import admission, bases, budgets, catalog, models, passages, releases, withdrawals
+from engine import admission, bases, budgets, catalog, links, models, passages, releases, withdrawals
 from engine import approvals as answers
 from engine.access import invitations, members, passwords, principals, projects, variables
 from engine.access import keys as key_rows
@@ -113,6 +113,9 @@ OWN: Final[Mapping[str, tuple[Family, ...]]] = {
     "items": (*_WITHDRAWING, withdrawals.NoMap, withdrawals.NoItem, withdrawals.TooMany),
     "resolve": (Conflict,),
     "decide": _DECIDING,
+    "create_approval_link": (links.MayNotDecide, user_rows.UserUnknown),
+    "linked_approval": (links.LinkUnknown,),
+    "decide_by_link": (links.LinkUnknown, *_DECIDING),
     "call_back": (callbacks.CallbackUnknown, callbacks.CallbackUsed),
     "add_connection": (Conflict, connections.ConnectionInvalid, credentials.BindingInvalid),
     "enter_model": (models.ModelInvalid, Conflict),
