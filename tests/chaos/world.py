@@ -44,11 +44,16 @@ from nodes.integrations.http_request import effect as effect_of_call
 from tests.chaos import checker
 from tests.chaos.drafts import Case
 from tests.chaos.sink import BROKEN_OFF, Book, Reply, Request
+from tests.chaos.unreliable import Fate, Unreliable
 from tests.workbench import HandClock, QuickDatabase, migrated
 
 TIMING = Timing(lease=2_000, heartbeat=500, poll=100, grace=500, canary=100, loop_lag=3_600_000)
 QUEUES = ("default", "cpu")
 SINK = "http://sink"
+
+
+FATES: Sequence[Fate] = ("busy", "gone before", "gone after", "gone after")
+"""What may befall a commit."""
 
 
 class Died(BaseException):
@@ -159,6 +164,7 @@ class World:
     def __init__(self, folder: Path, seed: int, processes: int = 2, fragile: float = 0.004) -> None:
         self.rng = random.Random(seed)
         self.fragile = fragile
+        self.doubtful = 0.02 if fragile else 0.0
         self.settings, self.database = self._storage(folder)
         self.clock = HandClock()
         self.registry = Registry(
@@ -239,6 +245,7 @@ class World:
             self._tick: 3,
             self._beat: 2,
             self._pass_time: 6,
+            self._jump: 0.1,
             self._repeat: 2,
             self._lose_message: 0.5,
             self._flush: 0.2,
@@ -266,7 +273,7 @@ class World:
 
     async def heal(self, rounds: int = 600) -> bool:
         """Let everything go on without faults. Returns whether all executions ended."""
-        self.fragile = 0.0
+        self.fragile = self.doubtful = 0.0
         for each in self.actors:
             each.fragile = 0.0
             each.asleep_until = 0
@@ -319,8 +326,9 @@ class World:
         self._born += 1
         name = f"elsewhere:{self._born}:1"
         rules = transitions.Rules(self.programs.plan, TIMING.grace, Room(64))
-        writer = Ledger(self.database, rules, name, self.clock, pause=self.clock.move)
         rng = random.Random(self.rng.random())
+        database = Unreliable(self.database, lambda: self._fate(rng))
+        writer = Ledger(database, rules, name, self.clock, pause=self.clock.move)
         actor = Actor(name, writer, self.database.connect(), rng, self.fragile)
         face = cast("Any", actor)
         world = cast("Any", self)
@@ -345,6 +353,14 @@ class World:
             self.settings, self.clock, face, actor.ask, world, Room(64), self.send_all, QUEUES
         )
         return actor
+
+    def _fate(self, rng: random.Random) -> Fate:
+        """Decide what happens to a commit. Not so when nobody's step is done: what a test asks for itself is carried out."""
+        if not self.doubtful or ACTOR.get() is None or rng.random() >= self.doubtful:
+            return "kept"
+        fate = rng.choice(FATES)
+        self._note(f"commit {fate}")
+        return fate
 
     def _awake(self) -> list[Actor]:
         now = self.clock.now()
@@ -436,6 +452,11 @@ class World:
     def _pass_time(self) -> None:
         self.clock.move(self.rng.choice((0.01, 0.05, 0.1, 0.3)))
 
+    def _jump(self) -> None:
+        """The clock is set forward, or the machine slept: time has passed in which nobody did anything."""
+        self.clock.move(self.rng.choice((3, 10, 60)))
+        self._note("jumped forward in time")
+
     def _repeat(self) -> None:
         """Refer to some segment of some execution, as late or doubled messages do."""
         connection = self.actors[0].connection
@@ -461,7 +482,7 @@ class World:
         actor = self._some()
         if actor is not None:
             actor.asleep_until = self.clock.now() + self.rng.randint(500, 5_000)
-            self._note(f"{actor.name} sleeps until {actor.asleep_until}")
+            self._note(f"sleeps: {actor.name}, until {actor.asleep_until}")
 
     def _cancel(self) -> None:
         """Somebody asks an execution to stop."""
