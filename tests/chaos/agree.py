@@ -86,10 +86,12 @@ def play(
     return found, checker.report(found, evidence, seed) if found else ""
 
 
-def live(place: Place, seed: int, cast: Cast, steps: int) -> tuple[checker.Evidence, bool]:
+def live(
+    place: Place, seed: int, cast: Cast, steps: int, kind: type[Society] = Society
+) -> tuple[checker.Evidence, bool]:
     """Let one world go its way, with faults for so many steps. Returns what is left of it, and whether it came to rest."""
     try:
-        with place.database() as url, opened(Society(place.folder, seed, url)) as world:
+        with place.database() as url, opened(kind(place.folder, seed, url)) as world:
             for each in cast.called.values():
                 world.save(each)
             for name, case in cast.cases.items():

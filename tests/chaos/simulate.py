@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos import agree, checker
+from tests.chaos.town import Town
 
 TOGETHER = 2
 """Definitions in one world."""
@@ -53,7 +54,7 @@ class Outcome:
 
 def simulate(place: agree.Place, seed: int, together: int = TOGETHER, steps: int = STEPS) -> Outcome:
     """Play one seed."""
-    evidence, ended = agree.live(place, seed, agree.drawn(seed, 0, together), steps)
+    evidence, ended = agree.live(place, seed, agree.drawn(seed, 0, together), steps, Town)
     found = agree.verdict(evidence, ended=ended)
     return Outcome(
         seed,
