@@ -15,6 +15,7 @@ from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
 from nodes.connections.bearer import bearer
 from nodes.connections.google import google
+from nodes.connections.imap import imap
 from nodes.connections.mariadb import mariadb
 from nodes.connections.microsoft import defender, entra
 from nodes.connections.oauth2 import oauth2
@@ -51,6 +52,7 @@ from nodes.flow.transform import transform
 from nodes.flow.wait import wait
 from nodes.flow.workflow import workflow
 from nodes.integrations.api_document_analyze import api_document_analyze
+from nodes.integrations.email_read import email_read
 from nodes.integrations.http_request import http_request
 from nodes.integrations.redis_command import redis_command
 from nodes.integrations.s3_get import s3_get
@@ -77,6 +79,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     csv_write,
     date_time,
     digest,
+    email_read,
     emit,
     exit_scope,
     fail,
@@ -114,6 +117,7 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     defender,
     entra,
     google,
+    imap,
     mariadb,
     oauth2,
     openai,
