@@ -28,7 +28,7 @@ router = APIRouter(prefix="/workflows", tags=["workflows"])
 Version = Annotated[int | None, Query(ge=1)]
 
 
-@router.post("", status_code=201, dependencies=[needs("workflow:write")])
+@router.post("", status_code=201, operation_id="push", dependencies=[needs("workflow:write")])
 async def push(request: Request) -> Response:
     """Save a definition under its name: a new version when it differs. Every mistake in it comes back in one answer."""
     state = of(request)
@@ -64,7 +64,7 @@ async def push(request: Request) -> Response:
     return JSONResponse(body, 201 if pushed.created else 200, location)
 
 
-@router.post("/validate", dependencies=[needs("workflow:read")])
+@router.post("/validate", operation_id="validate", dependencies=[needs("workflow:read")])
 async def validate(request: Request) -> Response:
     """Tell every mistake in a definition, and save nothing."""
     state = of(request)
@@ -75,7 +75,7 @@ async def validate(request: Request) -> Response:
     return JSONResponse({"valid": document is not None, "problems": [each.to_json() for each in found]})
 
 
-@router.get("", dependencies=[needs("workflow:read")])
+@router.get("", operation_id="workflows", dependencies=[needs("workflow:read")])
 async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
     """List workflows by name."""
     after, project = pages.by_name(cursor), principal.project(request)
@@ -86,7 +86,7 @@ async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Curso
     )
 
 
-@router.get("/{ref}", dependencies=[needs("workflow:read")])
+@router.get("/{ref}", operation_id="workflow", dependencies=[needs("workflow:read")])
 async def show(request: Request, ref: str) -> Response:
     """Show a workflow, by id or name, with its active document."""
     project = principal.project(request)
@@ -95,7 +95,7 @@ async def show(request: Request, ref: str) -> Response:
     )
 
 
-@router.get("/{ref}/versions", dependencies=[needs("workflow:read")])
+@router.get("/{ref}/versions", operation_id="versions", dependencies=[needs("workflow:read")])
 async def versions(request: Request, ref: str) -> Response:
     """List the versions of a workflow, the newest first."""
     project = principal.project(request)
@@ -105,7 +105,7 @@ async def versions(request: Request, ref: str) -> Response:
     return JSONResponse({"data": found})
 
 
-@router.get("/{ref}/diff", dependencies=[needs("workflow:read")])
+@router.get("/{ref}/diff", operation_id="diff", dependencies=[needs("workflow:read")])
 async def differences(
     request: Request,
     ref: str,
@@ -124,19 +124,21 @@ async def differences(
     return JSONResponse({"from": before_number, "to": number, "changes": diff(before, after)})
 
 
-@router.post("/{ref}/enable", dependencies=[needs("workflow:write")])
+@router.post("/{ref}/enable", operation_id="enable", dependencies=[needs("workflow:write")])
 async def enable(request: Request, ref: str) -> Response:
     """Let a workflow be started."""
     return await _set_enabled(request, ref, enabled=True)
 
 
-@router.post("/{ref}/disable", dependencies=[needs("workflow:write")])
+@router.post("/{ref}/disable", operation_id="disable", dependencies=[needs("workflow:write")])
 async def disable(request: Request, ref: str) -> Response:
     """Keep a workflow from being started; what runs goes on."""
     return await _set_enabled(request, ref, enabled=False)
 
 
-@router.post("/{ref}/execute", status_code=202, dependencies=[needs("execution:start")])
+@router.post(
+    "/{ref}/execute", status_code=202, operation_id="execute", dependencies=[needs("execution:start")]
+)
 async def execute(request: Request, ref: str) -> Response:
     """Start a workflow on `input`. With `Prefer: wait=SECONDS` the answer is the result, if it comes in that time."""
     state = of(request)

@@ -228,7 +228,7 @@ class Names:
                 continue
             for name, names in parts.items():
                 words = f"`{holder}.{name}` of {vertex.id}"
-                more = COLLECTED if vertex.collects else _NONE
+                more = (COLLECTED if vertex.collects else _NONE) | vertex.arrival
                 where = Where(words, vertex.region, vertex.id, names=names | more)
                 path, value = (*vertex.path, holder, name), said.get(name)
                 if name == "initial":

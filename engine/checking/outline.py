@@ -69,7 +69,12 @@ class Vertex:
     def names(self) -> frozenset[str]:
         """The names that its config can use, and the keys of its limits: those of an item, of a join, or of an edge to a join."""
         repeated = _repeated(self.written) or (COLLECTED if self.collects else frozenset[str]())
-        return repeated | (REPEATED if self.id in self.region.arriving else frozenset())
+        return repeated | self.arrival
+
+    @property
+    def arrival(self) -> frozenset[str]:
+        """The names that it has after a join `each`, also for what it is repeated with."""
+        return REPEATED if self.id in self.region.arriving else frozenset()
 
     @property
     def collects(self) -> bool:

@@ -25,7 +25,7 @@ from typing import Any
 from tests.chaos import checker
 from tests.chaos.constructs import RECURSIVE
 from tests.chaos.dags import Case, Taste, draw, library
-from tests.chaos.reference import graphs
+from tests.chaos.reference import folded, graphs
 from tests.chaos.society import Society
 from tests.chaos.world import SINK, opened, outlive
 
@@ -104,9 +104,9 @@ def constructs(cast: Cast) -> Counter[str]:
     """Count what the definitions of a world are made of."""
     found: Counter[str] = Counter()
     for case in cast.cases.values():
-        for graph in graphs(case.document["definition"]):
+        for graph in graphs(folded(case.document["definition"])):
             for node in graph["nodes"]:
-                found[node["type"]] += 1
+                found[f"a {node['part']['kind']}" if "part" in node else node["type"]] += 1
                 found.update(
                     {"for_each", "loop", "catch", "finally", "mutex", "concurrency", "rate"} & node.keys()
                 )

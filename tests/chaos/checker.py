@@ -47,7 +47,7 @@ from tests.chaos.evidence import (
     read,
     record_of,
 )
-from tests.chaos.reference import Held, Result, graphs, judge, overlaps
+from tests.chaos.reference import Held, Result, folded, graphs, judge, overlaps
 
 __all__ = [
     "Entry",
@@ -182,7 +182,7 @@ def _precedence(execution: Execution, case: Case) -> Iterator[Violation]:
         if body[0] in ("node.succeeded", "node.failed"):
             node, item = _place(body)
             ended[node][item] = seq
-    for graph in graphs(case.document["definition"]):
+    for graph in graphs(folded(case.document["definition"])):
         waits_for_all = {each["id"] for each in graph["nodes"] if each.get("join", "all") == "all"}
         for edge in graph.get("edges", ()):
             source, target = edge["from"], edge["to"]
@@ -195,7 +195,7 @@ def _undone(execution: Execution, case: Case) -> Iterator[Violation]:
     """I21."""
     states = execution.states
     ended = {_place(body): seq for seq, _, body in execution.events() if body[0] == "node.succeeded"}
-    for scope in (node for graph in graphs(case.document["definition"]) for node in graph["nodes"]):
+    for scope in (node for graph in graphs(folded(case.document["definition"])) for node in graph["nodes"]):
         if scope["type"] != "scope":
             continue
         name = f"{scope['id']}@item" if {"for_each", "loop"} & scope.keys() else scope["id"]
@@ -298,7 +298,7 @@ def _calls(execution: Execution, case: Case, verdict: Result) -> dict[str, tuple
 
 
 def _callers(definition: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    for node in (each for graph in graphs(definition) for each in graph["nodes"]):
+    for node in (each for graph in graphs(folded(definition)) for each in graph["nodes"]):
         repeated = {"for_each", "loop"} & node.keys()
         for name, each in (
             (f"{node['id']}@item" if repeated else node["id"], node),
@@ -337,7 +337,7 @@ def _tries(execution: Execution, case: Case) -> Iterator[Violation]:
     """I9."""
     allowed = {
         name: each["retry"]["max_attempts"]
-        for graph in graphs(case.document["definition"])
+        for graph in graphs(folded(case.document["definition"]))
         for each in graph["nodes"]
         for name in (each["id"], f"{each['id']}@item")
         if "retry" in each

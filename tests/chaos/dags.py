@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from tests.chaos import constructs
 from tests.chaos.drafts import Body, Case, Draft, Taste, braced, number, truth
+from tests.chaos.reference import folded, graphs
 from tests.chaos.reference.graphs import cancels_rest, losers
+from tests.chaos.rounds import chains, in_parts, lead_back, readable, written
 
 __all__ = ["Case", "Taste", "cases", "draw", "library", "orders"]
 
@@ -29,10 +31,11 @@ def draw(rng: random.Random, taste: Taste, name: str = "random") -> Case:
     _settle_failures(draft)
     body: Body = {"nodes": draft.nodes, "edges": draft.edges, "variables": {"v": rng.randint(0, 9)}}
     if rng.random() < 0.3:
-        everything = {each["id"] for each in draft.nodes}
-        for each in draft.nodes:
-            if cancels_rest(each):  # whether a loser came to its end in spite of it is nobody's to say
-                everything -= losers(body, each["id"])
+        everything = readable(chains(draft.nodes, draft.edges), draft.known, ())
+        for graph in graphs(folded(body)):
+            for each in graph["nodes"]:
+                if cancels_rest(each):  # whether a loser came to its end in spite of it is nobody's to say
+                    everything -= written(graph, losers(graph, each["id"]))
         body["outputs"] = {"total": braced(number(draft, everything)), "k": "{{ trigger.payload.k }}"}
     if rng.random() < 0.1:
         body["queue"] = "cpu"
@@ -98,7 +101,10 @@ def _add(draft: Draft, name: str, sources: Sequence[str]) -> None:
     made: Body = {"id": name}
     known = [draft.known[each] | {each} for each in sources]
     joined = draft.outside.union(*known)
-    if draft.taste.rich and len(entering) > 1 and rng.random() < draft.taste.rich:
+    if draft.taste.rich and entering and rng.random() < draft.taste.rich / 5:
+        made["join"] = "each"
+        joined = set[str].intersection(*known) | draft.outside
+    elif draft.taste.rich and len(entering) > 1 and rng.random() < draft.taste.rich:
         made["join"] = constructs.join(draft, entering)
         joined = set[str].intersection(*known) | draft.outside
     elif len(entering) > 1 and rng.random() < 0.4:
@@ -108,15 +114,21 @@ def _add(draft: Draft, name: str, sources: Sequence[str]) -> None:
     elif len(entering) > 1 and rng.random() < 0.2:
         made["join"] = "all"
     draft.known[name] = joined
+    found = chains([*draft.nodes, made], [*draft.edges, *entering])
+    chain = found.get(name, ())
+    draft.reads[name] = reads = readable(found, joined, chain)
+    here = draft.arriving() if chain else draft
     container = draft.depth < draft.taste.depth and rng.random() < draft.taste.regions / (1 + draft.depth)
-    made |= _contain(draft, name, joined) if container else _work(draft, name, joined)
+    made |= _contain(here, name, reads) if container else _work(here, name, reads)
     if draft.taste.rich:
-        made |= constructs.limits(draft, name, made)
+        made |= constructs.limits(here, name, made)
     draft.kinds[name] = made["type"] if "for_each" not in made and "loop" not in made else "scope"
     if rng.random() < 0.05 and made["type"] != "scope":
         made["queue"] = rng.choice(("default", "cpu"))
     draft.nodes.append(made)
     draft.edges += entering
+    if draft.taste.rich and rng.random() < draft.taste.rich / 3:
+        lead_back(draft, name)
 
 
 def _edges(draft: Draft, source: str, target: str) -> list[Body]:
@@ -136,7 +148,7 @@ def _edges(draft: Draft, source: str, target: str) -> list[Body]:
     if kind == "switch" and rng.random() < 0.85:
         return [made | {"port": rng.choice(("low", "high", "rest"))}]
     if rng.random() < 0.12:
-        return [made | {"when": truth(draft, draft.known[source])}]
+        return [made | {"when": truth(draft, draft.reads[source])}]
     if rng.random() < 0.06:
         return [made | {"on": rng.choice(("any", "success"))}]
     return [made]
@@ -244,8 +256,13 @@ def _scope(draft: Draft, name: str, known: set[str], *atoms: str, catches: bool 
         body["output"] = {"n": braced(number(within, known))}
         draft.paths[name] = "output.n"
     compensates = rng.random() < (0.6 if fails else 0.2)
+    several = in_parts(body["nodes"], body["edges"]) if compensates else set()
     for each in body["nodes"] if compensates and not passes else ():
-        if each["type"] in ("set", "http_request", "transform") and rng.random() < 0.7:
+        if (
+            each["id"] not in several
+            and each["type"] in ("set", "http_request", "transform")
+            and rng.random() < 0.7
+        ):
             each["compensate"] = _undo(within, each["id"], known)
     handles = not atoms or draft.taste.handled
     if catches and handles and rng.random() < (0.6 if fails else 0.2):
@@ -285,6 +302,7 @@ def _body(
     if fatal and not any(_is_fatal(within, each) for each in within.nodes) and draft.rng.random() < 0.8:
         _trap(within)
     fails = any(_is_fatal(within, each) for each in within.nodes)
+    fails = fails or any("max_iterations" in each for each in within.edges)
     return within, {"nodes": within.nodes, "edges": within.edges}, fails
 
 
@@ -303,7 +321,7 @@ def _trap(draft: Draft) -> None:
     draft.failing.add(trap)
     made: Body = {"from": last, "to": trap, "on": "any"}
     if "index" in draft.atoms and rng.random() < 0.8:
-        made["when"] = rng.choice(("index % 2 == 1", "index > 1", truth(draft, draft.known[last])))
+        made["when"] = rng.choice(("index % 2 == 1", "index > 1", truth(draft, draft.reads[last])))
     draft.edges.append(made)
 
 
@@ -403,7 +421,7 @@ def _retry(rng: random.Random, tries: int) -> Body:
 def _settle_failures(draft: Draft, most: int = 1_000_000) -> None:
     """Say what follows a failure that no edge leads away from. At `most` so many are left to be fatal."""
     rng = draft.rng
-    left = most if draft.fatal else 0
+    left = (most if draft.fatal else 0) - sum("max_iterations" in each for each in draft.edges)
     caught = {each["from"] for each in draft.edges if _catches(each)}
     for each in draft.nodes:
         if each["id"] not in draft.failing - caught:

@@ -61,6 +61,8 @@ class Draft:
     nodes: list[Body] = field(default_factory=list)
     edges: list[Body] = field(default_factory=list)
     known: dict[str, set[str]] = field(default_factory=dict)
+    reads: dict[str, set[str]] = field(default_factory=dict)
+    """Of those `known` to a node what is one value there, and no list of what came after a join `each`."""
     failing: set[str] = field(default_factory=set)
     answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
@@ -87,9 +89,14 @@ class Draft:
             nodes=[],
             edges=[],
             known={},
+            reads={},
             failing=set(),
             exited=set(),
         )
+
+    def arriving(self) -> Draft:
+        """Return it as a node sees it that comes after a join `each`: with an item and an index of its own."""
+        return replace(self, atoms=(*(each for each in self.atoms if each != "item"), "index"))
 
     def kind(self, name: str) -> str:
         return self.kinds[name]

@@ -271,3 +271,44 @@ def test_a_call_comes_to_what_it_calls_and_not_too_deep() -> None:
     assert interpret(document([call]), payload, library=LIBRARY).output == {"c": {"n": 6}}
     call["config"]["input"]["k"] = 12
     assert interpret(document([call]), payload, library=LIBRARY).nodes["c"].code == "workflow.failed_child"
+
+
+# Parts
+
+
+def counted(name: str = "a") -> dict[str, Any]:
+    return node(name, "transform", {"expression": f"(nodes.{name}.output | default(0)) + 1"})
+
+
+def test_a_circle_goes_round_while_an_edge_leads_back_and_shows_what_was_last() -> None:
+    nodes = [node("s"), counted(), node("b", "transform", {"expression": "nodes.a.output * 2"}), node("q")]
+    back = edge("b", "a", when="nodes.a.output < 3")
+    ways = [*edges("s->a->b"), back, edge("a", "q", when="nodes.a.output == 2")]
+    result = interpret(document(nodes, ways, outputs={"b": "{{ nodes.b.output }}"}), {})
+    assert result.output == {"b": 6}
+    assert {item for name, item in result.runs if name == "a"} == {"0", "1", "2"}
+    assert result.nodes["q"].state == "succeeded"
+    assert (
+        interpret(document(nodes, [*ways[:2], {**back, "max_iterations": 2}, ways[3]]), {}).status == "failed"
+    )
+
+
+def test_a_join_each_starts_what_follows_once_for_every_edge_taken() -> None:
+    nodes = [
+        node("p", "transform", {"expression": "7"}),
+        node("n", "fail", {"message": "no", "code": "x.y"}),
+        node("m", "transform", {"expression": "[index, item]"}, join="each"),
+        node("z", "transform", {"expression": "nodes.m.output[0]"}),
+        node("q", "transform", {"expression": "nodes.z.output"}),
+    ]
+    ways = [
+        edge("p", "m", when="false"),
+        edge("p", "m"),
+        edge("n", "m", on="error"),
+        *edges("m->z->q", "p->q"),
+    ]
+    result = interpret(
+        document(nodes, ways, outputs={"m": "{{ nodes.m.output }}", "q": "{{ nodes.q.output }}"}), {}
+    )
+    assert result.output["q"] == [1, 2]
+    assert result.output["m"] == [[1, 7], [2, {"code": "x.y"}]]

@@ -18,6 +18,7 @@ FILES = {
     "api.token",
     "ca.pem",
     "celeriac.db",
+    "examples.json",
     "log_triage.json",
     "model.safetensors",
     "secret.key",

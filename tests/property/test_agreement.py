@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from engine.checking import problems
 from tests.builders import document, edge, edges, node, prepared
 from tests.chaos.agree import TOGETHER, Cast, Place, constructs, drawn, number, play
 from tests.chaos.drafts import Case
 from tests.servers import Postgres
+from tests.workbench import built_in
 
 SEED = int(os.environ.get("CELERIAC_TEST_SEED", "1"))
 WORLDS = int(os.environ.get("CELERIAC_TEST_SEEDS", "60")) // TOGETHER
@@ -50,11 +52,19 @@ def test_every_construct_is_drawn() -> None:
     wanted = {
         "set", "transform", "if", "switch", "merge", "noop", "log", "fail", "wait", "http_request", "emit", "approval",
         "workflow", "exit", "scope", "for_each", "loop", "catch", "finally", "compensate", "cancel_rest", "mutex",
-        "concurrency", "rate", "retry", "timeout", "on_error",
+        "concurrency", "rate", "retry", "timeout", "on_error", "a circle", "a each",
     }  # fmt: skip
     assert wanted <= {name for name, count in found.items() if count}
 
 
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_what_is_drawn_may_be_written(block: int) -> None:
+    for world in range(block, 40, BLOCKS):
+        for case in drawn(SEED, world).cases.values():
+            assert [one for one in problems.check(case.document, built_in()) if one.severity == "error"] == []
+
+
+COUNT = "(nodes.a.output | default(0)) + 1"
 SLOW = node("slow", "wait", {"for": 5})
 QUICK = node("quick", "wait", {"for": 0.1})
 ITEM = node("x", "transform", {"expression": "item * 2"})
@@ -131,6 +141,35 @@ WRONG: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], None]]] = {
     "a loop, judged as a longer one": (
         document([{**ITEM, "loop": {"while": "index < 2", "initial": 1}}]),
         told("x", loop={"while": "index < 3", "initial": 1}),
+    ),
+    "a circle, judged as one that goes round more often": (
+        document(
+            [node("a", "transform", {"expression": COUNT}), node("b")],
+            [*edges("a->b"), edge("b", "a", when="nodes.a.output < 2")],
+        ),
+        lambda body: body["edges"][1].update(when="nodes.a.output < 3"),
+    ),
+    "an edge out of a circle, judged as one that no round took": (
+        document(
+            [node("a", "transform", {"expression": COUNT}), node("b")],
+            [edge("a", "a", when="nodes.a.output < 2"), edge("a", "b", when="nodes.a.output == 1")],
+        ),
+        lambda body: body["edges"][1].update(when="nodes.a.output == 3"),
+    ),
+    "a join for each edge, judged as one for all": (
+        document([QUICK, SLOW, node("j", join="each"), node("k")], edges("quick->j", "slow->j", "j->k")),
+        told("j", join="all"),
+    ),
+    "what came by one edge, judged as what came by another": (
+        document(
+            [
+                node("p", "transform", {"expression": "1"}),
+                node("q", "transform", {"expression": "2"}),
+                node("j", "transform", {"expression": "item"}, join="each"),
+            ],
+            edges("p->j", "q->j"),
+        ),
+        lambda body: body["edges"].reverse(),
     ),
     "a call, judged as one with another input": (
         document([node("c", "workflow", {"workflow": "countdown", "input": {"k": 1}})]),

@@ -7,26 +7,26 @@ when time ran out, what people and other executions decided), and complains of e
 - `expressions`: the small part of the expression language that the tests' definitions use
 - `graphs`: when a node starts, and which ways it leaves by
 - `instances`: one graph, walked through from its roots to its end
-- `containers`: maps and loops; `scopes`; `nodes`: everything else
+- `containers`: maps and loops; `scopes`; `parts`: circles and joins `each`; `nodes`: everything else
 - `limits`: what mutexes, limits and rates say of the order across executions
 - `record`: what is known of an execution that was carried out
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.chaos.reference.containers import contain
 from tests.chaos.reference.expressions import ANYTHING, Failure, evaluate, render
-from tests.chaos.reference.graphs import Node, Outcome, graphs, handles_failure, leaves, ports_of
+from tests.chaos.reference.graphs import Node, Outcome, graphs, handles_failure, ports_of
 from tests.chaos.reference.instances import (
     UNFINISHED,
     Given,
     Run,
     agrees,
-    came_about,
+    final_outputs,
     scope_of,
     told,
     value_of,
@@ -34,11 +34,12 @@ from tests.chaos.reference.instances import (
 )
 from tests.chaos.reference.limits import Held, held, overlaps
 from tests.chaos.reference.nodes import QUICK, come_to, permitted
+from tests.chaos.reference.parts import folded
 from tests.chaos.reference.record import Child, Ended, Place, Published, Record, Vote
 
 __all__ = [
-    "ANYTHING", "Child", "Ended", "Held", "Outcome", "Place", "Published", "Record", "Result", "Vote", "evaluate", "graphs",
-    "interpret", "judge", "overlaps", "ports_of",
+    "ANYTHING", "Child", "Ended", "Held", "Outcome", "Place", "Published", "Record", "Result", "Vote", "evaluate", "folded",
+    "graphs", "interpret", "judge", "overlaps", "ports_of",
 ]  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def interpret(
     given = Given(
         document["definition"], payload, answers or {}, _perform, library=library or {}, depth=depth
     )
-    run = Run(given, document["definition"])
+    run = Run(given, folded(document["definition"]))
     walk(run)
     left = [each.leave for each in run.ends if each.leave is not None]
     status, output, fatal = "succeeded", None, run.fatal
@@ -100,7 +101,7 @@ def judge(
 ) -> Result:
     """Hold a recorded execution against the rules."""
     given = Given(document["definition"], payload, answers, _perform, record, depth=record.depth)
-    run = Run(given, document["definition"])
+    run = Run(given, folded(document["definition"]))
     walk(run)
     _judge_end(run, record)
     for place in record.ends.keys() - given.runs.keys():
@@ -150,7 +151,7 @@ def _judge_end(run: Run, record: Record) -> None:
                     _output(run)
                 except Failure:
                     guilty.add("@output")
-            if blamed not in guilty:
+            if blamed not in {*guilty, *_inside(run, guilty)}:
                 run.given.complain(end, f"{blamed} ended it ({record.error}), not {sorted(guilty)}")
         case "timed_out":
             seconds = run.given.definition.get("timeout")
@@ -216,8 +217,15 @@ def _failed(run: Run, node: Node, code: Any) -> Outcome:
     return Outcome("failed", None, code, fatal=True)
 
 
+def _inside(run: Run, names: Collection[str]) -> Iterator[str]:
+    """Yield the nodes of those parts that are among some nodes."""
+    for each in run.body["nodes"]:
+        if each["id"] in names and "part" in each:
+            yield from each["part"]["nodes"]
+
+
 def _output(run: Run) -> Any:
     """The result of an execution: as its author says, or what its leaves came to."""
     if "outputs" in run.body:
         return render(run.body["outputs"], scope_of(run), "")
-    return {name: value_of(run.nodes[name]) for name in leaves(run.body) if came_about(run, name)}
+    return final_outputs(run)

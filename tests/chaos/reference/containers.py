@@ -5,28 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.chaos.reference.expressions import Failure, evaluate, one_of, render
+from tests.chaos.reference.expressions import Failure, Telling, evaluate, one_of, render
 from tests.chaos.reference.graphs import Node, Outcome, repeated
 from tests.chaos.reference.instances import UNFINISHED, Leave, Run, instance, scope_of
+from tests.chaos.reference.parts import perform_part
 from tests.chaos.reference.record import Ended
 from tests.chaos.reference.scopes import perform_scope
 
 
-class Telling:
-    """Equal to every error of a code."""
-
-    def __init__(self, code: Any) -> None:
-        self.code = code
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, dict) and bool(other["code"] == self.code)
-
-    def __hash__(self) -> int:
-        return 0
-
-
 def contain(run: Run, node: Node, since: int, found: Ended | None) -> Any:
     """Perform a container. Raises `Failure`, or `Leave` for what ends with it."""
+    if "part" in node:
+        return perform_part(run, node, since, found)
     if "for_each" in node:
         return _map(run, node, since, found)
     if "loop" in node:

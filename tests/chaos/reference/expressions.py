@@ -19,7 +19,17 @@ class Anything:
 
 
 ANYTHING: Final = Anything()
-MISSING: Final = object()
+
+
+class Missing:
+    """What is not there, with the code of the failure that it is when it is needed."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+
+NO_NAME: Final = Missing("expression.unknown_name")
+NO_KEY: Final = Missing("expression.unknown_key")
 
 
 class OneOf:
@@ -38,6 +48,19 @@ class OneOf:
         return " or ".join(sorted(map(str, self.values)))
 
 
+class Telling:
+    """Equal to every error of a code."""
+
+    def __init__(self, code: Any) -> None:
+        self.code = code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dict) and bool(other.get("code") == self.code)
+
+    def __hash__(self) -> int:
+        return 0
+
+
 def one_of(values: frozenset[Any]) -> Any:
     """Return what equals each of some values: the value itself, when there is one."""
     return next(iter(values)) if len(values) == 1 else OneOf(values)
@@ -53,9 +76,11 @@ class Failure(Exception):
 
 _EXPRESSIONS: Final = {"transform": ("expression",), "if": ("condition",), "switch": ("when",)}
 """Fields that hold an expression without braces."""
-_COMPARED: Final = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
+_OPERATORS: Final = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "%": operator.mod,
 }  # fmt: skip
+_CONSTANTS: Final = {"true": True, "false": False, "null": None, "none": None}
 _TEMPLATE: Final = re.compile(r"\{\{([^{}]*)\}\}")
 _TOKEN: Final = re.compile(r"\s*(\d+|'[^']*'|[A-Za-z_][\w.@]*|==|!=|<=|>=|[<>+\-*%|(),\[\]])")
 
@@ -85,9 +110,16 @@ def evaluate(text: str, scope: Mapping[str, Any]) -> Any:
 
 
 def _there(value: Any) -> Any:
-    if value is MISSING:
-        raise Failure("expression.unknown_name")
+    if isinstance(value, Missing):
+        raise Failure(value.code)
     return value
+
+
+def _applied(sign: str, left: Any, right: Any) -> Any:
+    try:
+        return _OPERATORS[sign](left, right)
+    except TypeError:
+        raise Failure("expression.type") from None
 
 
 class _Parser:
@@ -118,29 +150,37 @@ class _Parser:
         if sign is None:
             return value
         left, right = _there(value), _there(self._sum())
-        return _COMPARED[sign](left, right)
+        return _applied(sign, left, right)
 
     def _sum(self) -> Any:
         value = self._product()
         while sign := self._next("+", "-"):
             left, right = _there(value), _there(self._product())
-            value = left + right if sign == "+" else left - right
+            value = _applied(sign, left, right)
         return value
 
     def _product(self) -> Any:
         value = self._filtered()
         while sign := self._next("*", "%"):
             left, right = _there(value), _there(self._filtered())
-            value = left * right if sign == "*" else left % right
+            value = _applied(sign, left, right)
         return value
 
     def _filtered(self) -> Any:
-        value = self._atom()
+        value = self._indexed()
         while self._next("|"):
             assert [self.tokens.pop(0), self.tokens.pop(0)] == ["default", "("]
             other = self.either()
             assert self.tokens.pop(0) == ")"
-            value = other if value is MISSING else value
+            value = other if isinstance(value, Missing) else value
+        return value
+
+    def _indexed(self) -> Any:
+        value = self._atom()
+        while self._next("["):
+            index = self.either()
+            assert self.tokens.pop(0) == "]"
+            value = _there(value)[index]
         return value
 
     def _atom(self) -> Any:
@@ -159,9 +199,10 @@ class _Parser:
             return int(token)
         if token.startswith("'"):
             return token[1:-1]
-        if token in ("true", "false", "null"):
-            return {"true": True, "false": False, "null": None}[token]
-        found: Any = self._scope
-        for name in token.split("."):
-            found = found.get(name, MISSING) if isinstance(found, Mapping) else MISSING
+        if token in _CONSTANTS:
+            return _CONSTANTS[token]
+        first, *path = token.split(".")
+        found: Any = self._scope.get(first, NO_NAME)
+        for name in path if found is not NO_NAME else ():
+            found = found.get(name, NO_KEY) if isinstance(found, Mapping) else NO_KEY
         return found

@@ -49,6 +49,24 @@ class Routed(dict[str, Any]):
         self.ports = ports
 
 
+class Shown(Routed):
+    """What a part comes to: how each of its nodes is seen from outside. Of that a record keeps what something reads."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return False
+        kept = other.get("nodes", other)
+        return all(name in self and _is_like(self[name], each) for name, each in kept.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _is_like(shown: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:
+    if "output" in kept:
+        return bool("output" in shown and shown["output"] == kept["output"])
+    return bool(shown.get("error", {}).get("code") == kept.get("error", {}).get("code"))
+
+
 class Alone:
     """A plain value that leaves by no exit."""
 
@@ -69,7 +87,8 @@ def in_order(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[tuple[str
 def start_of(node: Node, ways: Sequence[Way | None]) -> tuple[bool | None, int]:
     """Whether a node runs, given the edges that lead to it, and since when. None: that is never decided.
 
-    `all` waits until every edge is decided and needs one that is taken; `any` and `n` start as soon as enough are. With
+    `all` waits until every edge is decided and needs one that is taken; `any` and `n` start as soon as enough are, and so
+    does `each`, which goes on to start. With
     `when: done` an edge counts that comes from a node which ran, taken or not.
     """
     rule = node.get("join", "all")
@@ -120,8 +139,13 @@ def is_regular(edge: Edge) -> bool:
     return edge.get("on", "success") in ("success", "any") and edge.get("port") != "error"
 
 
+def results(body: Mapping[str, Any]) -> list[str]:
+    """The nodes whose outputs are the default result: those that nothing follows, also where they are in a part."""
+    return body["leaves"] if "leaves" in body else leaves(body)
+
+
 def leaves(body: Mapping[str, Any]) -> list[str]:
-    """The nodes whose outputs are the default result."""
+    """The nodes that nothing follows."""
     left = {each["from"] for each in body.get("edges", ()) if is_regular(each)}
     return [each["id"] for each in body["nodes"] if each["id"] not in left]
 
@@ -204,7 +228,7 @@ def bodies(node: Node) -> Iterator[Mapping[str, Any]]:
 
 def _is_hasty(node: Node) -> bool:
     rule = node.get("join", "all")
-    return (rule if isinstance(rule, str) else rule.get("mode", "all")) != "all"
+    return (rule if isinstance(rule, str) else rule.get("mode", "all")) not in ("all", "each")
 
 
 def _trails(node: Node) -> bool:

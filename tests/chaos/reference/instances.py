@@ -20,13 +20,14 @@ from tests.chaos.reference.graphs import (
     Edge,
     Node,
     Outcome,
+    Shown,
     Way,
     cancels_rest,
     in_order,
-    leaves,
     leaves_by,
     losers,
     owes,
+    results,
     start_of,
 )
 from tests.chaos.reference.limits import Held
@@ -237,7 +238,10 @@ def instance(
     names: Mapping[str, Any] | None = None,
     around: Mapping[str, Any] | None = None,
 ) -> tuple[Run, Outcome | None]:
-    """Perform a body once. Returns it, and what it came to: nothing, when it has not ended. Raises `Leave`."""
+    """Perform a body once. Returns it, and what it came to: nothing, when it has not ended. Raises `Leave`.
+
+    `around` are the nodes that it sees, when these are not those that `run` does.
+    """
     item = f"{run.item}.{index}" if run.item else str(index)
     record = run.given.record
     chunked = record is not None and region in record.chunked and (f"{region}@end", item) in record.ends
@@ -250,7 +254,7 @@ def instance(
         owner,
         since,
         {**run.names, **(names or {})},
-        seen(run) | dict(around or {}),
+        seen(run) if around is None else dict(around),
         run.predicting or chunked,
     )
     walk(within)
@@ -319,14 +323,17 @@ def _result(run: Run) -> Any:
     """What an instance comes to: as its author says, or what its leaves came to."""
     if "output" in run.body:
         return render(run.body["output"], scope_of(run), "")
-    final = leaves(run.body)
-    results = {name: value_of(run.nodes[name]) for name in final if came_about(run, name)}
-    return results if len(final) != 1 else results.get(final[0])
+    if run.owner is not None and "part" in run.owner:
+        return Shown((), seen(run))
+    final, found = results(run.body), final_outputs(run)
+    return found if len(final) != 1 else found.get(final[0])
 
 
-def came_about(run: Run, name: str) -> bool:
-    """Whether a node has an output, or at least an outcome."""
-    return name in run.nodes and run.nodes[name].state != "skipped"
+def final_outputs(run: Run) -> dict[str, Any]:
+    """The outputs of the nodes that came to something and that nothing follows."""
+    own = seen(run, around={})
+    failed = {name: {"output": None} for name, each in own.items() if "output" not in each}
+    return {name: {**own, **failed}[name]["output"] for name in results(run.body) if name in own}
 
 
 def value_of(outcome: Outcome) -> Any:
@@ -346,10 +353,13 @@ def told(found: Ended) -> str:
     return f"{found.state} {found.code or found.output}"
 
 
-def seen(run: Run) -> dict[str, Any]:
-    """The outcomes of nodes as expressions see them."""
-    nodes: dict[str, Any] = dict(run.around)
+def seen(run: Run, around: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The outcomes of nodes as expressions see them, those around a graph among them."""
+    nodes: dict[str, Any] = dict(run.around if around is None else around)
     for name, outcome in run.nodes.items():
+        if isinstance(outcome.output, Shown):
+            nodes |= outcome.output
+            continue
         if outcome.state in ("succeeded", "continued"):
             nodes[name] = {"output": value_of(outcome)}
         if outcome.code is not None:

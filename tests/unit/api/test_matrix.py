@@ -65,7 +65,7 @@ def filled(path: str, things: dict[str, str]) -> str:
 async def ask(person: Person, route: Route, things: dict[str, str], project: str | None) -> Any:
     method = route.method
     body = (
-        BODIES.get(route.operation or f"{method} {route.path}", {})
+        BODIES.get(route.operation or "", {})
         if method in ("POST", "PUT", "PATCH")
         else None
     )
@@ -168,9 +168,9 @@ async def test_a_foreign_id_in_ones_own_project_is_answered_like_one_that_does_n
     }
     shown = api.bench.query("SELECT shown_hash FROM approval WHERE id = ?", theirs.things["approval"])[0][0]
     bodies = {
-        "POST /api/v1/executions/{execution}/segments/{number}/resolve": {"decision": "fail"},
-        "POST /api/v1/approvals/{approval}/decide": {"decision": "approve", "shown_hash": shown},
-        "PUT /api/v1/schedules/{schedule}": {"config": {"every": 60}},
+        "resolve": {"decision": "fail"},
+        "decide": {"decision": "approve", "shown_hash": shown},
+        "replace_schedule": {"config": {"every": 60}},
     }
     BODIES.update(bodies)
     count = 0

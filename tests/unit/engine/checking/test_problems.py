@@ -1193,6 +1193,8 @@ def test_what_a_join_each_repeats_reads_its_arrival(name: str) -> None:
     assert codes(inside) == []
     inside["definition"]["edges"][2]["when"] = f"{name} == 1"
     assert codes(inside) == []
+    inside["definition"]["nodes"][3]["for_each"] = {"items": f"[{name}]"}
+    assert codes(inside) == []
     ways += [{"from": "m", "to": "n"}, {"from": "a", "to": "n"}]
     outside = workflow(noop("a"), noop("b"), noop("m", join="each"), reading_it, edges=ways)
     assert [code for code, _ in codes(outside)] == ["expression.unavailable_name"]

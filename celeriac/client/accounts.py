@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
-from urllib.parse import quote
+from typing import cast
 
+from celeriac.client.asking import Asking, Body, part
 from celeriac.outcomes import Json
 
-Body = dict[str, Any]
 
-
-class Accounts:
+class Accounts(Asking):
     """Requests about who may. What is refused is raised as `Refused`."""
-
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str | int | None] | None = None,
-        body: Json = None,
-    ) -> Body:
-        raise NotImplementedError
 
     async def login(self, name: str, password: str) -> Body:
         """Sign in; return `{access_token, refresh_token, expires_in, user, ...}`."""
@@ -186,8 +174,3 @@ class Accounts:
         """Return a page of what was done in the whole installation."""
         query = {"actor": actor, "action": action, "limit": limit, "cursor": cursor}
         return await self._ask("GET", "/audit/installation", query=query)
-
-
-def part(text: str) -> str:
-    """Return a text as one part of a path."""
-    return quote(text, safe="")
