@@ -10,6 +10,7 @@ from nodes.ai.ai_embed import ai_embed
 from nodes.ai.ai_extract import ai_extract
 from nodes.ai.ai_index import ai_index
 from nodes.ai.ai_search import ai_search
+from nodes.ai.mcp_call import mcp_call
 from nodes.connections.anthropic import anthropic
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
@@ -17,6 +18,7 @@ from nodes.connections.bearer import bearer
 from nodes.connections.google import google
 from nodes.connections.imap import imap
 from nodes.connections.mariadb import mariadb
+from nodes.connections.mcp import mcp
 from nodes.connections.microsoft import defender, entra
 from nodes.connections.oauth2 import oauth2
 from nodes.connections.openai import openai
@@ -88,6 +90,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     json_parse,
     log,
     markdown_html,
+    mcp_call,
     merge,
     noop,
     pdf_text,
@@ -119,6 +122,7 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     google,
     imap,
     mariadb,
+    mcp,
     oauth2,
     openai,
     pihole,

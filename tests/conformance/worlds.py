@@ -35,6 +35,8 @@ from tests.loopback import Asked, Handler, Server, answer, serving
 from tests.mailbox import mailbox
 from tests.models import chat
 from tests.pdf import pdf_of
+from tests.toolbox import TOKEN as TOOLS_TOKEN
+from tests.toolbox import toolbox
 from tests.unit.nodes.documents.shelter import THREE
 
 
@@ -264,6 +266,18 @@ async def email_read(town: Town) -> World:
     return World(config, connections={"inbox": OpenLink("imap", fields)}, secrets=[server.password])
 
 
+def mcp_call(tool: str, **config: Json) -> Make:
+    async def make(town: Town) -> World:
+        box = town.stack.enter_context(toolbox())
+        egress = vendors.loopback_egress()
+        town.stack.push_async_callback(egress.aclose)
+        link = vendors.linked(egress, "mcp", {"url": box.url, "token": TOOLS_TOKEN})
+        given: dict[str, Json] = {"tool": tool, **config}
+        return World(given, connections={"mcp": link}, effects=lambda: len(box.filed), secrets=[TOOLS_TOKEN])
+
+    return make
+
+
 async def analysed(town: Town) -> World:
     async def serve(_: Asked, writer: Any) -> None:
         writer.write(answer(THREE))
@@ -323,6 +337,10 @@ WORLDS: dict[str, list[Make]] = {
     "json_parse": plain(text="{}"),
     "log": plain(message="Hello."),
     "markdown_html": plain(text="# Hi"),
+    "mcp_call": [
+        mcp_call("add", arguments={"a": 1, "b": 2}, reads=True),
+        mcp_call("file", arguments={"text": "Hello"}),
+    ],
     "merge": plain(),
     "noop": plain(),
     "open_ticket": [security("jira", project="SEC", summary="A door is open.")],

@@ -64,11 +64,7 @@ def filled(path: str, things: dict[str, str]) -> str:
 
 async def ask(person: Person, route: Route, things: dict[str, str], project: str | None) -> Any:
     method = route.method
-    body = (
-        BODIES.get(route.operation or "", {})
-        if method in ("POST", "PUT", "PATCH")
-        else None
-    )
+    body = BODIES.get(route.operation or "", {}) if method in ("POST", "PUT", "PATCH") else None
     where = filled(route.path, things)
     if not where.startswith("/api/v1"):
         headers = {"Authorization": f"Bearer {person.token}" if person.token else ""}
