@@ -13,6 +13,9 @@ from engine.store.database import Database, PostgresDatabase
 from tests.chaos.constructs import EVENTS, EVERYBODY, PEOPLE
 from tests.chaos.world import World, settings_for
 
+MOST = 12
+"""So many executions are started in a world at most."""
+
 _ASKED = (
     "SELECT a.execution_id, a.id, a.shown_hash FROM approval a WHERE a.status = 'open' "
     "ORDER BY a.execution_id, a.segment, a.item"
@@ -32,7 +35,13 @@ class Society(World):
         super().__init__(folder, seed)
 
     def weights(self) -> dict[Callable[[], None], float]:
-        return {**super().weights(), self._publish: 0.6, self._decide: 1.5, self._call_back: 0.5}
+        return {
+            **super().weights(),
+            self._publish: 0.6,
+            self._decide: 1.5,
+            self._call_back: 0.5,
+            self._submit_again: 0.3,
+        }
 
     def _storage(self, folder: Path) -> tuple[Settings, Database]:
         if self._database_url is None:
@@ -43,6 +52,16 @@ class Society(World):
         """Something that nobody has said before."""
         self._said += 1
         return op.Payload(json.dumps({"said": self._said}))
+
+    def _submit_again(self) -> None:
+        """Somebody starts a workflow again that says how many may be at work."""
+        limited = [
+            each
+            for each in self.cases.values()
+            if {"concurrency", "rate"} & each.document["definition"].keys()
+        ]
+        if limited and len(self.ops) < MOST:
+            self.submit(self.rng.choice(limited), f"again-{len(self.ops)}", self._ask)
 
     def _publish(self) -> None:
         """Somebody outside publishes an event."""
