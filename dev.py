@@ -38,6 +38,7 @@ VERBS = {
     "check": "format, lint, strict types, import contracts",
     "chaos": "kill processes at random under load, and check that nothing is lost or done twice",
     "agree": "carry out random definitions, and hold what they come to against a second reading of the language",
+    "secrets": "plant fifty secrets, use them, and search for them in all that is kept or said",
     "bench": "measure the stack beside raw Celery",
     "lock": "compile the lock files anew from requirements*.in: lock [--upgrade]",
     "setup": "make .venv for development, and nothing else",
@@ -136,6 +137,8 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", "tests.chaos", *arguments]
     if verb == "agree":
         return ["-m", "tests.chaos.agree", *arguments]
+    if verb == "secrets":
+        return ["-m", "tests.hunt", *arguments]
     if verb == "bench":
         return ["-m", "bench", *arguments]
     return ["-m", "celeriac", verb, *arguments]
@@ -165,7 +168,7 @@ def main(arguments: "list[str]") -> int:
     except KeyboardInterrupt:
         print("\ndev.py: interrupted; the next start makes good what is half-done.", file=sys.stderr)
         return 130
-    if verb in ("test", "test-all", "chaos", "agree", "bench"):
+    if verb in ("test", "test-all", "chaos", "agree", "secrets", "bench"):
         os.chdir(str(ROOT))
     return replace_process([str(PYTHON), *command(verb, rest)])
 

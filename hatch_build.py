@@ -8,7 +8,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDED = ("celeryconfig.py", "requirements-models.lock", "examples/demo.json", "examples/data")
+FOLDED = ("celeryconfig.py", "requirements-models.lock", "examples/office/log_triage.json")
 """Celery's settings, and what `celeriac demo` and `celeriac models install` need; the other examples are for readers of the
 checkout."""
 

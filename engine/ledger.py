@@ -17,7 +17,7 @@ from typing import Any
 
 from engine import transitions
 from engine.clock import Clock
-from engine.errors import Unavailable
+from engine.errors import CeleriacError, Unavailable
 from engine.failpoints import failpoint
 from engine.operations import Operation
 from engine.store.database import Connection, Database, Verdict
@@ -75,8 +75,16 @@ class Ledger:
         try:
             return self._commit(work)
         except Exception as error:  # any: a bad operation must not end the writer  # noqa: BLE001  a bad operation must not end the writer
-            if len(work) == 1 or isinstance(error, Unavailable):
-                log.warning("A batch of %d failed: %s", len(work), error)
+            is_down = isinstance(error, Unavailable)
+            if len(work) == 1 or is_down:
+                # A refusal is an answer, and nothing for an operator to read: who asked is told.
+                refused = isinstance(error, CeleriacError) and not is_down
+                log.log(
+                    logging.DEBUG if refused else logging.WARNING,
+                    "A batch of %d failed: %s",
+                    len(work),
+                    error,
+                )
                 return [error] * len(work)
             middle = len(work) // 2
             return [*self.step(work[:middle]), *self.step(work[middle:])]

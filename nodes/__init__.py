@@ -16,8 +16,10 @@ from nodes.connections.basic import basic
 from nodes.connections.bearer import bearer
 from nodes.connections.google import google
 from nodes.connections.mariadb import mariadb
+from nodes.connections.microsoft import defender, entra
 from nodes.connections.oauth2 import oauth2
 from nodes.connections.openai import openai
+from nodes.connections.pihole import pihole
 from nodes.connections.postgresql import postgresql
 from nodes.connections.redis import redis
 from nodes.connections.s3 import s3
@@ -109,10 +111,13 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     api_key,
     basic,
     bearer,
+    defender,
+    entra,
     google,
     mariadb,
     oauth2,
     openai,
+    pihole,
     postgresql,
     redis,
     s3,

@@ -221,6 +221,9 @@ def github(token: str) -> Service:
             return 200, {"rate": {"limit": 5000, "remaining": 4999}}, {}
         assert call.headers["accept"] == "application/vnd.github+json"
         assert call.headers["x-github-api-version"] == "2022-11-28"
+        if re.fullmatch("/repos/acme/shop/issues/[0-9]+/labels", call.path):
+            service.effects.append(call.json)
+            return 200, [{"name": each} for each in call.json["labels"]], {}
         if call.path != "/repos/acme/shop/issues":
             return 404, {"message": "Not Found"}, {}
         if call.method == "POST":
@@ -434,3 +437,210 @@ def google_person(url: str) -> dict[str, Json]:
     client, secret, refresh = GOOGLE_PERSON
     person: dict[str, Json] = {"client_id": client, "client_secret": secret, "refresh_token": refresh}
     return {**person, "base_url": url, "token_url": f"{url}/token"}
+
+
+# OPNsense: https://docs.opnsense.org/development/api/core/firewall.html
+
+
+def _basic(name: str, secret: str) -> Callable[[Call], bool]:
+    pair = base64.b64encode(f"{name}:{secret}".encode()).decode()
+    return lambda call: call.headers.get("authorization") == f"Basic {pair}"
+
+
+def opnsense(secret: str) -> Service:
+    """A firewall with an alias `quarantine`."""
+
+    def respond(service: Service, call: Call) -> Reply:
+        if call.path == "/api/firewall/alias_util/aliases":
+            return 200, ["quarantine"], {}
+        assert call.method == "POST"
+        alias = call.path.removeprefix("/api/firewall/alias_util/add/")
+        assert set(call.json) == {"address"}
+        if alias != "quarantine":
+            return 200, {"status": "failed", "status_msg": "nonexisting alias"}, {}
+        if call.json["address"] not in service.effects:
+            service.effects.append(call.json["address"])
+        return 200, {"status": "done"}, {}
+
+    return Service(
+        respond, _basic("key-1", secret), (401, {"status": 401, "message": "Authentication Failed"}, {})
+    )
+
+
+# Pi-hole: https://docs.pi-hole.net/api/
+
+
+def pihole(password: str) -> Service:
+    """A Pi-hole that hands out sessions for its password."""
+    sessions: list[str] = []
+
+    def respond(service: Service, call: Call) -> Reply:
+        if call.path == "/api/auth":
+            if call.json != {"password": password}:
+                return 401, {"session": {"valid": False, "sid": None}}, {}
+            sessions.append(f"s1d-number-{len(sessions)}")
+            return 200, {"session": {"valid": True, "sid": sessions[-1], "validity": 1800}}, {}
+        if call.path == "/api/info/version":
+            return 200, {"version": {"core": {"local": {"version": "v6.0"}}}}, {}
+        assert (call.method, call.json["enabled"]) == ("PUT", True)
+        domain = call.path.removeprefix("/api/domains/deny/exact/")
+        if domain == "broken.example":
+            error = {"item": domain, "error": "UNIQUE constraint failed"}
+            return 200, {"domains": [], "processed": {"success": [], "errors": [error]}}, {}
+        if domain not in service.effects:
+            service.effects.append(domain)
+        return (
+            201,
+            {"domains": [{"domain": domain}], "processed": {"success": [{"item": domain}], "errors": []}},
+            {},
+        )
+
+    def authorised(call: Call) -> bool:
+        return call.path == "/api/auth" or call.headers.get("x-ftl-sid") in sessions
+
+    denied = {"error": {"key": "unauthorized", "message": "Unauthorized", "hint": None}}
+    return Service(respond, authorised, (401, denied, {}))
+
+
+# Microsoft: https://learn.microsoft.com/en-us/graph/api/user-update, .../defender-endpoint/api/collect-investigation-package
+
+
+def microsoft(secret: str) -> Service:
+    """Entra ID, Graph and Defender, with the user `eve@acme.example` and the device `m1`."""
+    tokens: dict[str, str] = {}
+
+    def hand_out(call: Call) -> Reply:
+        form = dict(call.form)
+        assert form["grant_type"] == "client_credentials"
+        if (form["client_id"], form["client_secret"]) != ("app-1", secret):
+            return (
+                401,
+                {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret."},
+                {},
+            )
+        tokens[f"ey.t0k3n-for-{form['scope']}"] = form["scope"]
+        return 200, {"access_token": [*tokens][-1], "expires_in": 3599, "token_type": "Bearer"}, {}
+
+    def respond(service: Service, call: Call) -> Reply:
+        if call.path == "/acme.example/oauth2/v2.0/token":
+            return hand_out(call)
+        scope = tokens[call.headers["authorization"].removeprefix("Bearer ")]
+        if call.path == "/v1.0/users/eve@acme.example":
+            assert (call.method, scope) == ("PATCH", "https://graph.microsoft.com/.default")
+            assert call.json == {"accountEnabled": False}
+            if "eve" not in service.effects:
+                service.effects.append("eve")
+            return 204, None, {}
+        if call.path == "/api/machines/m1/collectInvestigationPackage":
+            assert (call.method, scope) == ("POST", "https://api.securitycenter.microsoft.com/.default")
+            assert set(call.json) == {"Comment"}
+            service.effects.append("m1")
+            return (
+                201,
+                {"id": "a-1", "machineId": "m1", "type": "CollectInvestigationPackage", "status": "Pending"},
+                {},
+            )
+        return 404, {"error": {"code": "Request_ResourceNotFound", "message": "It does not exist."}}, {}
+
+    def authorised(call: Call) -> bool:
+        given = call.headers.get("authorization", "").removeprefix("Bearer ")
+        return call.path.endswith("/token") or given in tokens
+
+    denied = {"error": {"code": "InvalidAuthenticationToken", "message": "Access token is empty."}}
+    return Service(respond, authorised, (401, denied, {}))
+
+
+# Alertmanager: https://prometheus.io/docs/alerting/latest/alerts_api/
+
+
+def alertmanager(password: str) -> Service:
+    """An Alertmanager, to which alerts of the same labels are one."""
+
+    def respond(service: Service, call: Call) -> Reply:
+        if call.path == "/api/v2/status":
+            return 200, {"versionInfo": {"version": "0.28.0"}}, {}
+        assert (call.method, call.path) == ("POST", "/api/v2/alerts")
+        for alert in call.json:
+            assert set(alert) <= {"labels", "annotations", "generatorURL"}
+            if any(not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", each) for each in alert["labels"]):
+                return 400, "invalid label set", {}
+            if alert["labels"] not in [each["labels"] for each in service.effects]:
+                service.effects.append(alert)
+        return 200, None, {}
+
+    return Service(respond, _basic("robot", password), (401, "Unauthorized", {}))
+
+
+# Jira: https://developer.atlassian.com/cloud/jira/platform/rest/v2/api-group-issues/#api-rest-api-2-issue-post
+
+
+def jira(token: str) -> Service:
+    """A Jira with the project SEC."""
+
+    def respond(service: Service, call: Call) -> Reply:
+        if call.path == "/rest/api/2/myself":
+            return 200, {"displayName": "Robot"}, {}
+        assert (call.method, call.path) == ("POST", "/rest/api/2/issue")
+        told = call.json["fields"]
+        if told["project"] != {"key": "SEC"}:
+            return 400, {"errorMessages": [], "errors": {"project": "valid project is required"}}, {}
+        service.effects.append(told)
+        return 201, {"id": "10000", "key": f"SEC-{len(service.effects)}"}, {}
+
+    return Service(
+        respond,
+        _basic("robot@acme.example", token),
+        (401, {"errorMessages": ["Client must be authenticated"]}, {}),
+    )
+
+
+# VirusTotal: https://docs.virustotal.com/reference/ip-info, .../file-info
+
+
+def virustotal(key: str) -> Service:
+    """What is known of 203.0.113.9 and of the hash `44d8...`."""
+    stats = {"malicious": 9, "suspicious": 1, "undetected": 20, "harmless": 60, "timeout": 0}
+    known: dict[str, dict[str, Any]] = {
+        "/api/v3/ip_addresses/203.0.113.9": {
+            "reputation": -12,
+            "country": "NL",
+            "as_owner": "Example Hosting",
+        },
+        "/api/v3/ip_addresses/192.0.2.1": {"reputation": 0},
+        "/api/v3/files/44d88612fea8a8f36de82e1278abb02f": {"reputation": -3, "meaningful_name": "eicar.com"},
+    }
+
+    def respond(_: Service, call: Call) -> Reply:
+        assert call.method == "GET"
+        if call.path not in known:
+            return 404, {"error": {"code": "NotFoundError", "message": "Resource not found."}}, {}
+        return 200, {"data": {"attributes": {**known[call.path], "last_analysis_stats": stats}}}, {}
+
+    denied = {"error": {"code": "WrongCredentialsError", "message": "Wrong API key"}}
+    return Service(respond, lambda call: call.headers.get("x-apikey") == key, (401, denied, {}))
+
+
+SECURITY: dict[str, tuple[str, dict[str, Json], str]] = {
+    "opnsense": ("opnsense", {"key": "key-1"}, "secret"),
+    "pihole": ("pihole", {}, "password"),
+    "entra": ("microsoft", {"tenant": "acme.example", "client_id": "app-1"}, "client_secret"),
+    "defender": ("microsoft", {"tenant": "acme.example", "client_id": "app-1"}, "client_secret"),
+    "alertmanager": ("alertmanager", {"username": "robot"}, "password"),
+    "jira": ("jira", {"email": "robot@acme.example"}, "token"),
+    "virustotal": ("virustotal", {}, "key"),
+}
+"""For each kind of connection of the security actions: the service, the fields that are no secret, and the one that is."""
+
+
+def security_values(kind: str, secret: str, url: str) -> dict[str, Json]:
+    """Return the values of a connection to such a service."""
+    _, values, named = SECURITY[kind]
+    there: dict[str, Json] = {"login_url": url} if kind in ("entra", "defender") else {}
+    return {**values, named: secret, "base_url": url, **there}
+
+
+async def secured(egress: Egress, kind: str, secret: str, url: str) -> OpenLink:
+    """An opened connection to such a service, which has logged in where its kind does."""
+    values = security_values(kind, secret, url)
+    log_in = REGISTRY.connections[kind].log_in
+    return await logged_in(egress, kind, values) if log_in else linked(egress, kind, values)

@@ -56,29 +56,30 @@ class FourEyes(Forbidden):
     code = "approval.four_eyes"
 
 
-@router.get("", dependencies=[needs("approval:read")])
+@router.get("", operation_id="approvals", dependencies=[needs("approval:read")])
 async def listing(
     request: Request, status: Status = None, limit: pages.Limit = 50, cursor: pages.Cursor = None
 ) -> Response:
     """List approvals, the latest first."""
-    before = pages.by_birth(cursor)
+    before = pages.by_birth(request, cursor)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: approval_rows.listing(
                 connection, limit, status=status, before=before, project=principal.project(request)
             )
-        )
+        ),
     )
 
 
-@router.get("/{approval}", dependencies=[needs("approval:read")])
+@router.get("/{approval}", operation_id="approval", dependencies=[needs("approval:read")])
 async def show(request: Request, approval: str) -> Response:
     """Show an approval, with what it asks and who has said what."""
     found = await _find(request, approval)
     return JSONResponse(found.body)
 
 
-@router.post("/{approval}/decide", dependencies=[needs("approval:decide")])
+@router.post("/{approval}/decide", operation_id="decide", dependencies=[needs("approval:decide")])
 async def decide(request: Request, approval: str) -> Response:
     """Say `{decision: approve|reject, shown_hash, comment?, form?}`. The voice that completes the decision ends the wait."""
     state, person = of(request), principal.of(request)

@@ -23,7 +23,7 @@ DECISIONS = ("retry", "done", "fail")
 DECLARED = "effect.declared_failed"
 
 
-@router.get("/attention", dependencies=[needs("execution:read")])
+@router.get("/attention", operation_id="attention", dependencies=[needs("execution:read")])
 async def listing(request: Request, limit: pages.Limit = 50) -> Response:
     """List what waits for a person's word, with the reason and the remedy."""
     project = principal.project(request)
@@ -33,7 +33,11 @@ async def listing(request: Request, limit: pages.Limit = 50) -> Response:
     return JSONResponse({"data": found})
 
 
-@router.post("/executions/{execution}/segments/{number}/resolve", dependencies=[needs("execution:control")])
+@router.post(
+    "/executions/{execution}/segments/{number}/resolve",
+    operation_id="resolve",
+    dependencies=[needs("execution:control")],
+)
 async def resolve(
     request: Request, execution: str, number: Annotated[int, Path(ge=0, le=1_000_000)]
 ) -> Response:

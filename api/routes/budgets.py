@@ -19,7 +19,7 @@ Scope = Annotated[str, Path(min_length=1, max_length=300)]
 _LATEST = 1 << 53
 
 
-@router.get("/budgets", dependencies=[needs("budget:read")])
+@router.get("/budgets", operation_id="budgets", dependencies=[needs("budget:read")])
 async def listing(request: Request) -> Response:
     """List the budgets, with what has been spent of each in its present period."""
     state = of(request)
@@ -28,7 +28,7 @@ async def listing(request: Request) -> Response:
     return JSONResponse({"data": found})
 
 
-@router.put("/budgets/{scope:path}", dependencies=[needs("budget:manage")])
+@router.put("/budgets/{scope:path}", operation_id="set_budget", dependencies=[needs("budget:manage")])
 async def put(request: Request, scope: Scope) -> Response:
     """Set the budget of `project`, or of a workflow: `usd`, `tokens` or both, for each `day`, each `month`, or in `total`."""
     state = of(request)
@@ -39,14 +39,19 @@ async def put(request: Request, scope: Scope) -> Response:
     return JSONResponse(shown)
 
 
-@router.delete("/budgets/{scope:path}", status_code=204, dependencies=[needs("budget:manage")])
+@router.delete(
+    "/budgets/{scope:path}",
+    status_code=204,
+    operation_id="lift_budget",
+    dependencies=[needs("budget:manage")],
+)
 async def lift(request: Request, scope: Scope) -> Response:
     """Lift a budget."""
     await noting.change(request, budgets.remove(scope, principal.project(request)), "budget:remove", scope)
     return Response(status_code=204)
 
 
-@router.get("/usage", dependencies=[needs("budget:read")])
+@router.get("/usage", operation_id="usage", dependencies=[needs("budget:read")])
 async def usage(
     request: Request,
     since: Annotated[int | None, Query(ge=0, le=_LATEST)] = None,

@@ -32,7 +32,12 @@ class CallbackUsed(Conflict):
     code = "callback.used"
 
 
-@router.post("/{token}", status_code=202, dependencies=[anyone("the address is the proof", limited=False)])
+@router.post(
+    "/{token}",
+    status_code=202,
+    operation_id="call_back",
+    dependencies=[anyone("the address is the proof", limited=False)],
+)
 async def call(request: Request, token: str) -> Response:
     """End a wait with what is sent along. Each address works once."""
     state = of(request)

@@ -16,7 +16,7 @@ from engine.errors import Invalid
 router = APIRouter(tags=["connections"])
 
 
-@router.get("/connections", dependencies=[needs("connection:read")])
+@router.get("/connections", operation_id="connections", dependencies=[needs("connection:read")])
 async def listing(request: Request) -> Response:
     """List connections, without their secrets."""
     from engine.outside import connection_rows
@@ -28,7 +28,9 @@ async def listing(request: Request) -> Response:
     return JSONResponse({"data": [each.to_json() for each in found]})
 
 
-@router.post("/connections", status_code=201, dependencies=[needs("connection:manage")])
+@router.post(
+    "/connections", status_code=201, operation_id="add_connection", dependencies=[needs("connection:manage")]
+)
 async def add(request: Request) -> Response:
     """Store a connection: a name, a kind, the hosts it may be used with unless its kind knows them, and its values."""
     from engine.outside import connection_rows
@@ -61,7 +63,9 @@ async def add(request: Request) -> Response:
     return JSONResponse(sealed.to_json(), 201)
 
 
-@router.post("/connections/reseal", dependencies=[needs("installation:projects")])
+@router.post(
+    "/connections/reseal", operation_id="reseal_connections", dependencies=[needs("installation:projects")]
+)
 async def reseal(request: Request) -> Response:
     """Seal under the current secret key what is still sealed under an earlier one. It may be repeated, and broken off."""
     from engine.outside import resealing
@@ -71,7 +75,9 @@ async def reseal(request: Request) -> Response:
     return JSONResponse(found)
 
 
-@router.post("/connections/{name}/test", dependencies=[needs("connection:manage")])
+@router.post(
+    "/connections/{name}/test", operation_id="test_connection", dependencies=[needs("connection:manage")]
+)
 async def test(request: Request, name: str) -> Response:
     """Try a connection, in the way of its kind, and note what came of it. The answer is 200 for a failure too."""
     from engine.outside import connection_rows
@@ -83,7 +89,12 @@ async def test(request: Request, name: str) -> Response:
     return JSONResponse(found)
 
 
-@router.delete("/connections/{name}", status_code=204, dependencies=[needs("connection:manage")])
+@router.delete(
+    "/connections/{name}",
+    status_code=204,
+    operation_id="remove_connection",
+    dependencies=[needs("connection:manage")],
+)
 async def remove(request: Request, name: str) -> Response:
     """Remove a connection; nodes that name it fail from now on."""
     from engine.outside import connection_rows
@@ -94,7 +105,7 @@ async def remove(request: Request, name: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/connection-kinds", dependencies=[needs("connection:read")])
+@router.get("/connection-kinds", operation_id="connection_kinds", dependencies=[needs("connection:read")])
 async def kinds(request: Request) -> Response:
     """List the kinds of connections: what each one is for, the JSON Schema of its fields, and whether it asks for hosts."""
     found = of(request).runtime.registry.connections

@@ -23,7 +23,7 @@ _TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,199}")
 _LONGEST = {"correlation": 400, "id": 400, "source": 400}
 
 
-@router.post("", dependencies=[needs("event:publish")])
+@router.post("", operation_id="publish", dependencies=[needs("event:publish")])
 async def publish(request: Request) -> Response:
     """Publish `{type, correlation?, data?, id?}`, or a CloudEvent in its structured form; tell how many waits it ended, and
     which executions it started.
@@ -59,18 +59,21 @@ async def publish(request: Request) -> Response:
     return JSONResponse(answer)
 
 
-@router.get("/triggers", dependencies=[needs("trigger:read")])
+@router.get("/triggers", operation_id="event_triggers", dependencies=[needs("trigger:read")])
 async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
     """List the triggers of workflows that wait for events."""
-    after, project = pages.by_name(cursor), principal.project(request)
+    after, project = pages.by_name(request, cursor), principal.project(request)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: triggers.listing(connection, limit, after, project)
-        )
+        ),
     )
 
 
-@router.get("/triggers/{trigger}/arrivals", dependencies=[needs("trigger:read")])
+@router.get(
+    "/triggers/{trigger}/arrivals", operation_id="event_arrivals", dependencies=[needs("trigger:read")]
+)
 async def arrivals(request: Request, trigger: str, limit: pages.Limit = 50) -> Response:
     """Return what became of the latest events at a trigger, those included that could start nothing."""
     project = principal.project(request)

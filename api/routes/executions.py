@@ -14,6 +14,7 @@ from api.starting import ended, start
 from api.state import of
 from engine import admission, bases, cancels, catalog, queries
 from engine import operations as op
+from engine import why as whys
 from engine.errors import Conflict, Invalid
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/executions", tags=["executions"])
 SSE = "text/event-stream"
 
 
-@router.get("", dependencies=[needs("execution:read")])
+@router.get("", operation_id="executions", dependencies=[needs("execution:read")])
 async def listing(
     request: Request,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
@@ -31,17 +32,18 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List executions, the latest first."""
-    before, project = pages.by_birth(cursor), principal.project(request)
+    before, project = pages.by_birth(request, cursor), principal.project(request)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: queries.executions(
                 connection, limit, reference=workflow, status=status, before=before, project=project
             )
-        )
+        ),
     )
 
 
-@router.get("/{execution}", dependencies=[needs("execution:read")])
+@router.get("/{execution}", operation_id="execution", dependencies=[needs("execution:read")])
 async def show(
     request: Request,
     execution: str,
@@ -61,7 +63,7 @@ async def show(
     )
 
 
-@router.get("/{execution}/events", dependencies=[needs("execution:read")])
+@router.get("/{execution}/events", operation_id="events", dependencies=[needs("execution:read")])
 async def events(
     request: Request,
     execution: str,
@@ -86,7 +88,7 @@ async def events(
     return StreamingResponse(found_later, headers=headers, media_type=SSE)
 
 
-@router.get("/{execution}/nodes", dependencies=[needs("execution:read")])
+@router.get("/{execution}/nodes", operation_id="nodes", dependencies=[needs("execution:read")])
 async def nodes(
     request: Request,
     execution: str,
@@ -109,7 +111,16 @@ async def nodes(
     return JSONResponse({"data": found})
 
 
-@router.get("/{execution}/steps", dependencies=[needs("execution:read")])
+@router.get("/{execution}/why", operation_id="why", dependencies=[needs("execution:read")])
+async def why(request: Request, execution: str) -> Response:
+    """Say why an execution does not go on: what it waits for, what holds it, and what helps."""
+    state, project = of(request), principal.project(request)
+    now = state.runtime.clock.now()
+    found = await state.runtime.reader.read(lambda connection: whys.why(connection, execution, now, project))
+    return JSONResponse(found)
+
+
+@router.get("/{execution}/steps", operation_id="steps", dependencies=[needs("execution:read")])
 async def steps(request: Request, execution: str) -> Response:
     """Return what became of each step of a playbook: status, result, duration, and estimated beside actual success."""
     project = principal.project(request)
@@ -117,7 +128,9 @@ async def steps(request: Request, execution: str) -> Response:
     return JSONResponse(await read(lambda connection: queries.steps(connection, execution, project)))
 
 
-@router.post("/{execution}/cancel", status_code=202, dependencies=[needs("execution:control")])
+@router.post(
+    "/{execution}/cancel", status_code=202, operation_id="cancel", dependencies=[needs("execution:control")]
+)
 async def cancel(request: Request, execution: str) -> Response:
     """Ask an execution to stop. What has not begun never will; what runs is told within seconds.
 
@@ -139,19 +152,21 @@ async def cancel(request: Request, execution: str) -> Response:
     )
 
 
-@router.post("/{execution}/pause", dependencies=[needs("execution:control")])
+@router.post("/{execution}/pause", operation_id="pause", dependencies=[needs("execution:control")])
 async def pause(request: Request, execution: str) -> Response:
     """Hold an execution: what runs goes on to the end of its segment, nothing new begins."""
     return await _hold(request, execution, resume=False)
 
 
-@router.post("/{execution}/resume", dependencies=[needs("execution:control")])
+@router.post("/{execution}/resume", operation_id="resume", dependencies=[needs("execution:control")])
 async def resume(request: Request, execution: str) -> Response:
     """Let a held execution go on."""
     return await _hold(request, execution, resume=True)
 
 
-@router.post("/{execution}/retry", status_code=202, dependencies=[needs("execution:start")])
+@router.post(
+    "/{execution}/retry", status_code=202, operation_id="retry", dependencies=[needs("execution:start")]
+)
 async def retry(request: Request, execution: str) -> Response:
     """Start the same version on the same input once more: a new execution, based on the old one.
 

@@ -16,7 +16,7 @@ from engine import feed
 router = APIRouter(prefix="/events", tags=["events"])
 
 
-@router.get("", dependencies=[needs("execution:read")])
+@router.get("", operation_id="feed", dependencies=[needs("execution:read")])
 async def events(
     request: Request,
     topic: Annotated[

@@ -18,7 +18,9 @@ from engine.errors import Invalid
 router = APIRouter(prefix="/executions", tags=["executions"])
 
 
-@router.post("/{execution}/fork", status_code=202, dependencies=[needs("execution:control")])
+@router.post(
+    "/{execution}/fork", status_code=202, operation_id="fork", dependencies=[needs("execution:control")]
+)
 async def fork(request: Request, execution: str) -> Response:
     """Start an execution that keeps what another came to before some nodes. With `dry` only say what would be kept."""
     state = of(request)

@@ -18,14 +18,20 @@ router = APIRouter(tags=["health"])
 _WITHIN = 5.0
 
 
-@router.get("/healthz", dependencies=[anyone("it only says that the process lives", limited=False)])
+@router.get(
+    "/healthz",
+    operation_id="alive",
+    dependencies=[anyone("it only says that the process lives", limited=False)],
+)
 async def alive() -> Response:
     """Answer, as long as the process does."""
     return JSONResponse({"status": "ok"})
 
 
 @router.get(
-    "/readyz", dependencies=[anyone("it only says whether the process can do its work", limited=False)]
+    "/readyz",
+    operation_id="ready",
+    dependencies=[anyone("it only says whether the process can do its work", limited=False)],
 )
 async def ready(request: Request) -> Response:
     """Tell whether database and broker can be reached, and why not."""

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/models", tags=["models"])
 Name = Annotated[str, Path(min_length=1, max_length=models.LONGEST)]
 
 
-@router.get("", dependencies=[needs("model:read")])
+@router.get("", operation_id="models", dependencies=[needs("model:read")])
 async def listing(request: Request, all: bool = False) -> Response:  # noqa: A002  the word of the query
     """List the models that were entered and those of this machine; with `all` also those on the public price lists."""
     state = of(request)
@@ -29,7 +29,7 @@ async def listing(request: Request, all: bool = False) -> Response:  # noqa: A00
     return JSONResponse({"data": found})
 
 
-@router.put("/{name:path}", dependencies=[needs("model:manage")])
+@router.put("/{name:path}", operation_id="enter_model", dependencies=[needs("model:manage")])
 async def enter(request: Request, name: Name) -> Response:
     """Enter a model under a name of your own: its provider, what that calls it, the connection, and what it costs."""
     state = of(request)
@@ -41,7 +41,9 @@ async def enter(request: Request, name: Name) -> Response:
     return JSONResponse(shown)
 
 
-@router.delete("/{name:path}", status_code=204, dependencies=[needs("model:manage")])
+@router.delete(
+    "/{name:path}", status_code=204, operation_id="forget_model", dependencies=[needs("model:manage")]
+)
 async def forget(request: Request, name: Name) -> Response:
     """Forget a model that was entered."""
     await noting.change(request, models.remove(name, principal.project(request)), "model:remove", name)

@@ -32,7 +32,7 @@ Count = Annotated[int, Query(ge=1, le=schedules.MOST_SHOWN, description="How man
 After = Annotated[str | None, Query(max_length=40, description="An instant; the slots behind it are shown.")]
 
 
-@router.get("", dependencies=[needs("trigger:read")])
+@router.get("", operation_id="schedules", dependencies=[needs("trigger:read")])
 async def listing(
     request: Request,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
@@ -40,17 +40,18 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List schedules, with their next slots."""
-    after, project = pages.by_name(cursor), principal.project(request)
+    after, project = pages.by_name(request, cursor), principal.project(request)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: schedules.listing(
                 connection, limit, workflow=workflow, after=after, project=project
             )
-        )
+        ),
     )
 
 
-@router.post("", status_code=201, dependencies=[needs("trigger:manage")])
+@router.post("", status_code=201, operation_id="add_schedule", dependencies=[needs("trigger:manage")])
 async def add(request: Request) -> Response:
     """Make a schedule for a workflow: `{workflow, name, config}`; the config is that of a schedule trigger."""
     state = of(request)
@@ -69,7 +70,7 @@ async def add(request: Request) -> Response:
     return JSONResponse(made, 201, {"Location": f"/api/v1/schedules/{name}"})
 
 
-@router.post("/preview", dependencies=[needs("trigger:read")])
+@router.post("/preview", operation_id="preview_config", dependencies=[needs("trigger:read")])
 async def preview_config(request: Request, count: Count = 10, after: After = None) -> Response:
     """Show when a config would be due, and save nothing: `{config}`."""
     body = await bodies.read_object(request, "config")
@@ -78,7 +79,7 @@ async def preview_config(request: Request, count: Count = 10, after: After = Non
     return JSONResponse({"data": schedules.preview(spec, "", since, count)})
 
 
-@router.get("/{schedule}", dependencies=[needs("trigger:read")])
+@router.get("/{schedule}", operation_id="schedule", dependencies=[needs("trigger:read")])
 async def show(request: Request, schedule: str) -> Response:
     """Show a schedule."""
     project = principal.project(request)
@@ -89,7 +90,7 @@ async def show(request: Request, schedule: str) -> Response:
     )
 
 
-@router.put("/{schedule}", dependencies=[needs("trigger:manage")])
+@router.put("/{schedule}", operation_id="replace_schedule", dependencies=[needs("trigger:manage")])
 async def replace(request: Request, schedule: str) -> Response:
     """Give a schedule another config: `{config}`. What is past is not made up for."""
     body = await bodies.read_object(request, "config")
@@ -99,7 +100,9 @@ async def replace(request: Request, schedule: str) -> Response:
     return JSONResponse(await noting.change(request, change, "schedule:replace", schedule))
 
 
-@router.delete("/{schedule}", status_code=204, dependencies=[needs("trigger:manage")])
+@router.delete(
+    "/{schedule}", status_code=204, operation_id="remove_schedule", dependencies=[needs("trigger:manage")]
+)
 async def remove(request: Request, schedule: str) -> Response:
     """Remove a schedule; what it has started goes on."""
     change = schedules.remove(schedule, project=principal.project(request))
@@ -107,7 +110,7 @@ async def remove(request: Request, schedule: str) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{schedule}/pause", dependencies=[needs("trigger:manage")])
+@router.post("/{schedule}/pause", operation_id="pause_schedule", dependencies=[needs("trigger:manage")])
 async def pause(request: Request, schedule: str) -> Response:
     """Let a schedule start nothing until it is resumed: `{reason?}`."""
     body = await bodies.read_object(request, "reason")
@@ -120,7 +123,7 @@ async def pause(request: Request, schedule: str) -> Response:
     return JSONResponse(await noting.change(request, change, "schedule:pause", schedule))
 
 
-@router.post("/{schedule}/resume", dependencies=[needs("trigger:manage")])
+@router.post("/{schedule}/resume", operation_id="resume_schedule", dependencies=[needs("trigger:manage")])
 async def resume(request: Request, schedule: str) -> Response:
     """Let a schedule go on with its next slot. What was due in the pause is not made up for: a backfill does that."""
     now, project = of(request).runtime.clock.now(), principal.project(request)
@@ -128,7 +131,9 @@ async def resume(request: Request, schedule: str) -> Response:
     return JSONResponse(await noting.change(request, change, "schedule:resume", schedule))
 
 
-@router.post("/{schedule}/run", status_code=202, dependencies=[needs("execution:start")])
+@router.post(
+    "/{schedule}/run", status_code=202, operation_id="run_schedule", dependencies=[needs("execution:start")]
+)
 async def run(request: Request, schedule: str) -> Response:
     """Start now what the schedule starts, besides its slots: `{payload?}`. Its `overlap` holds."""
     state, project = of(request), principal.project(request)
@@ -153,7 +158,7 @@ async def run(request: Request, schedule: str) -> Response:
     return JSONResponse({"execution": accepted.execution, "new": accepted.new}, 202, headers)
 
 
-@router.post("/{schedule}/backfill", dependencies=[needs("execution:start")])
+@router.post("/{schedule}/backfill", operation_id="backfill", dependencies=[needs("execution:start")])
 async def fill(request: Request, schedule: str) -> Response:
     """Start what past slots stand for that have started nothing yet: `{from, to, overlap?, dry?}`.
 
@@ -179,7 +184,7 @@ async def fill(request: Request, schedule: str) -> Response:
     return JSONResponse({"count": len(slots), **done.counts, "executions": done.executions})
 
 
-@router.get("/{schedule}/preview", dependencies=[needs("trigger:read")])
+@router.get("/{schedule}/preview", operation_id="preview_schedule", dependencies=[needs("trigger:read")])
 async def preview(request: Request, schedule: str, count: Count = 10, after: After = None) -> Response:
     """Show the next slots, each as the clock on the wall shows it there, with its offset."""
     state, project = of(request), principal.project(request)
@@ -190,7 +195,7 @@ async def preview(request: Request, schedule: str, count: Count = 10, after: Aft
     return JSONResponse({"data": schedules.preview(found.spec, schedule, since, count)})
 
 
-@router.get("/{schedule}/slots", dependencies=[needs("trigger:read")])
+@router.get("/{schedule}/slots", operation_id="slots", dependencies=[needs("trigger:read")])
 async def slots(request: Request, schedule: str, limit: pages.Limit = 50) -> Response:
     """Return what became of the latest slots."""
     project = principal.project(request)

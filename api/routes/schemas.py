@@ -18,7 +18,11 @@ async def openapi(request: Request) -> Response:
     return JSONResponse(request.app.openapi())
 
 
-@router.get("/schemas/workflow/v1.json", dependencies=[anyone("the language is public", limited=False)])
+@router.get(
+    "/schemas/workflow/v1.json",
+    operation_id="workflow_schema",
+    dependencies=[anyone("the language is public", limited=False)],
+)
 async def workflow(request: Request) -> Response:
     """Return the JSON Schema 2020-12 of a definition."""
     return JSONResponse(schema.document(of(request).runtime.registry), media_type="application/schema+json")

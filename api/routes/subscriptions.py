@@ -32,7 +32,7 @@ _LONGEST = {"url": 2_000, "description": 1_000}
 _TYPE = re.compile(r"[a-z_*]+(\.[a-z_*]+)?")
 
 
-@router.get("", dependencies=[needs("subscription:read")])
+@router.get("", operation_id="subscriptions", dependencies=[needs("subscription:read")])
 async def listing(request: Request) -> Response:
     """List subscriptions, without their secrets."""
     project = principal.project(request)
@@ -40,7 +40,7 @@ async def listing(request: Request) -> Response:
     return JSONResponse({"data": [each.to_json() for each in found]})
 
 
-@router.post("", status_code=201, dependencies=[needs("subscription:manage")])
+@router.post("", status_code=201, operation_id="subscribe", dependencies=[needs("subscription:manage")])
 async def add(request: Request) -> Response:
     """Add a subscription: `{url, types?, workflow?, description?}`. The answer shows its secret, once."""
     state, project = of(request), principal.project(request)
@@ -73,14 +73,16 @@ async def add(request: Request) -> Response:
     return JSONResponse({**made.to_json(), "secret": secret}, 201, headers)
 
 
-@router.get("/{subscription}", dependencies=[needs("subscription:read")])
+@router.get("/{subscription}", operation_id="subscription", dependencies=[needs("subscription:read")])
 async def show(request: Request, subscription: str) -> Response:
     """Show a subscription, and why it is disabled if it is."""
     found = await _find(request, subscription)
     return JSONResponse(found.to_json())
 
 
-@router.patch("/{subscription}", dependencies=[needs("subscription:manage")])
+@router.patch(
+    "/{subscription}", operation_id="change_subscription", dependencies=[needs("subscription:manage")]
+)
 async def alter(request: Request, subscription: str) -> Response:
     """Change `url`, `types`, `workflow`, `description` or `enabled`; enabled again, it hears of what happens from then on."""
     body = await bodies.read_object(request, "url", "types", "workflow", "description", "enabled")
@@ -90,7 +92,12 @@ async def alter(request: Request, subscription: str) -> Response:
     return JSONResponse((await _altered(request, "subscription:alter", subscription, changes)).to_json())
 
 
-@router.delete("/{subscription}", status_code=204, dependencies=[needs("subscription:manage")])
+@router.delete(
+    "/{subscription}",
+    status_code=204,
+    operation_id="unsubscribe",
+    dependencies=[needs("subscription:manage")],
+)
 async def remove(request: Request, subscription: str) -> Response:
     """Remove a subscription, and all it was still to be told."""
     change = rows.remove(subscription, principal.project(request))
@@ -98,7 +105,9 @@ async def remove(request: Request, subscription: str) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{subscription}/rotate", dependencies=[needs("subscription:manage")])
+@router.post(
+    "/{subscription}/rotate", operation_id="rotate_subscription", dependencies=[needs("subscription:manage")]
+)
 async def rotate(request: Request, subscription: str) -> Response:
     """Give a subscription a new secret, which the answer shows once. For a day both sign, the new one first."""
     state = of(request)
@@ -114,7 +123,12 @@ async def rotate(request: Request, subscription: str) -> Response:
     return JSONResponse({**altered.to_json(), "secret": secret})
 
 
-@router.post("/{subscription}/test", status_code=202, dependencies=[needs("subscription:manage")])
+@router.post(
+    "/{subscription}/test",
+    status_code=202,
+    operation_id="test_subscription",
+    dependencies=[needs("subscription:manage")],
+)
 async def test(request: Request, subscription: str) -> Response:
     """Send an event of the type `webhook.test`; the deliveries tell what came of it."""
     state = of(request)
@@ -124,22 +138,26 @@ async def test(request: Request, subscription: str) -> Response:
     return JSONResponse(made.to_json(), 202)
 
 
-@router.get("/{subscription}/deliveries", dependencies=[needs("subscription:read")])
+@router.get(
+    "/{subscription}/deliveries", operation_id="deliveries", dependencies=[needs("subscription:read")]
+)
 async def deliveries(
     request: Request, subscription: str, limit: pages.Limit = 50, cursor: pages.Cursor = None
 ) -> Response:
     """List what a subscription was told or is to be told, the latest first, with every attempt."""
     reader = of(request).runtime.reader
-    before = pages.by_name(cursor) or None
+    before = pages.by_name(request, cursor) or None
     await _find(request, subscription)
     return pages.answer(
-        await reader.read(lambda connection: rows.deliveries(connection, subscription, limit, before))
+        request,
+        await reader.read(lambda connection: rows.deliveries(connection, subscription, limit, before)),
     )
 
 
 @router.post(
     "/{subscription}/deliveries/{delivery}/redeliver",
     status_code=202,
+    operation_id="redeliver",
     dependencies=[needs("subscription:manage")],
 )
 async def redeliver(request: Request, subscription: str, delivery: str) -> Response:

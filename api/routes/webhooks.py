@@ -32,7 +32,7 @@ class NoSecret(Conflict):
     code = "webhook.no_secret"
 
 
-@router.get("", dependencies=[needs("trigger:read")])
+@router.get("", operation_id="webhooks", dependencies=[needs("trigger:read")])
 async def listing(
     request: Request,
     workflow: Annotated[str | None, Query(max_length=200)] = None,
@@ -40,18 +40,19 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List webhooks and forms. Secrets are never shown again."""
-    state, after = of(request), pages.by_name(cursor)
+    state, after = of(request), pages.by_name(request, cursor)
     base, project = state.settings.public_base, principal.project(request)
     return pages.answer(
+        request,
         await state.runtime.reader.read(
             lambda connection: endpoints.listing(
                 connection, state.versions, base, limit, workflow=workflow, after=after, project=project
             )
-        )
+        ),
     )
 
 
-@router.post("", status_code=201, dependencies=[needs("trigger:manage")])
+@router.post("", status_code=201, operation_id="add_webhook", dependencies=[needs("trigger:manage")])
 async def add(request: Request) -> Response:
     """Make a webhook for a workflow: `{workflow, name, config}`. The answer shows its secrets, once."""
     state = of(request)
@@ -77,7 +78,7 @@ async def add(request: Request) -> Response:
     return JSONResponse(issued.to_json(state.settings.public_base), 201, location)
 
 
-@router.get("/{webhook}", dependencies=[needs("trigger:read")])
+@router.get("/{webhook}", operation_id="webhook", dependencies=[needs("trigger:read")])
 async def show(request: Request, webhook: str) -> Response:
     """Show a webhook, without its secrets."""
     state, project = of(request), principal.project(request)
@@ -87,7 +88,9 @@ async def show(request: Request, webhook: str) -> Response:
     return JSONResponse(found.to_json(state.settings.public_base))
 
 
-@router.delete("/{webhook}", status_code=204, dependencies=[needs("trigger:manage")])
+@router.delete(
+    "/{webhook}", status_code=204, operation_id="remove_webhook", dependencies=[needs("trigger:manage")]
+)
 async def remove(request: Request, webhook: str) -> Response:
     """Remove a webhook; what it has started goes on."""
     change = endpoints.remove(webhook, project=principal.project(request))
@@ -95,7 +98,7 @@ async def remove(request: Request, webhook: str) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{webhook}/rotate", dependencies=[needs("trigger:manage")])
+@router.post("/{webhook}/rotate", operation_id="rotate_webhook", dependencies=[needs("trigger:manage")])
 async def rotate(request: Request, webhook: str) -> Response:
     """Give a webhook a new secret, which the answer shows once: `{secret?, keep?}`.
 
@@ -118,19 +121,19 @@ async def rotate(request: Request, webhook: str) -> Response:
     return JSONResponse(issued.to_json(state.settings.public_base))
 
 
-@router.post("/{webhook}/enable", dependencies=[needs("trigger:manage")])
+@router.post("/{webhook}/enable", operation_id="enable_webhook", dependencies=[needs("trigger:manage")])
 async def enable(request: Request, webhook: str) -> Response:
     """Let requests arrive."""
     return await _set_enabled(request, webhook, enabled=True)
 
 
-@router.post("/{webhook}/disable", dependencies=[needs("trigger:manage")])
+@router.post("/{webhook}/disable", operation_id="disable_webhook", dependencies=[needs("trigger:manage")])
 async def disable(request: Request, webhook: str) -> Response:
     """Let no request arrive: its address is as if it were not there."""
     return await _set_enabled(request, webhook, enabled=False)
 
 
-@router.get("/{webhook}/deliveries", dependencies=[needs("trigger:read")])
+@router.get("/{webhook}/deliveries", operation_id="webhook_deliveries", dependencies=[needs("trigger:read")])
 async def deliveries(request: Request, webhook: str, limit: pages.Limit = 50) -> Response:
     """Return the latest deliveries, with what became of them. What was not verified is not kept."""
     state, project = of(request), principal.project(request)
@@ -142,7 +145,9 @@ async def deliveries(request: Request, webhook: str, limit: pages.Limit = 50) ->
     return JSONResponse({"data": await state.runtime.reader.read(read)})
 
 
-@router.post("/{webhook}/test", status_code=202, dependencies=[needs("execution:start")])
+@router.post(
+    "/{webhook}/test", status_code=202, operation_id="test_webhook", dependencies=[needs("execution:start")]
+)
 async def test(request: Request, webhook: str) -> Response:
     """Deliver a payload as a sender would, signed with the webhook's own secret: `{payload?, parameters?}`."""
     state, project = of(request), principal.project(request)

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/executions", tags=["executions"])
 CANCELLED = "node.cancelled"
 
 
-@router.post("/{execution}/nodes/{node}/skip", dependencies=[needs("execution:control")])
+@router.post("/{execution}/nodes/{node}/skip", operation_id="skip", dependencies=[needs("execution:control")])
 async def skip(request: Request, execution: str, node: str) -> Response:
     """Go on without a node: nothing that only it leads to runs. With an `output` as if it had come to that."""
     state = of(request)
@@ -38,7 +38,9 @@ async def skip(request: Request, execution: str, node: str) -> Response:
     return await _withdraw(request, execution, node, body, payload)
 
 
-@router.post("/{execution}/nodes/{node}/cancel", dependencies=[needs("execution:control")])
+@router.post(
+    "/{execution}/nodes/{node}/cancel", operation_id="cancel_node", dependencies=[needs("execution:control")]
+)
 async def cancel(request: Request, execution: str, node: str) -> Response:
     """Let a node fail with `node.cancelled`, so that its `on_error`, its edges and the scopes around it deal with that."""
     body = await bodies.read_object(request, "item", "reason")
@@ -46,7 +48,9 @@ async def cancel(request: Request, execution: str, node: str) -> Response:
     return await _withdraw(request, execution, node, body, op.Payload(), json.dumps(error))
 
 
-@router.post("/{execution}/nodes/{node}/items", dependencies=[needs("execution:control")])
+@router.post(
+    "/{execution}/nodes/{node}/items", operation_id="items", dependencies=[needs("execution:control")]
+)
 async def items(request: Request, execution: str, node: str) -> Response:
     """Change a map that runs: `add` items, `cancel` some by index (or all), or `complete` it with what has finished."""
     state = of(request)

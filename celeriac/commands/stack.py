@@ -248,6 +248,12 @@ def _check_secret(settings: Settings) -> None:
         secret_key.load(settings.secret_key, settings.data, make=False, random_bytes=os.urandom)
 
 
+def short_folder(data: Path) -> Path:
+    """Return where the broker's socket is when the path of the data directory is too long for one."""
+    digest = hashlib.sha256(str(data).encode()).hexdigest()[:12]
+    return Path(f"/tmp/celeriac-{os.getuid()}-{digest}")  # noqa: S108  who makes it looks at its owner and mode
+
+
 def _socket_path(data: Path) -> Path:
     """Return where the broker's socket is to be: beside the data, or in a short folder when that path is too long.
 
@@ -256,8 +262,7 @@ def _socket_path(data: Path) -> Path:
     name = f"valkey-{os.getpid()}-{time.time_ns() % 1_000_000:06}.sock"
     folder = locks.folder(data)
     if len(str(folder / name).encode()) > LONGEST_SOCKET:
-        digest = hashlib.sha256(str(data).encode()).hexdigest()[:12]
-        folder = Path(f"/tmp/celeriac-{os.getuid()}-{digest}")  # noqa: S108  its owner and mode are looked at
+        folder = short_folder(data)
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():

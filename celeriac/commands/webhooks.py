@@ -181,7 +181,11 @@ def shown_once(issued: dict[str, Any]) -> str:
 
 def _set_enabled(name: str, url: str | None, as_json: bool, *, enabled: bool) -> None:
     with answering(as_json):
-        found = drive(reach.ask(url, lambda client: client.enable_webhook(name, enabled=enabled)))
+        found = drive(
+            reach.ask(
+                url, lambda client: (client.enable_webhook if enabled else client.disable_webhook)(name)
+            )
+        )
         show(found, as_json, lambda: f"{name} is {'enabled' if enabled else 'disabled'}")
 
 

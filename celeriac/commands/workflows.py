@@ -105,7 +105,7 @@ def disable(name: Name, url: Url = None, as_json: AsJson = False) -> None:
 
 def _set_enabled(name: str, url: str | None, as_json: bool, *, enabled: bool) -> None:
     with answering(as_json):
-        found = drive(reach.ask(url, lambda client: client.enable(name, enabled=enabled)))
+        found = drive(reach.ask(url, lambda client: (client.enable if enabled else client.disable)(name)))
         show(found, as_json, lambda: f"{name} is {'enabled' if enabled else 'disabled'}")
 
 

@@ -170,10 +170,15 @@ def with_values(
     return _sealed(connection, {**_values(connection, keys), **changed}, keys, random_bytes)
 
 
-def unknown(name: str, known: Iterable[str]) -> Fail:
-    """Return the error of a node that names a connection which is not there; it names the nearest."""
+def unknown(name: str, known: Iterable[str], kinds: Sequence[str] = ()) -> Fail:
+    """Return the error of a node that names a connection which is not there; it names the nearest, or how to store one."""
     near = nearest(name, known)
-    remedy = f"Did you mean {near!r}?" if near else "Store it with: celeriac connections add."
+    kind = kinds[0] if kinds else "KIND"
+    remedy = (
+        f"Did you mean {near!r}?"
+        if near
+        else f"Store it with: celeriac connections add {name} --kind {kind}."
+    )
     return Fail("connection.unknown", f"There is no connection {name!r} here. {remedy}", {"connection": name})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -97,7 +97,7 @@ class Outside:
         """Open a connection for one call; return it and the texts that must not appear in what the call gives back."""
         if name == LOCAL and self._models is not None:
             return self._models.link(), ()
-        sealed = await self._find(project, name)
+        sealed = await self._find(project, name, kinds)
         if kinds and sealed.kind not in kinds:
             raise wrong_kind(name, sealed.kind, kinds)
         now = self._clock.now()
@@ -133,11 +133,12 @@ class Outside:
         """Close every network connection."""
         await self._egress.aclose()
 
-    async def _find(self, project: str, name: str) -> SealedConnection:
+    async def _find(self, project: str, name: str, kinds: Sequence[str] = ()) -> SealedConnection:
         def look(connection: Connection) -> SealedConnection:
             found = connection_rows.find(connection, name, project)
             if found is None:
-                raise unknown(name, (each.name for each in connection_rows.listing(connection, project)))
+                known = (each.name for each in connection_rows.listing(connection, project))
+                raise unknown(name, known, kinds)
             return found
 
         return await self._reader.read(look)

@@ -2,7 +2,7 @@
 
 Everything is compared as bytes, in a time that does not depend on where they differ, and before anything of the body is
 read. Sources: Standard Webhooks 1.0; GitHub, *Validating webhook deliveries*; Stripe, *Verify webhook signatures manually*;
-Slack, *Verifying requests from Slack*; RFC 7617 (Basic).
+Slack, *Verifying requests from Slack*; Telegram, *Bot API: setWebhook*; RFC 7617 (Basic).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any, Final, Literal, cast, get_args
 
 from celeriac.duration import seconds
 
-Scheme = Literal["hmac", "legacy", "standard", "github", "stripe", "slack", "basic", "api_key", "none"]
+Scheme = Literal[
+    "hmac", "legacy", "standard", "github", "stripe", "slack", "telegram", "basic", "api_key", "none"
+]
 SCHEMES: Final = get_args(Scheme)
 TOLERANCE: Final = 300
 """Seconds that the clock of a sender may be away from ours, either way."""
@@ -34,12 +36,15 @@ _IDS: Final[Mapping[str, tuple[str, ...]]] = {
     "github": ("x-github-delivery",),
     "stripe": (),
     "slack": (),
+    "telegram": (),
     "basic": ("x-webhook-id", "webhook-id", "x-delivery-id"),
     "api_key": ("x-webhook-id", "webhook-id", "x-delivery-id"),
     "none": ("x-webhook-id", "webhook-id", "x-delivery-id"),
 }
-_BODY_IDS: Final[Mapping[str, str]] = {"stripe": "id", "slack": "event_id"}
+_BODY_IDS: Final[Mapping[str, str]] = {"stripe": "id", "slack": "event_id", "telegram": "update_id"}
 """Senders that have no header for the id of a delivery, and where it stands in the body that they sign."""
+_TELEGRAM: Final = "x-telegram-bot-api-secret-token"
+_TELEGRAM_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
 
 class NotVerified(Exception):
@@ -80,7 +85,9 @@ class Verify:
     @property
     def secret_headers(self) -> frozenset[str]:
         """The headers in which a secret itself is sent."""
-        return frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", self.header})
+        return frozenset(
+            {"authorization", "cookie", "proxy-authorization", "x-api-key", _TELEGRAM, self.header}
+        )
 
 
 def check(verify: Verify, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: int) -> None:
@@ -100,16 +107,20 @@ def delivery_id(verify: Verify, headers: Mapping[str, str], payload: Any) -> str
     names = (verify.delivery_id,) if verify.delivery_id else _IDS[verify.scheme]
     found = next((headers[name] for name in names if name in headers), None)
     key = _BODY_IDS.get(verify.scheme)
-    if found is None and key is not None and isinstance(payload, dict) and isinstance(payload.get(key), str):
-        found = payload[key]
+    if found is None and key is not None and isinstance(payload, dict):
+        said = payload.get(key)
+        kind = int if verify.scheme == "telegram" else str
+        found = str(said) if type(said) is kind else None
     if found is not None and not (0 < len(found) <= LONGEST_ID and found.isprintable()):
         message = f"The id of the delivery has not 1 to {LONGEST_ID} visible characters."
         raise NotVerified(message)
     return found
 
 
-def make_secret(entropy: Callable[[int], bytes]) -> str:
-    """Return a new secret, in the form of Standard Webhooks, which every scheme takes."""
+def make_secret(entropy: Callable[[int], bytes], scheme: Scheme = "hmac") -> str:
+    """Return a new secret, in the form of Standard Webhooks, which every scheme takes but Telegram's."""
+    if scheme == "telegram":
+        return PREFIX + base64.urlsafe_b64encode(entropy(32)).decode().rstrip("=")
     return PREFIX + base64.b64encode(entropy(32)).decode()
 
 
@@ -119,6 +130,8 @@ def secret_fault(scheme: Scheme, secret: str) -> str | None:
         return "it is not 16 to 1,000 visible ASCII characters"
     if scheme == "standard" and not 24 <= len(_decoded(secret)) <= 64:
         return f"behind {PREFIX} stand 24 to 64 bytes in base64"
+    if scheme == "telegram" and not _TELEGRAM_SECRET.fullmatch(secret):
+        return "Telegram takes 16 to 256 of the characters A-Z, a-z, 0-9, _ and -"
     return None
 
 
@@ -198,6 +211,13 @@ def _api_key(
     _one_of(secrets, [_header(headers, verify.header)], lambda secret: secret.encode())
 
 
+def _telegram(
+    _verify: Verify, secrets: Sequence[str], headers: Mapping[str, str], _body: bytes, _now: int
+) -> None:
+    """The secret itself, which `setWebhook` was told as `secret_token`."""
+    _one_of(secrets, [_header(headers, _TELEGRAM)], lambda secret: secret.encode())
+
+
 _CHECKS: Final[Mapping[str, Callable[[Verify, Sequence[str], Mapping[str, str], bytes, int], None]]] = {
     "hmac": _hmac,
     "legacy": _legacy,
@@ -205,6 +225,7 @@ _CHECKS: Final[Mapping[str, Callable[[Verify, Sequence[str], Mapping[str, str], 
     "github": _github,
     "stripe": _stripe,
     "slack": _slack,
+    "telegram": _telegram,
     "basic": _basic,
     "api_key": _api_key,
 }
@@ -297,6 +318,8 @@ def _signed(verify: Verify, secret: str, name: str, body: bytes, now: int) -> It
         case "slack":
             yield "X-Slack-Signature", f"v0={_hex(key, f'v0:{stamp}:'.encode() + body).decode()}"
             yield "X-Slack-Request-Timestamp", stamp
+        case "telegram":
+            yield "X-Telegram-Bot-Api-Secret-Token", secret
         case "basic":
             both = base64.b64encode(f"{verify.username}:{secret}".encode()).decode()
             yield from (("Authorization", f"Basic {both}"), ("X-Webhook-Id", name))

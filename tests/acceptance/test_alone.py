@@ -13,20 +13,30 @@ from tests.builders import document, edges, node
 pytestmark = pytest.mark.timeout(120)
 
 
-def test_the_demo_works_on_data_of_the_real_world_and_leaves_nothing_behind(folder: Path) -> None:
+def test_the_demo_finds_a_guesser_and_cuts_them_off_and_leaves_nothing_behind(folder: Path) -> None:
     environment = around(folder / "data")
+    ran = celeriac(environment, "demo")
+    assert ran.code == 0, ran.err
+    assert ran.out.split("\n")[1:-1] == [
+        "detected    40 failed sign-ins from 203.0.113.66",
+        "judged      attack, by a rule",
+        "mitigated   203.0.113.66 is in quarantine; ticket SEC-1; whoever is on duty has been told",
+        "afterwards  the site answers 198.51.100.7 200, 198.51.100.23 200, 192.0.2.41 200, 203.0.113.66 403",
+    ]
+    for told in ("a plain rule judges", "the demo approves", "waiting  ask", "done     cut_off"):
+        assert told in ran.err
+    assert list((folder / "data" / "demo" / "run").iterdir()) == []
+    log = (folder / "data" / "demo" / "site.log").read_text()
+    assert (log.count("Failed password"), log.count("Accepted password")) == (41, 6)
+
+
+@pytest.mark.timeout(360)
+def test_the_demo_has_the_model_of_the_machine_judge(folder: Path, models_folder: Path) -> None:
+    environment = around(folder / "data", CELERIAC_MODELS=str(models_folder))
     ran = celeriac(environment, "demo", "--json")
     assert ran.code == 0, ran.err
-    assert (ran.json["status"], ran.json["workflow"]) == ("succeeded", "clocks-of-the-world")
-    output = ran.json["output"]
-    assert (output["clocks"], output["countries"]) == (312, 249)
-    assert [each["region"] for each in output["regions"]][:2] == ["Africa", "America"]
-    assert sum(each["clocks"] for each in output["regions"]) == output["clocks"]
-    assert "retry    zones" in ran.err
-    assert "waiting  settle" in ran.err
-    assert list((folder / "data" / "run").iterdir()) == []
-    shown = celeriac(environment, "executions", "show", ran.json["execution"], "--json")
-    assert {each["node"]: each["tries"] for each in shown.json["nodes"]}["zones"] == 2
+    assert "The model of this machine judges." in ran.err
+    assert {"done", "harmless"} & set(ran.json["output"])
 
 
 def test_run_starts_an_installation_and_stops_it_and_the_next_one_finds_its_work(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import sqlite3
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from celeriac.commands.stack import short_folder
 from tests.acceptance.conftest import Installation, around, celeriac, lives
 from tests.builders import document, node, wait_until
 from tests.servers import Postgres, Valkey
@@ -31,10 +31,6 @@ def sockets(installation: Installation) -> list[str]:
     return [each.name for each in (installation.data / "run").iterdir() if each.is_socket()]
 
 
-def short_folders() -> set[Path]:
-    return set(Path("/tmp").glob(f"celeriac-{os.getuid()}-*"))
-
-
 def everyone(installation: Installation) -> list[int]:
     told = installation.told
     return [told["pid"], *told["pids"].values()]
@@ -46,13 +42,13 @@ def everyone(installation: Installation) -> list[int]:
 def test_a_stopped_stack_leaves_no_process_no_socket_and_no_trace_of_being_up(
     folder: Path, number: signal.Signals, name: str, in_data: int
 ) -> None:
-    before = short_folders()
     up = Installation(around(folder / name), folder / "up.log").start()
     try:
         pids = everyone(up)
         assert len(pids) == 3
         # A path that is too long for a socket gets a short folder elsewhere.
         assert len(sockets(up)) == in_data
+        assert short_folder(up.data).exists() == (not in_data)
         up.push(document([node("a")]))
         assert up.execute("w", {}, Prefer="wait=30")["status"] == "succeeded"
         begun = time.monotonic()
@@ -62,7 +58,7 @@ def test_a_stopped_stack_leaves_no_process_no_socket_and_no_trace_of_being_up(
         up.stop(signal.SIGKILL)
     assert [pid for pid in pids if lives(pid)] == []
     assert list((up.data / "run").iterdir()) == []
-    assert short_folders() <= before
+    assert not short_folder(up.data).exists()
 
 
 def test_a_killed_stack_takes_its_children_along_and_is_no_obstacle(up: Installation) -> None:

@@ -1,5 +1,7 @@
 """`python -m tests.chaos --minutes 2 --stack sqlite --seed 1`: break a whole installation under load, then judge it.
 
+With `--nodes` the worst moments of each node type's effect are gone through instead, one by one.
+
 It ends with 0 when nothing that was promised is broken, with 1 when something is, and tells what. `CELERIAC_TEST` and
 `CELERIAC_BUG` are handed to the processes: with a planted bug it has to end with 1.
 """
@@ -39,7 +41,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--keep", action="store_true", help="keep the logs and a SQLite database of a good run, too"
     )
+    parser.add_argument(
+        "--nodes",
+        action="store_true",
+        help="instead: kill a worker at the worst moments of each node type that has an effect, and print a table",
+    )
     given = parser.parse_args(arguments)
+    if given.nodes:
+        from tests.chaos import effects
+
+        return effects.main()
     planted = {name: os.environ[name] for name in ("CELERIAC_TEST", "CELERIAC_BUG") if name in os.environ}
     print(f"chaos: {given.minutes:g} min on {given.stack}, seed {given.seed} {planted or ''}", flush=True)
     stack = Stack(given.stack, planted)

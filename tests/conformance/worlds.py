@@ -181,6 +181,20 @@ def google(**config: Json) -> Make:
     return make
 
 
+def security(kind: str, **config: Json) -> Make:
+    """A security action, at a server of its system."""
+
+    async def make(town: Town) -> World:
+        service: vendors.Service = getattr(vendors, vendors.SECURITY[kind][0])(TOKEN)
+        server = await town.serve(service.handle)
+        egress = vendors.loopback_egress()
+        town.stack.push_async_callback(egress.aclose)
+        link = await vendors.secured(egress, kind, TOKEN, server.url)
+        return World(config, connections={kind: link}, effects=service.count, secrets=[TOKEN])
+
+    return make
+
+
 SHEET: dict[str, Json] = {"spreadsheet": "sheet1", "range": "Orders!A1:B"}
 WHEN: dict[str, Json] = {"start": {"date": "2031-05-02"}, "end": {"date": "2031-05-03"}}
 
@@ -254,8 +268,10 @@ WORLDS: dict[str, list[Make]] = {
     "ai_extract": [asking(chat('{"name": "Ada"}'), text="I am Ada.", schema=PERSON)],
     "ai_index": [texts(model="openai/words", documents=[{"id": "a", "text": "Late parcels."}])],
     "ai_search": [texts("Late parcels.", "Lost passwords.", query="parcel")],
+    "alert_admin": [security("alertmanager", summary="A door is open.")],
     "api_document_analyze": [analysed, *plain(document=THREE)],
     "approval": plain(title="Go on?"),
+    "block_domain": [security("pihole", domain="evil.example")],
     "calendar_create": [google(summary="Review", **WHEN)],
     "calendar_delete": [google(event="e1")],
     "calendar_list": [google()],
@@ -263,14 +279,18 @@ WORLDS: dict[str, list[Make]] = {
     "csv_parse": plain(text="a,b\n1,2"),
     "csv_write": plain(rows=[{"a": 1}]),
     "datetime": plain(add="1h"),
+    "disable_user": [security("entra", user="eve@acme.example")],
     "discord_post": [vendor("discord", "/api/v10", channel="42", text="Hello")],
     "drive_delete": [google(file="f0")],
     "drive_download": [google(file="f0")],
     "drive_list": [google()],
     "drive_upload": [google(name="a.csv", content="a,b")],
     "emit": plain(event="order.placed"),
+    "enrich_hash": [security("virustotal", hash="44d88612fea8a8f36de82e1278abb02f")],
+    "enrich_ip": [security("virustotal", ip="203.0.113.9")],
     "exit": plain(scope="branch"),
     "fail": [failing],
+    "forensic_dump": [security("defender", machine="m1")],
     "github_list": [vendor("github", path="/repos/acme/shop/issues")],
     "github_request": [
         vendor("github", path="/repos/acme/shop/issues"),
@@ -290,7 +310,9 @@ WORLDS: dict[str, list[Make]] = {
     "markdown_html": plain(text="# Hi"),
     "merge": plain(),
     "noop": plain(),
+    "open_ticket": [security("jira", project="SEC", summary="A door is open.")],
     "pdf_text": [pdf],
+    "quarantine_ip": [security("opnsense", ip="203.0.113.9")],
     "redis_command": [
         redis_command("GET", "a"),
         redis_command("SET", "n", 1),

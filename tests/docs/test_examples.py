@@ -45,6 +45,13 @@ def test_every_example_is_introduced_on_the_page_about_them() -> None:
     assert [name for name in NAMES if f"[`{name}`]({name}.json)" not in page] == []
 
 
+def test_every_example_for_an_office_is_introduced_with_what_it_says_of_itself() -> None:
+    page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    for path in sorted((EXAMPLES / "office").glob("*.json")):
+        described = json.loads(path.read_text(encoding="utf-8"))["description"]
+        assert f"| [`{path.stem}`](office/{path.name}) | {described} |" in page
+
+
 def test_what_is_generated_is_what_is_committed() -> None:
     spec = importlib.util.spec_from_file_location("generate", EXAMPLES / "generate.py")
     assert spec is not None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,60 +14,18 @@ from psycopg.conninfo import conninfo_to_dict
 
 from celeriac import Json
 from engine.outside import connection_rows
-from engine.outside.connections import make_connection
-from engine.outside.sealing import SealingKeys
-from engine.outside.surroundings import Outside
-from engine.settings import DEFAULT_PROJECT
 from tests import bucket, servers
-from tests.builders import document, edges, node
+from tests.builders import document, node
 from tests.forwarding import forwarding
 from tests.loopback import serving
 from tests.mailbox import Mailbox, mailbox
-from tests.workbench import NOW, Workbench
+from tests.office import Office
+from tests.office import office as made
 
-KEYS = SealingKeys.of(b"k" * 32)
 UPSERT = (
     "INSERT INTO orders (id, customer, total) VALUES (:id, :customer, :total) "
     "ON CONFLICT (id) DO UPDATE SET customer = excluded.customer, total = excluded.total"
 )
-
-
-@dataclasses.dataclass
-class Office:
-    """A process of the engine with a way out, and its connections."""
-
-    bench: Workbench
-    outside: Outside
-
-    def keep(self, name: str, kind: str, values: dict[str, Json]) -> None:
-        sealed = make_connection(
-            connection_id=f"conn_{name}",
-            project_id=DEFAULT_PROJECT,
-            name=name,
-            kind=kind,
-            hosts=[],
-            values=values,
-            kinds=self.bench.registry.connections,
-            keys=KEYS,
-            now=NOW,
-            random_bytes=lambda count: b"r" * count,
-        )
-        self.bench.ask(connection_rows.save(sealed, replace=False))
-
-    async def run(self, nodes: list[dict[str, Any]], ways: str, payload: Json = None) -> Any:
-        """Push and start a workflow, carry it, and return what it comes to."""
-        active = self.bench.push(document(nodes, edges(ways)))
-        execution = self.bench.start(active, payload)
-        await self.bench.carry(self.bench.executor(around=self.outside))
-        assert self.bench.status(execution) == "succeeded", self.bench.error(execution)
-        return self.bench.output(execution)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -78,13 +35,8 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def office(bench: Workbench, stack: AsyncExitStack, tmp_path: Path) -> Office:
-    settings = dataclasses.replace(bench.settings, egress_allow="127.0.0.1", files_folder=tmp_path / "files")
-    (tmp_path / "files").mkdir()
-    at = cast("Any", bench)
-    outside = Outside(settings, at, at, bench.clock, bench.registry.connections, KEYS)
-    stack.push_async_callback(outside.end)
-    return Office(bench, outside)
+async def office(stack: AsyncExitStack, tmp_path: Path) -> Office:
+    return await stack.enter_async_context(made(tmp_path))
 
 
 async def reachable(url: str, stack: AsyncExitStack) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,12 @@ class Api:
         self.bench.ask(op.Doubt(execution, 0, "", claimed.epoch, pure=False, now=now, head=head, reason="{}"))
 
 
-@pytest_asyncio.fixture
-async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+@asynccontextmanager
+async def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    """The API on a new database in a folder."""
     monkeypatch.setattr(passwords, "_MEMORY_KIB", 8)  # what hashing costs is the business of other tests
     monkeypatch.setattr(passwords, "_ROUNDS", 1)
-    bench = Workbench(tmp_path)
+    bench = Workbench(folder)
     guard = create_app(bench.settings, serves=False)
     shown = token.load(bench.settings)
     headers = {"Authorization": f"Bearer {shown}"}
@@ -84,3 +86,9 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield Api(http, bench, bench.settings, shown, guard, guard.app.state.celeriac)
     bench.close()
     await asyncio.sleep(0)
+
+
+@pytest_asyncio.fixture
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    async with opened(tmp_path, monkeypatch) as made:
+        yield made

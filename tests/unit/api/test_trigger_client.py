@@ -53,7 +53,7 @@ async def test_the_client_asks_for_everything_about_webhooks(api: Api) -> None:
         name = str(made["id"])
         assert (await asked.webhooks(workflow="w"))["data"] == [await asked.webhook(name)]
         renewed = await asked.rotate_webhook(name, keep="1h")
-        assert (await asked.enable_webhook(name, enabled=False))["enabled"] is False
+        assert (await asked.disable_webhook(name))["enabled"] is False
         assert (await asked.enable_webhook(name))["enabled"] is True
         started = await asked.test_webhook(name, {"n": 1}, {"shop": "north"})
         (delivery,) = await asked.webhook_deliveries(name)

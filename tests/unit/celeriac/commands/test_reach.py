@@ -27,7 +27,7 @@ async def test_with_nothing_running_requests_are_served_in_this_process(bench: W
     async with reach.api(None, settings=bench.settings) as client:
         assert not client.live
         assert [each["name"] for each in (await client.workflows())["data"]] == ["there"]
-        assert (await client.enable("there", enabled=False))["enabled"] is False
+        assert (await client.disable("there"))["enabled"] is False
     assert bench.query("SELECT enabled FROM workflow") == [(0,)]
 
 

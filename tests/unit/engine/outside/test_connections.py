@@ -216,7 +216,8 @@ def test_an_unknown_connection_is_answered_with_the_nearest_name() -> None:
 
     assert (error.code, error.details) == ("connection.unknown", {"connection": "crn"})
     assert "'crm'" in error.message
-    assert "celeriac connections add" in unknown("crn", []).message
+    assert "celeriac connections add crn --kind KIND" in unknown("crn", []).message
+    assert "celeriac connections add crn --kind jira." in unknown("crn", [], ["jira", "bearer"]).message
 
 
 def test_an_earlier_key_still_opens_and_resealing_makes_it_unnecessary() -> None:

@@ -37,7 +37,9 @@ def test_what_a_sender_signs_is_verified(scheme: str) -> None:
     check(verify, ["whsec_" + "A" * 32, SECRET], sent, BODY, NOW)
 
 
-@pytest.mark.parametrize("scheme", [each for each in SCHEMES if each not in ("none", "basic", "api_key")])
+@pytest.mark.parametrize(
+    "scheme", [each for each in SCHEMES if each not in ("none", "basic", "api_key", "telegram")]
+)
 def test_another_body_or_secret_is_not(scheme: str) -> None:
     verify, sent = headers(scheme)
     with pytest.raises(NotVerified, match="not signed"):
@@ -143,6 +145,9 @@ def test_a_password_needs_its_user_and_a_key_its_header() -> None:
         ("slack", {}, {"event_id": "Ev6"}, "Ev6"),
         ("slack", {}, [1], None),
         ("stripe", {}, {"id": 7}, None),
+        ("telegram", {}, {"update_id": 8}, "8"),
+        ("telegram", {}, {"update_id": True}, None),
+        ("telegram", {}, {"update_id": "8"}, None),
     ],
 )
 def test_where_the_id_of_a_delivery_stands(
@@ -168,14 +173,17 @@ def test_slack_is_answered_what_it_asks() -> None:
 
 
 def test_a_made_secret_fits_every_scheme() -> None:
-    secret = make_secret(lambda count: bytes(range(count)))
-    assert [each for each in SCHEMES if secret_fault(each, secret)] == []
+    for scheme in SCHEMES:
+        for fill in (0, 255):
+            secret = make_secret(lambda count, fill=fill: bytes([fill] * count), scheme)  # type: ignore[misc]
+            assert secret_fault(scheme, secret) is None
 
 
 @pytest.mark.parametrize(
     ("scheme", "secret"),
     [
         ("hmac", "short"),
+        ("telegram", "no+slash/and=equals"),
         ("hmac", "x" * 1_001),
         ("hmac", "ä" * 20),
         ("hmac", "a\nb" * 8),
