@@ -24,6 +24,9 @@ _CALLABLE = (
     "SELECT execution_id, segment, item, name FROM subscription WHERE kind = 'callback' "
     "ORDER BY execution_id, segment, item, name"
 )
+_DEFINED = (
+    "SELECT w.name, e.version_id FROM execution e JOIN workflow w ON w.id = e.workflow_id WHERE e.id = ?"
+)
 
 
 class Society(World):
@@ -88,17 +91,30 @@ class Society(World):
             self._send(execution, answer)
 
     def _call_back(self) -> None:
-        """Somebody calls the address of a wait."""
-        rows = self._rows(_CALLABLE)
+        """Somebody calls the address of a wait, which may not have begun."""
+        rows = [*self._rows(_CALLABLE), *self._not_begun()]
         if rows:
             execution, segment, item, name = self.rng.choice(rows)
             now, payload = self.clock.now(), self._payload()
             (answer,) = self._ask(op.Signal(execution, segment, item, name, "callback", now, payload))
             self._send(execution, answer)
 
+    def _not_begun(self) -> list[tuple[str, int, str, str]]:
+        """Waits for a call, of some execution, whose address somebody may have had from the beginning."""
+        execution = self._any()
+        ((name, version),) = self._rows(_DEFINED, execution)
+        plan = self.programs.plan(version, self.actors[0].connection)
+        waits = [each for each in self.cases[name].document["definition"]["nodes"] if each["type"] == "wait"]
+        return [
+            (execution, plan.segment_of[each["id"]], "", one.get("name", "callback"))
+            for each in waits
+            for one in each["config"].get("any_of", [each["config"]])
+            if "callback" in one and plan.region_of(each["id"]).kind == "whole"
+        ]
+
     def _send(self, execution: str, answer: op.Decided | op.Signalled | None) -> None:
         if answer is not None:
             self.messages += [(execution, segment, item) for segment, item, _ in answer.ready]
 
-    def _rows(self, sql: str) -> Sequence[tuple[Any, ...]]:
-        return self.actors[0].connection.run(sql)
+    def _rows(self, sql: str, *values: str) -> Sequence[tuple[Any, ...]]:
+        return self.actors[0].connection.run(sql, values)
