@@ -36,9 +36,18 @@ STEPS = 130
 """Small steps of a world for each definition."""
 
 TASTE = Taste(
-    sink=SINK, nodes=8, waits=0.8, once=True, fatal=0.3, regions=0.4, rich=0.4, handled=False, beats=True
+    sink=SINK,
+    nodes=8,
+    waits=0.8,
+    once=True,
+    fatal=0.3,
+    regions=0.4,
+    rich=0.4,
+    handled=False,
+    beats=True,
+    turns=0.3,
 )
-CALLED = replace(TASTE, nodes=4, regions=0.2, rich=0.3, limited=False, library=(RECURSIVE,))
+CALLED = replace(TASTE, nodes=4, regions=0.2, rich=0.3, limited=False, turns=0.0, library=(RECURSIVE,))
 PATIENCE = 60.0
 """Seconds for making a failure smaller."""
 
@@ -118,6 +127,9 @@ def constructs(cast: Cast) -> Counter[str]:
     """Count what the definitions of a world are made of."""
     found: Counter[str] = Counter()
     for case in cast.cases.values():
+        found.update(
+            f"{each} of executions" for each in {"concurrency", "rate"} & case.document["definition"].keys()
+        )
         for graph in graphs(folded(case.document["definition"])):
             for node in graph["nodes"]:
                 found[f"a {node['part']['kind']}" if "part" in node else node["type"]] += 1

@@ -185,6 +185,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
     refused: Counter[Place] = Counter()
     skipped: dict[Place, int] = {}
     claims: list[tuple[int, str]] = []
+    begun_at: int | None = None
     answered: list[tuple[Place, bool]] = []
     said: dict[str, int] = {}
     unclaimed: set[Place] = set()
@@ -193,6 +194,8 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
             times[seq] = body[2]
             place = (str(body[1]), body[3].get("item", ""))
             said.setdefault(body[0], seq)
+            if begun_at is None and (body[0].startswith("node.") or body[0] == "segment.claimed"):
+                begun_at = body[2]
             if body[0] == "node.opened":
                 opened.add(place)
             elif body[0] == "segment.claimed":
@@ -224,6 +227,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         error=execution.error,
         created_at=execution.created_at,
         finished_at=execution.finished_at,
+        begun_at=begun_at,
         depth=execution.depth,
         over=said.get(f"execution.{execution.status}", 0),
         asked=said.get("execution.cancel_requested", 0),

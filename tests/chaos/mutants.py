@@ -68,7 +68,7 @@ class Bench:
             text,
             inspect.getmodule(function).__dict__ | {"at_place": at_place, "dataclasses": dataclasses},
             made,
-        )  # noqa: S102  our own text
+        )
         self.put(owner, name, made[name])
 
     def statement(self, owner: ModuleType, name: str, old: str, new: str = "") -> None:

@@ -48,6 +48,11 @@ _LATE = (
 )
 
 
+def _limited(case: Case) -> bool:
+    """Whether a definition says how many of its executions may be at work: then another may stand for one."""
+    return bool({"concurrency", "rate", "triggers"} & case.document["definition"].keys())
+
+
 class Town(Society):
     """A society with a clock and with clients."""
 
@@ -57,25 +62,24 @@ class Town(Society):
         self.save(CLOCKWORK)
 
     def weights(self) -> dict[Callable[[], None], float]:
-        return {**super().weights(), self._submit: 0.5, self._edit: 0.3, self._decide_late: 0.4}
+        return {**super().weights(), self._ask_again: 0.5, self._edit: 0.3, self._decide_late: 0.4}
 
     async def heal(self, rounds: int = 600) -> bool:
         """Stop the clock first: nothing would come to rest with it."""
         self.actors[0].connection.run("UPDATE schedule SET due = NULL")
         return await super().heal(rounds)
 
-    def _submit(self) -> None:
+    def _ask_again(self) -> None:
         """A client asks for an execution, or asks again because nobody has answered, and may go without an answer."""
-        known = {each.key: each for each in self.ops}
-        key = self.rng.choice([*known, ""])
-        if not key:
-            if self._asked >= MOST:
-                return
+        keys = [each.key for each in self.ops if not _limited(self._case_of(each.key))]
+        if not keys:
+            return
+        key = self.rng.choice(keys)
+        if self._asked < MOST and self.rng.random() < 0.5:
             self._asked += 1
-            key = f"{self.rng.choice([each for each in known if '/' not in each])}/{self._asked}"
-        case = self.cases[key.removeprefix("key-").partition("/")[0]]
-        reader = self.actors[0].connection
-        active = catalog.active(reader, case.document["name"])
+            key = f"{key.partition('/')[0]}/{self._asked}"
+        case, reader = self._case_of(key), self.actors[0].connection
+        active = catalog.active(reader, self.workflows[case.document["name"]])
         at = cast("Any", Accepting(self.settings, self.clock))
         wish = admission.operation(at, admission.Request(active, case.payload, idempotency_key=key))
         self.ops.append(checker.Op(key, "info", None, self.clock.now()))
@@ -84,6 +88,9 @@ class Town(Society):
             self.ops.append(checker.Op(key, "ok", started.execution, self.clock.now()))
             if started.send:
                 self.messages.append((started.execution, 0, ""))
+
+    def _case_of(self, key: str) -> Case:
+        return self.cases.get(key.removeprefix("key-").partition("/")[0], CLOCKWORK)
 
     def _edit(self) -> None:
         """An author saves another version: what runs is not changed by that."""

@@ -23,7 +23,7 @@ from unittest import mock
 
 from pydantic import BaseModel, JsonValue
 
-from celeriac import Context, Fail, Json, Retry, TryAgain, Uncertain, node
+from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, Uncertain, node
 from engine import admission, catalog, execute, identity, leases, ledger, performance, poller, transitions
 from engine import operations as op
 from engine.dispatch import Room
@@ -182,6 +182,7 @@ class World:
         self.flushed = False
         self.faults: list[checker.Fault] = []
         self.cases: dict[str, Case] = {}
+        self.workflows: dict[str, str] = {}
         self.ops: list[checker.Op] = []
         self.cancels: set[str] = set()
         self._last = ""
@@ -226,14 +227,27 @@ class World:
 
     def accept(self, case: Case, key: str) -> None:
         """Push a definition and start it."""
-        actor = self.actors[0]
-        active = catalog.active(actor.connection, self.save(case))
+        self.save(case)
+        self.submit(case, key, lambda operation: self.actors[0].ask_all([operation]))
+
+    def submit(self, case: Case, key: str, ask: Callable[[op.Operation], list[Any]]) -> None:
+        """Start a definition that is known. A limit of its own may refuse it, or have another execution stand for it."""
+        connection, workflow = self.actors[0].connection, self.workflows[case.document["name"]]
         at = cast("Any", Accepting(self.settings, self.clock))
-        wish = admission.operation(at, admission.Request(active, case.payload, idempotency_key=key))
-        (started,) = actor.ask_all([wish])
-        self.ops.append(checker.Op(key, "ok", started.execution, self.clock.now()))
+        request = admission.Request(catalog.active(connection, workflow), case.payload, idempotency_key=key)
+        now = self.clock.now()
+        (started,) = ask(admission.operation(at, request))
+        if started is None:
+            self.ops.append(checker.Op(key, "info", None, now))
+            return
+        stands = started.refused is None and started.new
+        outcome: checker.Outcome = "ok" if stands else "fail" if started.refused is not None else "info"
+        self.ops.append(checker.Op(key, outcome, started.execution if stands else None, now))
         if started.send:
             self.messages.append((started.execution, 0, ""))
+        for name in started.outdone:
+            self.cancels.add(name)
+            ask(op.Cancel(name, self.clock.now(), "Others are newer."))
 
     def weights(self) -> dict[Callable[[], None], float]:
         """What may happen, and how often beside the others."""
@@ -260,6 +274,7 @@ class World:
         """Save a definition. Returns the id of its workflow."""
         self.cases[case.document["name"]] = case
         (pushed,) = self.actors[0].ask_all([catalog.push(case.document, self.registry, self.clock)])
+        self.workflows[case.document["name"]] = str(pushed.workflow)
         return str(pushed.workflow)
 
     async def run(self, steps: int) -> None:
@@ -278,8 +293,8 @@ class World:
             each.fragile = 0.0
             each.asleep_until = 0
         self._renew_the_dead(always=True)
-        for execution in self._accepted():
-            self._ask(op.Pause(execution, self.clock.now(), resume=True))
+        for accepted in self._known():
+            self._ask(op.Pause(accepted, self.clock.now(), resume=True))
         for _ in range(rounds):
             for deed in (self._deliver, self._look, self._commit, self._carry_call) * 4:
                 deed()
@@ -497,10 +512,10 @@ class World:
         self.messages += [(self._last, segment, item) for segment, item, _ in ready or ()]
 
     def _any(self) -> str:
-        self._last = self.rng.choice(self._accepted())
+        self._last = self.rng.choice(self._known())
         return self._last
 
-    def _accepted(self) -> list[str]:
+    def _known(self) -> list[str]:
         """The executions that clients know of and that are there: whether one is lost is for the judge to say."""
         there = {name for (name,) in self.actors[0].connection.run("SELECT id FROM execution")}
         return [each.execution for each in self.ops if each.execution is not None and each.execution in there]
@@ -585,7 +600,7 @@ class Beats(BaseModel):
     count: int
 
 
-@node("beat")
+@node("beat", effect=Effect.KEYED)
 async def beat(config: Beats, ctx: Context) -> Json:
     """Count, and say after each number how far it is; go on from what was said last."""
     last = ctx.last_heartbeat
