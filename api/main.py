@@ -156,7 +156,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     public = urlsplit(settings.public_base).hostname or settings.api_host
     hosts = {*settings.api_hosts, settings.api_host, public} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
-    return Guard(app, hosts=hosts, largest=largest)
+    guard = Guard(app, hosts=hosts, largest=largest)
+    app.state.metrics = guard.metrics
+    return guard
 
 
 def _courier(state: State) -> Courier:

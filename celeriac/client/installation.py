@@ -9,6 +9,10 @@ from celeriac.outcomes import Json
 class Installation(Asking):
     """Requests about the installation itself, and for whoever has an address of a wait."""
 
+    async def health(self) -> Body:
+        """Return how the installation stands: `{status, services, queues, overdue, attention, ...}`."""
+        return await self._ask("GET", "/health", root="")
+
     async def openapi(self) -> Body:
         """Return the description of the API (OpenAPI 3.1)."""
         return await self._ask("GET", "/openapi.json")
