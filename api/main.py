@@ -120,8 +120,8 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         addresses.routes
     )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
-        previews,
         workflows,
+        previews,
         versions,
         executions,
         forks,
