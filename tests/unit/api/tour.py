@@ -214,6 +214,7 @@ class Tour:
         await keeper.execution(name, with_input=True)
         await keeper.events(name)
         await keeper.nodes(name, with_output=True)
+        await keeper.node(name, "charge")
         await keeper.fork(name, {"from": ["charge"], "edits": {"input": {"amount": 80}}})
         steps = [{"action": "set", "params": {"values": {"sent": True}}}]
         await keeper.push(json.dumps({"name": "notify", "definition": {"steps": steps}}).encode())
@@ -333,6 +334,9 @@ class Tour:
         }
         await keeper.add_connection(stored)
         await keeper.connections()
+        await keeper.connection("crm")
+        await keeper.node_types()
+        await keeper.node_type("wait")
         await keeper.test_connection("crm")
         await keeper.reseal_connections()
         await keeper.remove_connection("crm")
