@@ -34,6 +34,7 @@ from api.routes import (
     members,
     models,
     projects,
+    reports,
     schedules,
     schemas,
     socket,
@@ -120,6 +121,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     for each in (
         workflows,
         executions,
+        reports,
         forks,
         withdrawals,
         attention,
