@@ -33,6 +33,7 @@ from api.routes import (
     links,
     members,
     models,
+    previews,
     projects,
     reports,
     schedules,
@@ -41,6 +42,7 @@ from api.routes import (
     subscriptions,
     users,
     variables,
+    versions,
     webhooks,
     withdrawals,
     workflows,
@@ -119,7 +121,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         addresses.routes
     )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
+        previews,
         workflows,
+        versions,
         executions,
         reports,
         forks,

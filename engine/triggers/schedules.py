@@ -21,7 +21,7 @@ from engine.errors import Conflict, Invalid, NotFound
 from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
-from engine.triggers.registration import ABSENCE, API, DEFINITION, SCHEDULE, ScheduleNameTaken, stored
+from engine.triggers.registration import API, DEFINITION, EMAIL, SCHEDULE, ScheduleNameTaken, stored
 from engine.triggers.scheduler import Due, spec_of
 from engine.triggers.slots import due_of, next_slots, zone_of
 from engine.triggers.spec import Spec, faults
@@ -36,11 +36,12 @@ MOST_BACKFILLED: Final = 10_000
 
 _COLUMNS: Final = (
     "SELECT s.id, s.name, s.origin, s.kind, w.id, w.name, w.enabled, s.spec, s.slot, s.due, s.last_slot, s.paused_at, s.reason, "
-    "s.created_at, s.updated_at FROM schedule s JOIN workflow w ON w.id = s.workflow_id "
+    "s.created_at, s.updated_at FROM schedule s JOIN workflow w ON w.id = s.workflow_id AND w.deleted_at IS NULL "
 )
 _ONE: Final = (
     "SELECT s.id, s.name, s.kind, s.spec, s.epoch, s.slot, s.paused_at, s.origin, w.id, w.name, w.enabled, w.version_id, "
-    "s.project_id FROM schedule s JOIN workflow w ON w.id = s.workflow_id WHERE s.project_id = ? AND s.id = ?"
+    "s.project_id FROM schedule s JOIN workflow w ON w.id = s.workflow_id AND w.deleted_at IS NULL "
+    "WHERE s.project_id = ? AND s.id = ?"
 )
 
 
@@ -63,7 +64,7 @@ class ScheduleOfDefinition(Conflict):
 
 
 class ScheduleOfAbsence(Conflict):
-    """The schedule has no slots: it is due when no event has come for a while."""
+    """The schedule has no slots: it is due when no event has come for a while, or looks into a mailbox."""
 
     code = "schedule.of_absence"
 
@@ -137,7 +138,7 @@ def find(connection: Connection, versions: Versions, name: str, project: str = D
     if not rows:
         raise _unknown(name)
     id_, title, kind, text, epoch, slot, paused_at, origin, *workflow = rows[0]
-    if kind == ABSENCE:
+    if kind != SCHEDULE:
         raise ScheduleOfAbsence
     active: Active = versions.started(connection, *workflow)
     return Found(Due(id_, title, kind, text, epoch, slot or 0, active), paused_at is not None, origin)
@@ -157,7 +158,7 @@ def add(
 
     def change(connection: Connection) -> Body:
         found = connection.run(
-            "SELECT id FROM workflow WHERE project_id = ? AND hidden = 0 AND (id = ? OR name = ?)",
+            "SELECT id FROM workflow WHERE project_id = ? AND hidden = 0 AND deleted_at IS NULL AND (id = ? OR name = ?)",
             (project, workflow, workflow),
         )
         if not found:
@@ -238,7 +239,7 @@ def resume(name: str, now: int, project: str = DEFAULT_PROJECT) -> Callable[[Con
         body = show(connection, name, project)
         if body["paused_at"] is not None:
             ((text, kind),) = connection.run("SELECT spec, kind FROM schedule WHERE id = ?", (name,))
-            begun = _absent(text, now) if kind == ABSENCE else first(spec_of(text), name, now)
+            begun = begin(name, text, kind, now)
             connection.run(
                 "UPDATE schedule SET paused_at = NULL, reason = '', slot = ?, due = ?, epoch = epoch + 1, updated_at = ? "
                 "WHERE id = ?",
@@ -249,7 +250,12 @@ def resume(name: str, now: int, project: str = DEFAULT_PROJECT) -> Callable[[Con
     return change
 
 
-def _absent(text: str, now: int) -> Turn:
+def begin(name: str, text: str, kind: str, now: int) -> Turn:
+    """Return where a schedule that has rested begins."""
+    if kind == SCHEDULE:
+        return first(spec_of(text), name, now)
+    if kind == EMAIL:
+        return Turn((), 0, now)
     due = now + round(seconds(json.loads(text)["absent_for"]) * 1000)
     return Turn((), due, due)
 
@@ -262,7 +268,7 @@ def arrivals(connection: Connection, name: str, limit: int) -> list[Body]:
     )
     return [
         {
-            "slot": int(key),
+            "slot": int(key) if key.isdigit() else key,
             "status": status,
             "execution": execution,
             "at": at,

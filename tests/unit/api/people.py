@@ -89,7 +89,7 @@ async def furnished(api: Api, name: str) -> House:
     ((there["approval"],),) = api.bench.query(
         "SELECT id FROM approval WHERE execution_id = ?", there["execution"]
     )
-    there["node"], there["number"] = "ask", "0"
+    there["node"], there["number"] = "ask", "1"
     made_key = await made("/keys", {"name": "ci", "scopes": ["viewer"]})
     there["key"] = made_key["id"]
     values = {

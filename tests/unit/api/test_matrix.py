@@ -38,8 +38,10 @@ BODIES: dict[str, Any] = {
     "put_member": {"roles": ["viewer"]},
     "create_key": {"name": "more", "scopes": ["workflow:read"]},
     "put_variable": {"value": 1},
+    "name_version": {"version": 1},
 }
 FIXED = {
+    "alias": "stable",
     "scope": "project",
     "rest": "x",
     "workflow": "wf_x",

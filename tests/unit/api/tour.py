@@ -182,6 +182,7 @@ class Tour:
     async def _workflows(self, keeper: Client) -> None:
         text = json.dumps(CHARGE).encode()
         await keeper.validate(text)
+        await keeper.preview(text)
         await keeper.push(text)
         await keeper.push(json.dumps(document([node("a")], name="greet")).encode())
         await keeper.workflows()
@@ -190,7 +191,18 @@ class Tour:
         changed["definition"]["edges"][0]["when"] = "{{ amount > 500 }}"
         await keeper.push(json.dumps(changed).encode())
         await keeper.versions("charge")
+        await keeper.version("charge", 1)
         await keeper.diff("charge")
+        await keeper.name_version("charge", "stable", 1)
+        await keeper.roll_back("charge", "stable")
+        await keeper.publish_version("charge", 2)
+        await keeper.forget_version_name("charge", "stable")
+        seen = (await keeper.workflow("charge"))["etag"]
+        await keeper.update_workflow("charge", {"description": "Charges what was ordered."}, match=seen)
+        await keeper.replace_workflow("charge", json.dumps(changed).encode())
+        greet = (await keeper.workflow("greet"))["id"]
+        await keeper.delete_workflow("greet")
+        await keeper.restore_workflow(greet)
         await keeper.disable("charge")
         await keeper.enable("charge")
 
@@ -222,6 +234,7 @@ class Tour:
 
         pause = node("pause", "wait", {"for": "1h"})
         held = await resting(pause, name="slow")
+        await keeper.why(held)
         await keeper.pause(held)
         await keeper.resume(held)
         await keeper.cancel(held, "not needed")
