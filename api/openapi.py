@@ -108,6 +108,13 @@ _IF_MATCH: Document = {
     "schema": {"type": "string", "maxLength": 1000},
     "example": '"5f2b8c1d9e3a7064"',
 }
+_IF_NONE_MATCH: Document = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of what you have: if it still is what there is, nothing is sent (RFC 9110).",
+    "schema": {"type": "string", "maxLength": 1000},
+}
 _LAST_EVENT: Document = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -122,6 +129,19 @@ _HEADERS: Mapping[str, tuple[Document, ...]] = {
     "fork": (_PREFER, _IDEMPOTENCY),
     "execution": (_PREFER,),
     "run_schedule": (_IDEMPOTENCY,),
+    **dict.fromkeys(
+        (
+            "replace_workflow",
+            "update_workflow",
+            "delete_workflow",
+            "publish_version",
+            "roll_back",
+            "name_version",
+            "forget_version_name",
+        ),
+        (_IF_MATCH,),
+    ),
+    "workflow": (_IF_NONE_MATCH,),
     "events": (_LAST_EVENT,),
     "feed": (_LAST_EVENT,),
 }
@@ -136,6 +156,7 @@ _BODY_OPTIONAL = {
     "items",
     "pause_schedule",
     "retry",
+    "roll_back",
     "rotate_webhook",
     "run_schedule",
     "skip",
@@ -150,12 +171,17 @@ _OTHER_STATUSES: Mapping[str, tuple[HTTPStatus, ...]] = {
     "retry": (HTTPStatus.OK,),
     "fork": (HTTPStatus.OK,),
     "cancel": (HTTPStatus.OK,),
+    "workflow": (HTTPStatus.NOT_MODIFIED,),
     "events": (HTTPStatus.NO_CONTENT,),
     "put_variable": (HTTPStatus.OK,),
     "run_schedule": (HTTPStatus.OK,),
     "test_webhook": (HTTPStatus.OK,),
 }
 """Statuses of answers beside the one of the example: what was there already, what has ended in time."""
+_WITHOUT_BODY: Mapping[HTTPStatus, str] = {
+    HTTPStatus.NO_CONTENT: "Nothing more will come.",
+    HTTPStatus.NOT_MODIFIED: "It is what you have.",
+}
 
 
 def install(app: FastAPI) -> None:
@@ -237,10 +263,12 @@ def _show(operation: Document, name: str, example: Example) -> None:
         done["content"] = {example.type: {"schema": shape, "example": example.answer}}
     if name in _STREAMED:
         done["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    if name == "preview":
+        done["content"]["image/svg+xml"] = {"schema": {"type": "string"}, "example": "<svg>...</svg>"}
     operation["responses"][str(example.status)] = done
     for other in _OTHER_STATUSES.get(name, ()):
-        if other == HTTPStatus.NO_CONTENT:
-            operation["responses"][str(int(other))] = {"description": "Nothing more will come."}
+        if other in _WITHOUT_BODY:
+            operation["responses"][str(int(other))] = {"description": _WITHOUT_BODY[other]}
         else:
             operation["responses"][str(int(other))] = {**done, "description": other.phrase}
 

@@ -1,4 +1,6 @@
-"""What a request says beside its body: how long it would wait (RFC 7240), and under which key it is the same request."""
+"""What a request says beside its body: how long it would wait (RFC 7240), under which key it is the same request, and which state
+of things it is about (RFC 9110, section 13).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from engine.errors import Invalid
 
 LONGEST_WAIT = 60
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
+LONGEST_TAGS = 1_000
+_TAG = re.compile(r'\s*(\*|(?:W/)?"[\x21\x23-\x7e]*")\s*(?:,|$)')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -26,3 +30,24 @@ def idempotency_key(request: Request) -> str | None:
         message = "The Idempotency-Key is no 1 to 255 visible ASCII characters."
         raise Invalid(message, hint="A random UUID is a good one.")
     return key
+
+
+def tags(request: Request, field: str) -> tuple[str, ...] | None:
+    """Return the entity tags of `If-Match` or `If-None-Match`; None without the field. Raises `Invalid`.
+
+    Weak tags are kept as they are, which no strong one equals.
+    """
+    text = request.headers.get(field)
+    if text is None:
+        return None
+    found, place = [], 0
+    while place < len(text) <= LONGEST_TAGS:
+        match = _TAG.match(text, place)
+        if match is None:
+            break
+        found.append(match[1])
+        place = match.end()
+    if not found or place < len(text):
+        message = f"{field} is no list of entity tags."
+        raise Invalid(message, hint='Send the ETag as it was answered, with its quotes: "5f2b8c1d9e3a7064".')
+    return tuple(found)

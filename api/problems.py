@@ -27,6 +27,7 @@ from engine.errors import (
     Invalid,
     Misconfigured,
     NotFound,
+    PreconditionFailed,
     RateLimited,
     SchemaMissing,
     SchemaTooNew,
@@ -39,6 +40,13 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+
+class PreconditionRequired(CeleriacError):
+    """Replacing the whole needs an If-Match: without it, what others have changed meanwhile would be lost unseen."""
+
+    code = "request.precondition_required"
+
+
 _STATUS: tuple[tuple[type[CeleriacError], HTTPStatus], ...] = (
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotFound, HTTPStatus.NOT_FOUND),
@@ -46,6 +54,8 @@ _STATUS: tuple[tuple[type[CeleriacError], HTTPStatus], ...] = (
     (Forbidden, HTTPStatus.FORBIDDEN),
     (RateLimited, HTTPStatus.TOO_MANY_REQUESTS),
     (Conflict, HTTPStatus.CONFLICT),
+    (PreconditionFailed, HTTPStatus.PRECONDITION_FAILED),
+    (PreconditionRequired, HTTPStatus.PRECONDITION_REQUIRED),
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (Invalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),

@@ -12,7 +12,7 @@ from typing import Final
 
 from api import authentication, bodies, permission, problems
 from api.routes import approvals, auth, callbacks, keys, users, webhooks
-from engine import admission, bases, budgets, models, passages, withdrawals
+from engine import admission, bases, budgets, catalog, links, models, passages, releases, withdrawals
 from engine import approvals as answers
 from engine.access import invitations, members, passwords, principals, projects, variables
 from engine.access import keys as key_rows
@@ -71,12 +71,12 @@ _WITHDRAWING: Final[tuple[Family, ...]] = (
     withdrawals.PastFinally,
     withdrawals.WrongItem,
 )
-_DEFINING: Final[tuple[Family, ...]] = (
-    problems.DefinitionInvalid,
+_REGISTERING: Final[tuple[Family, ...]] = (
     registration.PathTaken,
     registration.ScheduleNameTaken,
     registration.WebhookNameTaken,
 )
+_DEFINING: Final[tuple[Family, ...]] = (problems.DefinitionInvalid, *_REGISTERING)
 _DECIDING: Final[tuple[Family, ...]] = (
     answers.FormInvalid,
     approvals.ApprovalClosed,
@@ -88,7 +88,21 @@ _DECIDING: Final[tuple[Family, ...]] = (
 
 OWN: Final[Mapping[str, tuple[Family, ...]]] = {
     "push": _DEFINING,
-    "execute": _STARTING,
+    "preview": (problems.DefinitionInvalid,),
+    "replace_workflow": (
+        *_DEFINING,
+        catalog.NameTaken,
+        releases.WorkflowChanged,
+        problems.PreconditionRequired,
+    ),
+    "update_workflow": (*_DEFINING, catalog.NameTaken, releases.WorkflowChanged),
+    "delete_workflow": (releases.WorkflowChanged,),
+    "restore_workflow": (catalog.NameTaken, registration.PathTaken),
+    "publish_version": (*_REGISTERING, releases.WorkflowChanged),
+    "roll_back": (*_REGISTERING, releases.AliasUnknown, releases.WorkflowChanged),
+    "name_version": (releases.TooManyAliases, releases.WorkflowChanged),
+    "forget_version_name": (releases.AliasUnknown, releases.WorkflowChanged),
+    "execute": (*_STARTING, releases.AliasUnknown),
     "cancel": (Conflict,),
     "pause": (Conflict,),
     "resume": (Conflict,),
@@ -99,6 +113,9 @@ OWN: Final[Mapping[str, tuple[Family, ...]]] = {
     "items": (*_WITHDRAWING, withdrawals.NoMap, withdrawals.NoItem, withdrawals.TooMany),
     "resolve": (Conflict,),
     "decide": _DECIDING,
+    "create_approval_link": (links.MayNotDecide, user_rows.UserUnknown),
+    "linked_approval": (links.LinkUnknown,),
+    "decide_by_link": (links.LinkUnknown, *_DECIDING),
     "call_back": (callbacks.CallbackUnknown, callbacks.CallbackUsed),
     "add_connection": (Conflict, connections.ConnectionInvalid, credentials.BindingInvalid),
     "enter_model": (models.ModelInvalid, Conflict),

@@ -16,6 +16,7 @@ from engine.access.passwords import Passwords
 from engine.catalog import Versions
 from engine.runtime import Runtime
 from engine.settings import Settings
+from engine.signed import Signer
 from engine.watch import Watcher
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class State:
     _sealing: SealingKeys | None = field(default=None, repr=False)
     _outside: Outside | None = field(default=None, repr=False)
     _callbacks: Callbacks | None = field(default=None, repr=False)
+    _links: Signer | None = field(default=None, repr=False)
 
     @property
     def reply_to(self) -> str | None:
@@ -92,6 +94,16 @@ class State:
 
             self._callbacks = Callbacks.of(self._secrets(), self.settings)
         return self._callbacks
+
+    @property
+    def links(self) -> Signer:
+        """What makes and reads links to approvals. Raises `Misconfigured` as `sealing` does."""
+        if self._links is None:
+            from engine.outside.secret_key import derive
+
+            key, *previous = (derive(each, "approval links") for each in self._secrets())
+            self._links = Signer(key, previous)
+        return self._links
 
     def may_note(self, whose: str) -> bool:
         """Whether one more refusal of a principal, or from an address, goes into the audit: nobody fills the disk with them."""

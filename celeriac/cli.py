@@ -31,6 +31,7 @@ from celeriac.commands import (
     users,
     variables,
     webhooks,
+    why,
     workflows,
 )
 
@@ -49,6 +50,7 @@ app.command()(definitions.validate)
 app.command("compile")(definitions.compile_)
 app.command("test")(tests.run_tests)
 app.command()(workflows.push)
+app.command()(why.why)
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executions.app, name="executions")
 app.add_typer(attention.app, name="attention")

@@ -33,7 +33,9 @@ _SET: Final = (
 )
 _OF_PROJECT: Final = "SELECT period, most_tokens FROM budget WHERE project_id = ? AND scope = 'project'"
 _REMOVE: Final = "DELETE FROM budget WHERE project_id = ? AND scope = ? RETURNING scope"
-_WORKFLOW: Final = "SELECT id FROM workflow WHERE project_id = ? AND (id = ? OR name = ?)"
+_WORKFLOW: Final = (
+    "SELECT id FROM workflow WHERE project_id = ? AND deleted_at IS NULL AND (id = ? OR name = ?)"
+)
 _TOTALS: Final = (
     "SELECT {group}, count(*), sum(u.input_tokens), sum(u.output_tokens), sum(u.cached_tokens), sum(u.cost), "
     "sum(CASE WHEN u.settled = 0 THEN 1 ELSE 0 END), sum(CASE WHEN u.cost IS NULL THEN 1 ELSE 0 END) "

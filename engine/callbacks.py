@@ -7,10 +7,6 @@ given is the only one.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,15 +15,12 @@ from engine.expressions.error import VALUE, Refused
 from engine.outside import secret_key
 from engine.plan import item_in
 from engine.settings import Settings
+from engine.signed import Signer
 
 if TYPE_CHECKING:
     from engine.programs import Program
 
 PATH: Final = "/api/v1/callbacks/"
-LONGEST: Final = 1_000
-"""Characters that a token may have."""
-
-_MAC_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class Callbacks:
     """Makes addresses, and reads them again."""
 
     def __init__(self, key: bytes, base: str, previous: Sequence[bytes] = ()) -> None:
-        self._keys = (key, *previous)
+        self._signer = Signer(key, previous)
         self._base = base.rstrip("/")
 
     @classmethod
@@ -59,25 +52,12 @@ class Callbacks:
 
     def token(self, address: Address) -> str:
         """Return the part of the address that names the wait and proves that we said so."""
-        fields = [address.execution, address.node, address.item, address.name]
-        body = json.dumps(fields, separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(_mac(self._keys[0], body) + body).decode().rstrip("=")
+        return self._signer.token(address.execution, address.node, address.item, address.name)
 
     def read(self, token: str) -> Address | None:
         """Return what a token names, or None when it is none of ours."""
-        if len(token) > LONGEST:
-            return None
-        try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            return None
-        mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        ours = any(hmac.compare_digest(mac, _mac(key, body)) for key in self._keys)
-        return Address(*json.loads(body)) if ours else None
-
-
-def _mac(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, body, "sha256")
+        fields = self._signer.read(token)
+        return None if fields is None else Address(*fields)
 
 
 @dataclass(frozen=True, slots=True)

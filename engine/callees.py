@@ -15,7 +15,7 @@ from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 
-_KNOWN = "SELECT 1 FROM workflow WHERE project_id = ? AND (id = ? OR name = ?)"
+_KNOWN = "SELECT 1 FROM workflow WHERE project_id = ? AND deleted_at IS NULL AND (id = ? OR name = ?)"
 
 
 def missing(

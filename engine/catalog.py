@@ -27,15 +27,22 @@ from engine.store.database import Connection
 from engine.triggers import registration
 
 
+class NameTaken(Conflict):
+    """Another workflow has this name already."""
+
+    code = "workflow.name_taken"
+
+
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """A saved workflow: its ids, the number of its version, and whether anything is new."""
+    """A saved workflow: its ids, the number of its version, whether anything is new, and whether it is the active version."""
 
     workflow: str
     version: str
     number: int
     created: bool
     changed: bool
+    active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,14 @@ def push(
     project: str = DEFAULT_PROJECT,
     *,
     hidden: bool = False,
+    into: str | None = None,
+    publish: bool = True,
 ) -> Callable[[Connection], Pushed]:
     """Return the change that saves a document without problems under its name, as a new version when it differs.
+
+    With `into`, the id of a workflow, it becomes a version of that one, which takes its name; that raises `NameTaken` when
+    another has it. A version that is not to be published starts nothing before it is; the first one of a workflow is the
+    active one all the same, but disabled.
 
     Compiling happens here, in the caller's thread; the change itself only writes. Definitions that are written in it are
     saved with the version, as workflows of their own that are `hidden` from lists.
@@ -90,10 +103,8 @@ def push(
     ]
 
     def change(connection: Connection) -> Pushed:
-        found = connection.run(
-            "SELECT id, version_id FROM workflow WHERE project_id = ? AND name = ?", (project, workflow.name)
-        )
-        name, before = found[0] if found else (ids[0], None)
+        found = _place(connection, workflow.name, project, into)
+        name, before = found or (ids[0], None)
         known = connection.run(
             "SELECT id, number FROM workflow_version WHERE workflow_id = ? AND hash = ?", (name, digest)
         )
@@ -111,10 +122,13 @@ def push(
             )
             for each in inner:
                 each(connection)
+        if found and not publish:
+            return Pushed(name, version, number, created=False, changed=not known, active=before == version)
+        enabled = int(workflow.enabled and publish)
         if found:
             connection.run(
-                "UPDATE workflow SET version_id = ?, description = ?, enabled = ?, updated_at = ? WHERE id = ?",
-                (version, workflow.description, int(workflow.enabled), now, name),
+                "UPDATE workflow SET name = ?, version_id = ?, description = ?, enabled = ?, updated_at = ? WHERE id = ?",
+                (workflow.name, version, workflow.description, enabled, now, name),
             )
         else:
             connection.run(
@@ -125,7 +139,7 @@ def push(
                     project,
                     workflow.name,
                     workflow.description,
-                    int(workflow.enabled),
+                    enabled,
                     int(hidden),
                     version,
                     now,
@@ -255,6 +269,19 @@ _PINNED = (
 )
 
 
+def _place(connection: Connection, name: str, project: str, into: str | None) -> tuple[str, str] | None:
+    """Return the workflow that a document is saved in, with its active version; None for a new one."""
+    found = connection.run(
+        "SELECT id, version_id FROM workflow WHERE project_id = ? AND name = ?", (project, name)
+    )
+    if into is not None and (not found or found[0][0] != into):
+        if found:
+            message = f"There is another workflow {name!r}."
+            raise NameTaken(message, hint="Choose another name.")
+        found = connection.run("SELECT id, version_id FROM workflow WHERE id = ?", (into,))
+    return found[0] if found else None
+
+
 def _numbered(connection: Connection, workflow: str, title: str, number: int) -> str:
     rows = connection.run(
         "SELECT id FROM workflow_version WHERE workflow_id = ? AND number = ?", (workflow, number)
@@ -267,7 +294,8 @@ def _numbered(connection: Connection, workflow: str, title: str, number: int) ->
 
 def _find(connection: Connection, reference: str, project: str) -> tuple[Any, ...]:
     rows = connection.run(
-        "SELECT id, name, enabled, version_id FROM workflow WHERE project_id = ? AND (id = ? OR name = ?)",
+        "SELECT id, name, enabled, version_id FROM workflow WHERE project_id = ? AND deleted_at IS NULL "
+        "AND (id = ? OR name = ?)",
         (project, reference, reference),
     )
     if not rows:

@@ -58,6 +58,12 @@ class Conflict(CeleriacError):
     code = "request.conflict"
 
 
+class PreconditionFailed(CeleriacError):
+    """It is another one by now than the one you have seen; nothing was changed."""
+
+    code = "request.precondition_failed"
+
+
 class Invalid(CeleriacError):
     """The request cannot be understood."""
 

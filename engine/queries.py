@@ -7,17 +7,18 @@ the epoch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from celeriac import Json
-from engine import playbooks
+from engine import playbooks, releases
 from engine.budgets import of_execution
 from engine.callbacks import Address
 from engine.catalog import Active, Versions
 from engine.definition import TRIGGER
 from engine.errors import Conflict, NotFound
+from engine.listing import Column, Order, conditions
 from engine.plan import Plan
 from engine.remedies import remedy
 from engine.settings import DEFAULT_PROJECT
@@ -32,7 +33,7 @@ Position = tuple[int, str]
 """(created_at, id) of the last execution of a page: the next page starts behind it."""
 
 _WORKFLOW = (
-    "SELECT w.id, w.name, w.description, w.enabled, w.created_at, w.updated_at, v.id, v.number "
+    "SELECT w.id, w.name, w.description, w.enabled, w.created_at, w.updated_at, v.id, v.number, w.deleted_at "
     "FROM workflow w JOIN workflow_version v ON v.id = w.version_id "
 )
 _EXECUTION = (
@@ -43,29 +44,88 @@ _EXECUTION = (
 )
 
 
+_BEYOND: Final = 2**31 - 1
+"""No version has this number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A part of a list, and where the next one starts; nothing when this is the last."""
 
     rows: list[Body]
-    following: str | Position | None
+    following: Json | Position
 
 
-def workflows(connection: Connection, limit: int, after: str = "", project: str = DEFAULT_PROJECT) -> Page:
-    """Return workflows by name, those behind the name `after`."""
+WORKFLOWS: Final[Mapping[str, Column]] = {
+    "name": Column("w.name", "text"),
+    "created_at": Column("w.created_at", "number"),
+    "updated_at": Column("w.updated_at", "number"),
+    "enabled": Column("w.enabled", "flag"),
+}
+"""What workflows are sorted and narrowed down by."""
+_BY_NAME: Final = Order("name", WORKFLOWS["name"], down=False)
+
+
+def workflows(
+    connection: Connection,
+    limit: int,
+    *,
+    by: Order = _BY_NAME,
+    filters: Sequence[str] = (),
+    behind: tuple[Json, str] | None = None,
+    deleted: bool = False,
+    project: str = DEFAULT_PROJECT,
+) -> Page:
+    """Return workflows in an order, those behind a position; those that are deleted, or those that are not. Raises `Invalid`."""
+    where, values = conditions(filters, WORKFLOWS)
+    if behind is not None:
+        clause, position = by.behind("w.id", behind)
+        where, values = [*where, clause], [*values, *position]
+    there = f"w.deleted_at IS {'NOT ' if deleted else ''}NULL"
+    clauses = " AND ".join(["w.project_id = ? AND w.hidden = 0", there, *where])
     found = connection.run(
-        _WORKFLOW + "WHERE w.project_id = ? AND w.hidden = 0 AND w.name > ? ORDER BY w.name LIMIT ?",
-        (project, after, limit + 1),
+        f"{_WORKFLOW} WHERE {clauses} ORDER BY {by.clause('w.id')} LIMIT ?", (project, *values, limit + 1)
     )
     rows = [_workflow_body(row) for row in found[:limit]]
-    return Page(rows, str(found[limit - 1][1]) if len(found) > limit else None)
+    if len(found) <= limit:
+        return Page(rows, None)
+    last = rows[-1][by.field]
+    return Page(rows, [str(by), int(last) if isinstance(last, bool) else last, rows[-1]["id"]])
 
 
 def workflow(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> Body:
-    """Return a workflow by id or name, with the document of its active version. Raises `NotFound`."""
+    """Return a workflow by id or name, with the document of its active version, its aliases and its entity tag.
+
+    Raises `NotFound`.
+    """
     row = _workflow_row(connection, reference, project)
-    (document,) = connection.run("SELECT document FROM workflow_version WHERE id = ?", (row[6],))[0]
-    return {**_workflow_body(row), "document": json.loads(document)}
+    (text,) = connection.run("SELECT document FROM workflow_version WHERE id = ?", (row[6],))[0]
+    names = releases.aliases(connection, row[0])
+    written = json.loads(text)
+    # What stands outside of `definition` belongs to the workflow and not to its version.
+    if written.get("description", "") != row[2]:
+        written["description"] = row[2]
+    written["name"] = row[1]
+    if written.get("enabled", True) != bool(row[3]):
+        written["enabled"] = bool(row[3])
+    listed: dict[str, Json] = {**names}
+    return {
+        **_workflow_body(row),
+        "aliases": listed,
+        "etag": releases.tag_of([*row[:4], row[6]], names),
+        "document": written,
+    }
+
+
+def version(connection: Connection, reference: str, number: int, project: str = DEFAULT_PROJECT) -> Body:
+    """Return a version of a workflow with its document. Raises `NotFound`."""
+    row = _workflow_row(connection, reference, project)
+    number, written = document(connection, reference, number, project)
+    found = connection.run(
+        "SELECT id, number, hash, created_at FROM workflow_version WHERE workflow_id = ? AND number = ?",
+        (row[0], number),
+    )
+    return {**_version_body(found[0], row[6]), "document": written}
 
 
 def workflow_id(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> str:
@@ -73,17 +133,22 @@ def workflow_id(connection: Connection, reference: str, project: str = DEFAULT_P
     return str(_workflow_row(connection, reference, project)[0])
 
 
-def versions(connection: Connection, reference: str, project: str = DEFAULT_PROJECT) -> list[Body]:
-    """Return the versions of a workflow, the newest first. Raises `NotFound`."""
+def versions(
+    connection: Connection,
+    reference: str,
+    limit: int,
+    before: int | None = None,
+    project: str = DEFAULT_PROJECT,
+) -> Page:
+    """Return the versions of a workflow, the newest first, those before a number. Raises `NotFound`."""
     row = _workflow_row(connection, reference, project)
     found = connection.run(
-        "SELECT id, number, hash, created_at FROM workflow_version WHERE workflow_id = ? ORDER BY number DESC",
-        (row[0],),
+        "SELECT id, number, hash, created_at FROM workflow_version WHERE workflow_id = ? AND number < ? "
+        "ORDER BY number DESC LIMIT ?",
+        (row[0], _BEYOND if before is None else before, limit + 1),
     )
-    return [
-        {"id": id_, "number": number, "hash": digest, "created_at": at, "active": id_ == row[6]}
-        for id_, number, digest, at in found
-    ]
+    rows = [_version_body(each, row[6]) for each in found[:limit]]
+    return Page(rows, found[limit - 1][1] if len(found) > limit else None)
 
 
 def document(
@@ -207,7 +272,7 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
         )
         for each in expand(seq, body)
     ]
-    plan = _plan(connection, row[3])
+    plan = plan_of(connection, row[3])
     return timeline(plan, segments, journal, happened, ended=row[5] in EXECUTION_FINAL)
 
 
@@ -256,9 +321,9 @@ def attention(connection: Connection, limit: int, project: str = DEFAULT_PROJECT
     plans: dict[str, Plan] = {}
     rows = []
     for name, number, item, status, head, reason, since, version, title in found:
-        plan = plans.get(version) or plans.setdefault(version, _plan(connection, version))
+        plan = plans.get(version) or plans.setdefault(version, plan_of(connection, version))
         node = plan.segments[number].nodes[head].id
-        rows.append(_attention_body(name, number, item, status, node, reason, since, title))
+        rows.append(attention_body(name, number, item, status, node, reason, since, title))
     return rows
 
 
@@ -288,7 +353,7 @@ def doubtful(
     if status not in ("uncertain", "quarantined") or row[5] in EXECUTION_FINAL:
         message = f"The segment {number} of {name} is {status}, and waits for nobody's word."
         raise Conflict(message, hint="celeriac attention list shows what waits for a person.")
-    segment = _plan(connection, row[3]).segments[number]
+    segment = plan_of(connection, row[3]).segments[number]
     if status == "uncertain":
         return Doubtful(status, (segment.nodes[head].id,), row[14] is not None)
     over = {
@@ -319,12 +384,17 @@ def wait_of(connection: Connection, address: Address) -> int | None:
     In any project: the address is signed.
     """
     rows = connection.run("SELECT version_id FROM execution WHERE id = ?", (address.execution,))
-    return _plan(connection, rows[0][0]).segment_of.get(address.node) if rows else None
+    return plan_of(connection, rows[0][0]).segment_of.get(address.node) if rows else None
 
 
 def is_there(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> ExecutionStatus:
     """Return an execution's status. Raises `NotFound`."""
     return ExecutionStatus(_execution_row(connection, name, project)[5])
+
+
+def is_final(body: Body) -> bool:
+    """Whether an execution as it is shown has ended."""
+    return body["status"] in EXECUTION_FINAL
 
 
 def version_of(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> str:
@@ -334,7 +404,8 @@ def version_of(connection: Connection, name: str, project: str = DEFAULT_PROJECT
 
 def _workflow_row(connection: Connection, reference: str, project: str) -> Row:
     rows = connection.run(
-        _WORKFLOW + "WHERE w.project_id = ? AND (w.id = ? OR w.name = ?)", (project, reference, reference)
+        _WORKFLOW + "WHERE w.project_id = ? AND w.deleted_at IS NULL AND (w.id = ? OR w.name = ?)",
+        (project, reference, reference),
     )
     if not rows:
         message = f"There is no workflow {reference!r}."
@@ -343,8 +414,8 @@ def _workflow_row(connection: Connection, reference: str, project: str) -> Row:
 
 
 def _workflow_body(row: Sequence[Any]) -> Body:
-    id_, name, description, enabled, created_at, updated_at, version, number = row
-    return {
+    id_, name, description, enabled, created_at, updated_at, version, number, deleted_at = row
+    body: Body = {
         "id": id_,
         "name": name,
         "description": description,
@@ -353,6 +424,12 @@ def _workflow_body(row: Sequence[Any]) -> Body:
         "created_at": created_at,
         "updated_at": updated_at,
     }
+    return body if deleted_at is None else {**body, "deleted_at": deleted_at}
+
+
+def _version_body(row: Sequence[Any], active: str) -> Body:
+    id_, number, digest, at = row
+    return {"id": id_, "number": number, "hash": digest, "created_at": at, "active": id_ == active}
 
 
 def _newest(connection: Connection, workflow_id: str) -> int:
@@ -406,7 +483,7 @@ def _with_hint(error: Body) -> Body:
     return error if hint is None else {**error, "hint": hint}
 
 
-def _attention_body(
+def attention_body(
     name: str,
     number: int,
     item: str,
@@ -416,6 +493,7 @@ def _attention_body(
     since: int | None,
     title: str,
 ) -> Body:
+    """Return what is told of a segment that waits for a person's word."""
     where = f"{name} {number}" + (f" --item {item}" if item else "")
     if status == "uncertain":
         known = json.loads(reason or "{}")
@@ -447,7 +525,8 @@ def _attention_body(
     return {**body, "item": item} if item else body
 
 
-def _plan(connection: Connection, version: str) -> Plan:
+def plan_of(connection: Connection, version: str) -> Plan:
+    """Return the plan of a version that is known to be there."""
     (text,) = connection.run("SELECT plan FROM workflow_version WHERE id = ?", (version,))[0]
     return Plan.from_json(json.loads(text))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engine import nested
 from engine.errors import Unavailable
 from engine.store.database import Connection, Database
 from engine.store.sql import Batched, columns
@@ -76,6 +77,21 @@ _UNREFERENCED = Batched(
     columns("hash"),
 )
 
+_FORGET_WORKFLOW = (
+    "DELETE FROM inbox WHERE source IN (SELECT s.id FROM schedule s WHERE s.workflow_id = ?)",
+    "DELETE FROM inbox WHERE source IN (SELECT p.id FROM endpoint p WHERE p.workflow_id = ?)",
+    "DELETE FROM inbox WHERE source IN (SELECT t.id FROM event_trigger t WHERE t.workflow_id = ?)",
+    "DELETE FROM schedule WHERE workflow_id = ?",
+    "DELETE FROM endpoint WHERE workflow_id = ?",
+    "DELETE FROM event_trigger WHERE workflow_id = ?",
+    "DELETE FROM hook_delivery WHERE hook_id IN (SELECT h.id FROM hook h WHERE h.workflow_id = ?)",
+    "DELETE FROM hook WHERE workflow_id = ?",
+    "DELETE FROM budget WHERE scope = 'workflow:' || ?",
+    "DELETE FROM workflow_alias WHERE workflow_id = ?",
+    "DELETE FROM workflow_version WHERE workflow_id = ?",
+    "DELETE FROM workflow WHERE id = ?",
+)
+"""What goes with a workflow that was deleted, in an order in which what is still needed to find something goes last."""
 
 _EXPIRED = (
     "DELETE FROM event_log WHERE id IN (SELECT l.id FROM event_log l WHERE l.expires_at <= ? "
@@ -102,13 +118,14 @@ class Purged:
     marks: int = 0
     sessions: int = 0
     arrivals: int = 0
+    workflows: int = 0
 
 
 def purge(
     database: Database, cutoff: int, now: int, progress: Callable[[Purged], None] = lambda _: None
 ) -> Purged:
     """Delete executions that ended before `cutoff` (milliseconds), what only they referred to, and events that have expired;
-    also what arrived at triggers by then, if nothing is left of it.
+    also what arrived at triggers by then, if nothing is left of it, and workflows that were deleted by then, likewise.
 
     Safe to break off and to repeat. Raises `Unavailable`.
     """
@@ -125,6 +142,7 @@ def purge(
                 progress(gone)
             while _forget_arrivals(connection, min(cutoff, now - ARRIVALS_KEPT), gone):
                 progress(gone)
+            gone.workflows = _forget_workflows(connection, cutoff)
             connection.begin()
             old = connection.run("DELETE FROM ledger_mark WHERE at < ? RETURNING writer", (now - MARKS_KEPT,))
             connection.commit()
@@ -174,6 +192,44 @@ def _forget_arrivals(connection: Connection, before: int, gone: Purged) -> bool:
         raise
     gone.arrivals += len(arrived)
     return len(arrived) == BATCH
+
+
+def _forget_workflows(connection: Connection, cutoff: int) -> int:
+    """Delete workflows that were deleted before `cutoff` and have no execution left, with their versions and triggers, each in a
+    transaction of its own. Returns how many.
+    """
+    rows = connection.run("SELECT id FROM workflow WHERE deleted_at < ? ORDER BY id", (cutoff,))
+    count = 0
+    for (name,) in rows:
+        connection.begin()
+        try:
+            family = _family(connection, name)
+            if not any(
+                connection.run("SELECT 1 FROM execution WHERE workflow_id = ? LIMIT 1", (each,))
+                for each in family
+            ):
+                for each in family:
+                    for statement in _FORGET_WORKFLOW:
+                        connection.run(statement, (each,))
+                count += 1
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+    return count
+
+
+def _family(connection: Connection, workflow: str) -> list[str]:
+    """Return a workflow and those that are written inside of its versions, at any depth."""
+    found = [workflow]
+    for each in found:
+        for (version,) in connection.run("SELECT id FROM workflow_version WHERE workflow_id = ?", (each,)):
+            inner = connection.run(
+                "SELECT id FROM workflow WHERE hidden = 1 AND substr(name, 1, ?) = ?",
+                (len(version) + len(nested.MARK), version + nested.MARK),
+            )
+            found.extend(name for (name,) in inner)
+    return found
 
 
 _Place = tuple[int, str]

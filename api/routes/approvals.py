@@ -61,13 +61,14 @@ async def listing(
     request: Request, status: Status = None, limit: pages.Limit = 50, cursor: pages.Cursor = None
 ) -> Response:
     """List approvals, the latest first."""
-    before = pages.by_birth(cursor)
+    before = pages.by_birth(request, cursor)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: approval_rows.listing(
                 connection, limit, status=status, before=before, project=principal.project(request)
             )
-        )
+        ),
     )
 
 

@@ -49,8 +49,9 @@ async def _listing(
     limit: int,
     cursor: str | None,
 ) -> Response:
-    before = pages.by_birth(cursor)
+    before = pages.by_birth(request, cursor)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: audit.listing(
                 connection,
@@ -60,5 +61,5 @@ async def _listing(
                 action=action,
                 before=None if before is None else before[0],
             )
-        )
+        ),
     )

@@ -62,11 +62,12 @@ async def publish(request: Request) -> Response:
 @router.get("/triggers", operation_id="event_triggers", dependencies=[needs("trigger:read")])
 async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
     """List the triggers of workflows that wait for events."""
-    after, project = pages.by_name(cursor), principal.project(request)
+    after, project = pages.by_name(request, cursor), principal.project(request)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: triggers.listing(connection, limit, after, project)
-        )
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from api.starting import ended, start
 from api.state import of
 from engine import admission, bases, cancels, catalog, queries
 from engine import operations as op
+from engine import why as whys
 from engine.errors import Conflict, Invalid
 from engine.states import EXECUTION_FINAL, ExecutionStatus
 
@@ -31,13 +32,14 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List executions, the latest first."""
-    before, project = pages.by_birth(cursor), principal.project(request)
+    before, project = pages.by_birth(request, cursor), principal.project(request)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: queries.executions(
                 connection, limit, reference=workflow, status=status, before=before, project=project
             )
-        )
+        ),
     )
 
 
@@ -107,6 +109,15 @@ async def nodes(
             if place in known:
                 each["output"] = known[place]
     return JSONResponse({"data": found})
+
+
+@router.get("/{execution}/why", operation_id="why", dependencies=[needs("execution:read")])
+async def why(request: Request, execution: str) -> Response:
+    """Say why an execution does not go on: what it waits for, what holds it, and what helps."""
+    state, project = of(request), principal.project(request)
+    now = state.runtime.clock.now()
+    found = await state.runtime.reader.read(lambda connection: whys.why(connection, execution, now, project))
+    return JSONResponse(found)
 
 
 @router.get("/{execution}/steps", operation_id="steps", dependencies=[needs("execution:read")])

@@ -24,12 +24,13 @@ Named = Annotated[str, Path(alias="project", description="A project, by id or na
 @router.get("", operation_id="projects", dependencies=[signed_in()])
 async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
     """List the projects that whoever asks is in, by name."""
-    after, person = pages.by_name(cursor), principal.of(request)
+    after, person = pages.by_name(request, cursor), principal.of(request)
     among = None if person.owns else [each.project for each in person.places.values()]
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: projects.listing(connection, limit, after, among)
-        )
+        ),
     )
 
 

@@ -40,13 +40,14 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List schedules, with their next slots."""
-    after, project = pages.by_name(cursor), principal.project(request)
+    after, project = pages.by_name(request, cursor), principal.project(request)
     return pages.answer(
+        request,
         await of(request).runtime.reader.read(
             lambda connection: schedules.listing(
                 connection, limit, workflow=workflow, after=after, project=project
             )
-        )
+        ),
     )
 
 

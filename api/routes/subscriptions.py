@@ -146,10 +146,11 @@ async def deliveries(
 ) -> Response:
     """List what a subscription was told or is to be told, the latest first, with every attempt."""
     reader = of(request).runtime.reader
-    before = pages.by_name(cursor) or None
+    before = pages.by_name(request, cursor) or None
     await _find(request, subscription)
     return pages.answer(
-        await reader.read(lambda connection: rows.deliveries(connection, subscription, limit, before))
+        request,
+        await reader.read(lambda connection: rows.deliveries(connection, subscription, limit, before)),
     )
 
 

@@ -29,9 +29,10 @@ class NotTheFirst(Conflict):
 @router.get("", operation_id="users", dependencies=[needs("installation:users")])
 async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
     """List users by name."""
-    after = pages.by_name(cursor)
+    after = pages.by_name(request, cursor)
     return pages.answer(
-        await of(request).runtime.reader.read(lambda connection: users.listing(connection, limit, after))
+        request,
+        await of(request).runtime.reader.read(lambda connection: users.listing(connection, limit, after)),
     )
 
 

@@ -40,14 +40,15 @@ async def listing(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List webhooks and forms. Secrets are never shown again."""
-    state, after = of(request), pages.by_name(cursor)
+    state, after = of(request), pages.by_name(request, cursor)
     base, project = state.settings.public_base, principal.project(request)
     return pages.answer(
+        request,
         await state.runtime.reader.read(
             lambda connection: endpoints.listing(
                 connection, state.versions, base, limit, workflow=workflow, after=after, project=project
             )
-        )
+        ),
     )
 
 

@@ -1,127 +1,158 @@
-"""Workflows: definitions that are saved, looked at, compared, enabled, and started."""
+"""Workflows: definitions under names, saved, looked at, changed, enabled, deleted, and started."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, Any
+import json
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from api import bodies, noting, pages, preferences, principal
+from api import bodies, definitions, noting, pages, preferences, principal
 from api.permission import needs
-from api.problems import DefinitionInvalid
+from api.problems import PreconditionRequired
+from api.routes.versions import wanted
 from api.starting import start
-from api.state import State, of
-from celeriac import Json
-from engine import admission, callees, catalog, queries
-from engine.catalog import Pushed
-from engine.checking import problems
-from engine.diff import diff
+from api.state import of
+from engine import admission, catalog, deletion, listing, queries, releases
 from engine.errors import Invalid
+from engine.merging import merged
 from engine.store.database import Connection
-from engine.triggers import endpoints
-from engine.triggers.endpoints import Issued
 
 router = APIRouter(prefix="/workflows", tags=["workflows"])
 
-Version = Annotated[int | None, Query(ge=1)]
+PATCHED_AGAIN: Final = 5
+"""How often a patch that names no ETag is applied anew when somebody else was quicker."""
+
+Filters = Annotated[
+    list[str],
+    Query(
+        alias="filter",
+        max_length=listing.MOST_FILTERS,
+        description="`field:operator:value`, like `name:starts:order` or `enabled:eq:true`; all of them hold. Fields: name, "
+        "enabled, created_at, updated_at. Operators: eq, ne, lt, lte, gt, gte, and starts for texts.",
+    ),
+]
+Sort = Annotated[
+    str | None,
+    Query(max_length=50, description="`field:asc` or `field:desc`, of the same fields; by name otherwise."),
+]
 
 
 @router.post("", status_code=201, operation_id="push", dependencies=[needs("workflow:write")])
-async def push(request: Request) -> Response:
+async def push(
+    request: Request,
+    publish: Annotated[
+        bool, Query(description="false: only keep the version, and go on with the active one.")
+    ] = True,
+) -> Response:
     """Save a definition under its name: a new version when it differs. Every mistake in it comes back in one answer."""
-    state = of(request)
-    raw = await request.body()
-    document, found = await asyncio.to_thread(_checked, state, raw)
-    if document is None:
-        raise DefinitionInvalid(found)
-    project = principal.project(request)
-    found = [*found, *await _missing(state, document, project)]
-    clock = state.runtime.clock
-    save = await asyncio.to_thread(catalog.push, document, state.runtime.registry, clock, project)
-
-    def change(connection: Connection) -> tuple[Pushed, list[Issued]]:
-        pushed = save(connection)
-        issue = endpoints.issue(pushed.workflow, lambda: state.sealing, clock.entropy, clock.now())
-        return pushed, issue(connection)
-
-    pushed, issued = await noting.change(
-        request, change, "workflow:push", str(document["name"]), lambda answer: ("done", _pushed(answer[0]))
-    )
-    body: dict[str, Any] = {
-        "id": pushed.workflow,
-        "name": document["name"],
-        "version": {"id": pushed.version, "number": pushed.number},
-        "created": pushed.created,
-        "changed": pushed.changed,
-        "warnings": [each.to_json() for each in found],
-    }
-    if issued:
-        body["webhooks"] = [each.to_json(state.settings.public_base) for each in issued]
-        body["webhook_url"] = body["webhooks"][0]["url"]
-    location = {"Location": f"/api/v1/workflows/{pushed.workflow}"}
-    return JSONResponse(body, 201 if pushed.created else 200, location)
+    return await definitions.save(request, await request.body(), "workflow:push", publish=publish)
 
 
 @router.post("/validate", operation_id="validate", dependencies=[needs("workflow:read")])
 async def validate(request: Request) -> Response:
     """Tell every mistake in a definition, and save nothing."""
-    state = of(request)
-    raw = await request.body()
-    document, found = await asyncio.to_thread(_checked, state, raw)
-    if document is not None:
-        found = [*found, *await _missing(state, document, principal.project(request))]
+    document, found = await definitions.checked(request, await request.body())
     return JSONResponse({"valid": document is not None, "problems": [each.to_json() for each in found]})
 
 
 @router.get("", operation_id="workflows", dependencies=[needs("workflow:read")])
-async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
-    """List workflows by name."""
-    after, project = pages.by_name(cursor), principal.project(request)
-    return pages.answer(
-        await of(request).runtime.reader.read(
-            lambda connection: queries.workflows(connection, limit, after, project)
+async def listed(
+    request: Request,
+    filters: Filters = [],  # noqa: B006  FastAPI copies it
+    sort: Sort = None,
+    deleted: Annotated[bool, Query(description="Those that are deleted and may be restored.")] = False,
+    limit: pages.Limit = 50,
+    cursor: pages.Cursor = None,
+) -> Response:
+    """List workflows, by name or as `sort` says; those that `filter` leaves."""
+    by, project = listing.order(sort, queries.WORKFLOWS, "name"), principal.project(request)
+    behind = pages.by_order(request, cursor, str(by))
+    found = await of(request).runtime.reader.read(
+        lambda connection: queries.workflows(
+            connection, limit, by=by, filters=filters, behind=behind, deleted=deleted, project=project
         )
     )
+    return pages.answer(request, found)
 
 
 @router.get("/{ref}", operation_id="workflow", dependencies=[needs("workflow:read")])
 async def show(request: Request, ref: str) -> Response:
-    """Show a workflow, by id or name, with its active document."""
+    """Show a workflow, by id or name, with its active document, its aliases, and the ETag that changes ask for."""
+    found = await definitions.current(request, ref)
+    tag = str(found["etag"])
+    if tag in (preferences.tags(request, "if-none-match") or ()):
+        return Response(status_code=304, headers={"ETag": tag})
+    return JSONResponse(found, headers={"ETag": tag})
+
+
+@router.put("/{ref}", operation_id="replace_workflow", dependencies=[needs("workflow:write")])
+async def replace(request: Request, ref: str) -> Response:
+    """Replace a workflow's definition: a new version when it differs. Another name in it renames the workflow.
+
+    It has to say by `If-Match` what it replaces, since what others have changed meanwhile would be lost unseen; `*` means
+    whatever is there.
+    """
+    found, match = await definitions.current(request, ref), preferences.tags(request, "if-match")
+    if match is None:
+        raise PreconditionRequired(hint="Send If-Match with the ETag of what you have seen, or with *.")
+    return await definitions.save(
+        request, await request.body(), "workflow:replace", into=str(found["id"]), match=match
+    )
+
+
+@router.patch("/{ref}", operation_id="update_workflow", dependencies=[needs("workflow:write")])
+async def patch(request: Request, ref: str) -> Response:
+    """Change what a JSON Merge Patch names (RFC 7396) of a workflow's document: null takes a member away.
+
+    A list is replaced as a whole. Without `If-Match` it changes whatever is there.
+    """
+    match, limits = preferences.tags(request, "if-match"), of(request).settings.limits
+    change = await bodies.read(request, limits.definition_bytes)
+    if not isinstance(change, dict):
+        raise Invalid("A patch of a workflow is an object.", hint='For example {"description": "..."}.')
+    for tried in range(PATCHED_AGAIN):
+        found = await definitions.current(request, ref)
+        raw = json.dumps(merged(found["document"], change), ensure_ascii=False).encode()
+        try:
+            return await definitions.save(
+                request, raw, "workflow:update", into=str(found["id"]), match=match or (str(found["etag"]),)
+            )
+        except releases.WorkflowChanged:
+            if match is not None or tried == PATCHED_AGAIN - 1:
+                raise
+    raise AssertionError  # every turn of the loop returns or raises in the end
+
+
+@router.delete(
+    "/{ref}", status_code=204, operation_id="delete_workflow", dependencies=[needs("workflow:write")]
+)
+async def delete(request: Request, ref: str) -> Response:
+    """Delete a workflow: nobody sees it and nothing starts it any more, and its name is free. What runs goes on.
+
+    It may be restored until retention takes it with the last of its executions.
+    """
+    now, project = of(request).runtime.clock.now(), principal.project(request)
+    remove = deletion.delete(ref, now, project)
+    match = preferences.tags(request, "if-match")
+
+    def change(connection: Connection) -> str:
+        releases.expect(connection, ref, match, project)
+        return remove(connection)
+
+    await noting.change(request, change, "workflow:delete", ref)
+    return Response(status_code=204)
+
+
+@router.post("/{ref}/restore", operation_id="restore_workflow", dependencies=[needs("workflow:write")])
+async def restore(request: Request, ref: str) -> Response:
+    """Bring a deleted workflow back, by its id: disabled, with its versions, and with its triggers as they were."""
     project = principal.project(request)
-    return JSONResponse(
-        await of(request).runtime.reader.read(lambda connection: queries.workflow(connection, ref, project))
-    )
-
-
-@router.get("/{ref}/versions", operation_id="versions", dependencies=[needs("workflow:read")])
-async def versions(request: Request, ref: str) -> Response:
-    """List the versions of a workflow, the newest first."""
-    project = principal.project(request)
-    found = await of(request).runtime.reader.read(
-        lambda connection: queries.versions(connection, ref, project)
-    )
-    return JSONResponse({"data": found})
-
-
-@router.get("/{ref}/diff", operation_id="diff", dependencies=[needs("workflow:read")])
-async def differences(
-    request: Request,
-    ref: str,
-    from_: Annotated[int | None, Query(alias="from", ge=1)] = None,
-    to: Version = None,
-) -> Response:
-    """Compare two versions: by default the active one with the one before it."""
-    read, project = of(request).runtime.reader.read, principal.project(request)
-    number, after = await read(lambda connection: queries.document(connection, ref, to, project))
-    if from_ is None and number == 1:
-        raise Invalid("There is no version before the first.", hint="Name the versions: ?from=1&to=2.")
-    before_number = number - 1 if from_ is None else from_
-    before_number, before = await read(
-        lambda connection: queries.document(connection, ref, before_number, project)
-    )
-    return JSONResponse({"from": before_number, "to": number, "changes": diff(before, after)})
+    change = deletion.restore(ref, of(request).runtime.clock, project)
+    await noting.change(request, change, "workflow:restore", ref)
+    found = await definitions.current(request, ref)
+    return JSONResponse(found, headers={"ETag": str(found["etag"])})
 
 
 @router.post("/{ref}/enable", operation_id="enable", dependencies=[needs("workflow:write")])
@@ -140,44 +171,28 @@ async def disable(request: Request, ref: str) -> Response:
     "/{ref}/execute", status_code=202, operation_id="execute", dependencies=[needs("execution:start")]
 )
 async def execute(request: Request, ref: str) -> Response:
-    """Start a workflow on `input`. With `Prefer: wait=SECONDS` the answer is the result, if it comes in that time."""
+    """Start a workflow on `input`: the active version, or the `version` of a number or an alias.
+
+    With `Prefer: wait=SECONDS` the answer is the result, if it comes in that time.
+    """
     state = of(request)
     largest = state.settings.limits.input_bytes + 1024
-    body = await bodies.read_object(request, "input", largest=largest)
+    body = await bodies.read_object(request, "input", "version", largest=largest)
     wait = preferences.wait(request)
-    project = principal.project(request)
-    found = await state.runtime.reader.read(
-        lambda connection: state.versions.active(connection, ref, project)
-    )
+    project, version = principal.project(request), wanted(body.get("version"))
+
+    def find(connection: Connection) -> catalog.Active:
+        number = None if version is None else releases.number_of(connection, ref, version, project)
+        return state.versions.active(connection, ref, project, number)
+
     wish = admission.Request(
-        catalog.startable(found),
+        catalog.startable(await state.runtime.reader.read(find)),
         body.get("input", {}),
         idempotency_key=preferences.idempotency_key(request),
         principal=principal.named(request),
         reply_to=state.reply_to if wait else None,
     )
     return await start(state, wish, wait)
-
-
-def _pushed(pushed: Pushed) -> dict[str, Json]:
-    return {"id": pushed.workflow, "version": pushed.number, "changed": pushed.changed}
-
-
-def _checked(state: State, raw: bytes) -> tuple[dict[str, Json] | None, list[problems.Problem]]:
-    """Return a definition that may be used, and what is to be said about it; None when it has mistakes."""
-    document, found = problems.check_text(raw, state.runtime.registry, state.settings.limits)
-    if not isinstance(document, dict) or any(each.severity == "error" for each in found):
-        return None, found
-    return document, found
-
-
-async def _missing(state: State, document: dict[str, Json], project: str) -> list[problems.Problem]:
-    """Return warnings about calls of workflows that are not there."""
-    registry = state.runtime.registry
-    found: list[problems.Problem] = await state.runtime.reader.read(
-        lambda connection: callees.missing(connection, document, registry, project)
-    )
-    return found
 
 
 async def _set_enabled(request: Request, ref: str, *, enabled: bool) -> Response:

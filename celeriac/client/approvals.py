@@ -30,3 +30,18 @@ class Approvals(Asking):
         headers = {name: value for name, value in acting.items() if value}
         path = f"/approvals/{part(name)}/decide"
         return await self._ask("POST", path, body=dict(decision), headers=headers)
+
+    async def create_approval_link(self, name: str, user: str, *, expires_in: int | None = None) -> Body:
+        """Return a `url` by which a member decides on an approval without signing in, once; good for some seconds."""
+        body: dict[str, Json] = {"user": user}
+        if expires_in is not None:
+            body["expires_in"] = expires_in
+        return await self._ask("POST", f"/approvals/{part(name)}/links", body=body)
+
+    async def linked_approval(self, token: str) -> Body:
+        """Return the approval that a link is for. Looking changes nothing."""
+        return await self._ask("GET", f"/approval-links/{part(token)}")
+
+    async def decide_by_link(self, token: str, decision: Mapping[str, Json]) -> Body:
+        """Say `{decision, shown_hash, comment?, form?}` as the person whom a link was made for."""
+        return await self._ask("POST", f"/approval-links/{part(token)}/decide", body=dict(decision))

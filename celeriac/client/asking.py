@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote
@@ -92,7 +92,7 @@ class Asking:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str | int | None] | None = None,
+        query: Mapping[str, str | int | Sequence[str] | None] | None = None,
         body: Json = None,
         raw: bytes | None = None,
         key: str | None = None,

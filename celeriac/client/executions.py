@@ -67,6 +67,10 @@ class Executions(Asking):
         found = await self._ask("GET", f"/executions/{part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
 
+    async def why(self, name: str) -> Body:
+        """Return what an execution waits for and what holds it: `{status, summary, waits, more}`."""
+        return await self._ask("GET", f"/executions/{part(name)}/why")
+
     async def steps(self, name: str) -> Body:
         """Return what became of the steps of a playbook: `{status, steps, estimated_success, actual_success}`."""
         return await self._ask("GET", f"/executions/{part(name)}/steps")

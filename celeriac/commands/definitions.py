@@ -16,7 +16,6 @@ from celeriac.commands.terminal import REFUSED, AsJson, answering, paint, proble
 if TYPE_CHECKING:
     from celeriac import Json
     from engine.checking.problems import Problem
-    from engine.plan import Plan, Region
     from engine.registry import Registry
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definitions, as JSON.")]
@@ -73,7 +72,7 @@ def compile_(
     with answering(as_json):
         registry = load_registry()
         document = sound(file, registry)
-        from engine import canvas
+        from engine import canvas, picture
         from engine.cutting import build
         from engine.definition import Workflow
 
@@ -82,7 +81,7 @@ def compile_(
         if as_json or form is Format.JSON:
             print(json.dumps(compiled, indent=2))
         elif form is Format.MERMAID:
-            print("\n".join(_mermaid(plan)))
+            print(picture.mermaid(plan), end="")
         else:
             print("\n".join(_tree(compiled or {}, "")))
 
@@ -196,34 +195,3 @@ def _tree(signature: Mapping[str, Any], indent: str) -> Iterator[str]:
 def _without_region(signature: Mapping[str, Any]) -> dict[str, Any]:
     shown = {name: value for name, value in signature["show"].items() if name != "region"}
     return {**signature, "show": shown}
-
-
-def _mermaid(plan: Plan) -> Iterator[str]:
-    """Yield a plan as a Mermaid flow chart: one box a segment, one frame a region, one arrow an exit."""
-    yield "flowchart TD"
-    yield from _boxes(plan, plan.regions[0], "  ")
-    for region in plan.regions[1:]:
-        label = "" if region.kind == "body" else f"|{region.kind}|"
-        yield f"  s{plan.owner_of(region)} -.->{label} s{region.first}"
-    for segment in plan.segments:
-        for exit_ in segment.exits:
-            port = (exit_.port or "").partition(":")[2].replace(">", " to ") or exit_.port  # out of a part
-            label = port if port not in (None, "out") else exit_.on if exit_.on != "success" else ""
-            if exit_.when is not None:
-                label = f"{label} when".strip()
-            if exit_.mark is not None:
-                label = f"{label} to {exit_.mark.rpartition('>')[2]}".strip()
-            yield f"  s{segment.id} -->{f'|{label}|' if label else ''} s{exit_.target}"
-
-
-def _boxes(plan: Plan, region: Region, indent: str) -> Iterator[str]:
-    """Yield the segments of a region and, each in a frame of its own, the regions inside it."""
-    for segment in plan.segments[region.first : region.beyond]:
-        if segment.region == region.id:
-            nodes = "<br/>".join(node.id for node in segment.nodes)
-            yield f'{indent}s{segment.id}["{nodes}"]'
-    for inner in plan.regions[1:]:
-        if inner.parent == region.id:
-            yield f'{indent}subgraph r{inner.id}["{inner.name}"]'
-            yield from _boxes(plan, inner, indent + "  ")
-            yield f"{indent}end"

@@ -109,6 +109,7 @@ def purge(
             "executions": gone.executions,
             "events": gone.events,
             "arrivals": gone.arrivals,
+            "workflows": gone.workflows,
             "blobs": gone.blobs,
             "writer_marks": gone.marks,
             "sessions": gone.sessions,

@@ -139,7 +139,7 @@ CREATE TABLE workflow (
 	enabled INTEGER DEFAULT '1' NOT NULL,
 	version_id TEXT NOT NULL,
 	created_at BIGINT NOT NULL,
-	updated_at BIGINT NOT NULL, hidden INTEGER DEFAULT '0' NOT NULL,
+	updated_at BIGINT NOT NULL, hidden INTEGER DEFAULT '0' NOT NULL, deleted_at BIGINT,
 	PRIMARY KEY (id)
 )
  WITHOUT ROWID;
@@ -538,3 +538,12 @@ CREATE TABLE hook_delivery (
 CREATE INDEX hook_delivery_hook ON hook_delivery (hook_id, id);
 CREATE INDEX hook_delivery_due ON hook_delivery (due) WHERE due IS NOT NULL;
 CREATE INDEX hook_delivery_execution ON hook_delivery (execution_id) WHERE execution_id IS NOT NULL;
+CREATE INDEX workflow_deleted ON workflow (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE TABLE workflow_alias (
+	workflow_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	number INTEGER NOT NULL,
+	updated_at BIGINT NOT NULL,
+	PRIMARY KEY (workflow_id, name)
+)
+ WITHOUT ROWID;

@@ -38,7 +38,24 @@ workflow = Table(
     Column("version_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
     Index("workflow_name", "project_id", "name", unique=True),
+    Index(
+        "workflow_deleted",
+        "deleted_at",
+        sqlite_where=text("deleted_at IS NOT NULL"),
+        postgresql_where=text("deleted_at IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+workflow_alias = Table(
+    "workflow_alias",
+    metadata,
+    Column("workflow_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -38,7 +38,8 @@ _ADDRESS_BYTES: Final = 24
 
 _COLUMNS: Final = (
     "SELECT e.id, e.name, e.origin, e.kind, e.shape, e.config, e.enabled, e.sealed, w.id, w.name, w.enabled, w.version_id, "
-    "e.project_id, e.created_at, e.updated_at FROM endpoint e JOIN workflow w ON w.id = e.workflow_id "
+    "e.project_id, e.created_at, e.updated_at FROM endpoint e "
+    "JOIN workflow w ON w.id = e.workflow_id AND w.deleted_at IS NULL "
 )
 
 
@@ -278,7 +279,7 @@ def add(
 
     def change(connection: Connection) -> str:
         found = connection.run(
-            "SELECT id FROM workflow WHERE project_id = ? AND hidden = 0 AND (id = ? OR name = ?)",
+            "SELECT id FROM workflow WHERE project_id = ? AND hidden = 0 AND deleted_at IS NULL AND (id = ? OR name = ?)",
             (project, workflow, workflow),
         )
         if not found:

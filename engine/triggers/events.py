@@ -33,12 +33,13 @@ MOST_STARTED: Final = 1_000
 
 _LISTENERS: Final = (
     "SELECT t.id, t.name, t.config, t.schedule_id, w.id, w.name, w.enabled, w.version_id, t.project_id "
-    "FROM event_trigger t JOIN workflow w ON w.id = t.workflow_id WHERE t.project_id = ? AND t.type IN ({}) "
+    "FROM event_trigger t JOIN workflow w ON w.id = t.workflow_id AND w.deleted_at IS NULL "
+    "WHERE t.project_id = ? AND t.type IN ({}) "
     f"ORDER BY t.id LIMIT {MOST_STARTED}"
 )
 _LISTING: Final = (
-    "SELECT t.id, t.name, t.config, w.id, w.name, w.enabled FROM event_trigger t JOIN workflow w ON w.id = t.workflow_id "
-    "WHERE t.project_id = ? AND t.id > ? ORDER BY t.id LIMIT ?"
+    "SELECT t.id, t.name, t.config, w.id, w.name, w.enabled FROM event_trigger t "
+    "JOIN workflow w ON w.id = t.workflow_id AND w.deleted_at IS NULL WHERE t.project_id = ? AND t.id > ? ORDER BY t.id LIMIT ?"
 )
 
 

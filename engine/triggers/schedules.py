@@ -36,11 +36,12 @@ MOST_BACKFILLED: Final = 10_000
 
 _COLUMNS: Final = (
     "SELECT s.id, s.name, s.origin, s.kind, w.id, w.name, w.enabled, s.spec, s.slot, s.due, s.last_slot, s.paused_at, s.reason, "
-    "s.created_at, s.updated_at FROM schedule s JOIN workflow w ON w.id = s.workflow_id "
+    "s.created_at, s.updated_at FROM schedule s JOIN workflow w ON w.id = s.workflow_id AND w.deleted_at IS NULL "
 )
 _ONE: Final = (
     "SELECT s.id, s.name, s.kind, s.spec, s.epoch, s.slot, s.paused_at, s.origin, w.id, w.name, w.enabled, w.version_id, "
-    "s.project_id FROM schedule s JOIN workflow w ON w.id = s.workflow_id WHERE s.project_id = ? AND s.id = ?"
+    "s.project_id FROM schedule s JOIN workflow w ON w.id = s.workflow_id AND w.deleted_at IS NULL "
+    "WHERE s.project_id = ? AND s.id = ?"
 )
 
 
@@ -157,7 +158,7 @@ def add(
 
     def change(connection: Connection) -> Body:
         found = connection.run(
-            "SELECT id FROM workflow WHERE project_id = ? AND hidden = 0 AND (id = ? OR name = ?)",
+            "SELECT id FROM workflow WHERE project_id = ? AND hidden = 0 AND deleted_at IS NULL AND (id = ? OR name = ?)",
             (project, workflow, workflow),
         )
         if not found:
@@ -238,7 +239,7 @@ def resume(name: str, now: int, project: str = DEFAULT_PROJECT) -> Callable[[Con
         body = show(connection, name, project)
         if body["paused_at"] is not None:
             ((text, kind),) = connection.run("SELECT spec, kind FROM schedule WHERE id = ?", (name,))
-            begun = _begun(kind, text, name, now)
+            begun = begin(name, text, kind, now)
             connection.run(
                 "UPDATE schedule SET paused_at = NULL, reason = '', slot = ?, due = ?, epoch = epoch + 1, updated_at = ? "
                 "WHERE id = ?",
@@ -249,7 +250,8 @@ def resume(name: str, now: int, project: str = DEFAULT_PROJECT) -> Callable[[Con
     return change
 
 
-def _begun(kind: str, text: str, name: str, now: int) -> Turn:
+def begin(name: str, text: str, kind: str, now: int) -> Turn:
+    """Return where a schedule that has rested begins."""
     if kind == SCHEDULE:
         return first(spec_of(text), name, now)
     if kind == EMAIL:

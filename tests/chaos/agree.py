@@ -35,7 +35,9 @@ TOGETHER = 5
 STEPS = 130
 """Small steps of a world for each definition."""
 
-TASTE = Taste(sink=SINK, nodes=8, waits=0.8, once=True, fatal=0.3, regions=0.4, rich=0.4, handled=False)
+TASTE = Taste(
+    sink=SINK, nodes=8, waits=0.8, once=True, fatal=0.3, regions=0.4, rich=0.4, handled=False, beats=True
+)
 CALLED = replace(TASTE, nodes=4, regions=0.2, rich=0.3, limited=False, library=(RECURSIVE,))
 PATIENCE = 60.0
 """Seconds for making a failure smaller."""
@@ -110,8 +112,10 @@ def constructs(cast: Cast) -> Counter[str]:
                 found.update(
                     {"for_each", "loop", "catch", "finally", "mutex", "concurrency", "rate"} & node.keys()
                 )
-                found.update({"compensate", "timeout", "retry", "on_error"} & node.keys())
-                join = node.get("join")
+                found.update({"compensate", "timeout", "retry", "on_error", "enabled_while"} & node.keys())
+                timeout, join = node.get("timeout"), node.get("join")
+                found.update(f"timeout.{each}" for each in (timeout if isinstance(timeout, dict) else ()))
+                found["collect"] += isinstance(join, dict) and "collect" in join
                 found["cancel_rest"] += isinstance(join, dict) and bool(join.get("cancel_rest"))
     return found
 
@@ -159,7 +163,17 @@ def _without_one(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             edges = [each for each in body.get("edges", ()) if node["id"] not in (each["from"], each["to"])]
             yield {**body, "nodes": rest, "edges": edges}
     for index, node in enumerate(body["nodes"]):
-        for word in ("catch", "finally", "compensate", "timeout", "mutex", "concurrency", "rate", "join"):
+        for word in (
+            "catch",
+            "finally",
+            "compensate",
+            "timeout",
+            "mutex",
+            "concurrency",
+            "rate",
+            "join",
+            "enabled_while",
+        ):
             if word in node:
                 made = {name: each for name, each in node.items() if name != word}
                 yield {**body, "nodes": [*body["nodes"][:index], made, *body["nodes"][index + 1 :]]}

@@ -17,7 +17,7 @@ The invariants, by the numbers they are known under:
 - I10 the history of an execution is gapless, and ends with its end
 - I14 in one execution an event ends one wait
 - I15 only what somebody asked to stop is cancelled, and nothing of it starts after that but what its scopes do in their end
-- I17 a key is never held by more than may hold it
+- I17 a key is never held by more than may hold it, and no more begin than a rate lets in
 - I18 nothing is left: no lease, no ready or blocked row, no message
 - I20 the result is the one the reference interpreter finds
 - I21 of a scope that failed, what had succeeded is undone, what came last first; of another nothing
@@ -47,7 +47,7 @@ from tests.chaos.evidence import (
     read,
     record_of,
 )
-from tests.chaos.reference import Held, Result, folded, graphs, judge, overlaps
+from tests.chaos.reference import Begun, Held, Result, crowds, folded, graphs, judge, overlaps
 
 __all__ = [
     "Entry",
@@ -84,12 +84,14 @@ def check(evidence: Evidence) -> list[Violation]:
     """Return everything that is wrong."""
     found = [*_accepted(evidence), *_left_over(evidence)]
     holders: list[Held] = []
+    starts: list[Begun] = []
     keys: dict[str, dict[str, tuple[str, str, bool]]] = {}
     for execution in evidence.executions:
         case = evidence.case_of(execution)
         verdict = judge(case.document, execution.payload, case.answers, record_of(execution, evidence))
         keys[execution.id] = _calls(execution, case, verdict)
         holders += verdict.held
+        starts += verdict.begun
         found += _ended(execution)
         found += _successes(execution)
         found += _fences(execution)
@@ -104,7 +106,7 @@ def check(evidence: Evidence) -> list[Violation]:
             found += _result(execution, verdict)
             found += _precedence(execution, case)
             found += _undone(execution, case)
-    return [*found, *_effects(evidence, keys), *_limits(holders)]
+    return [*found, *_effects(evidence, keys), *_limits(holders, starts)]
 
 
 def _accepted(evidence: Evidence) -> Iterator[Violation]:
@@ -224,8 +226,10 @@ def _result(execution: Execution, verdict: Result) -> Iterator[Violation]:
         yield Violation("I4" if node else "I20", execution.id, f"{node} {item}: {text}", node or None)
 
 
-def _limits(holders: Sequence[Held]) -> Iterator[Violation]:
-    """I17: a key is never held by more than may hold it."""
+def _limits(holders: Sequence[Held], starts: Sequence[Begun]) -> Iterator[Violation]:
+    """I17: a key is never held by more than may hold it, and no more begin than a rate lets in."""
+    for start, text in crowds(starts):
+        yield Violation("I17", start.execution, f"{start.place[0]} {start.place[1]}: {text}", start.place[0])
     for one, text in overlaps(holders):
         yield Violation("I17", one.execution, f"{one.place[0]} {one.place[1]}: {text}", one.place[0])
 
@@ -314,7 +318,8 @@ def _fences(execution: Execution) -> Iterator[Violation]:
     for _, epoch, body in execution.events():
         if body[0].startswith("node.") and body[1] is not None:
             place = _place(body)
-            if epoch < seen.get(place, 0):
+            by_nobody = body[0] == "node.skipped" and epoch == 0
+            if epoch < seen.get(place, 0) and not by_nobody:
                 text = f"{body[1]} wrote {body[0]} under fence {epoch} after {seen[place]}"
                 yield Violation("I7", execution.id, text, body[1])
             seen[place] = max(epoch, seen.get(place, 0))
@@ -331,6 +336,8 @@ def _claims(execution: Execution) -> Iterator[Violation]:
             held.add(key)
         elif body[0] in ("segment.lost", "segment.ready", "segment.released", "segment.resolved"):
             held.discard(_place(body))
+        elif body[0] == "node.skipped":
+            held = {each for each in held if each[1] != _place(body)[1]}
 
 
 def _tries(execution: Execution, case: Case) -> Iterator[Violation]:

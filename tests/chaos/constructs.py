@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.chaos.drafts import Body, Draft, braced, number
+from tests.chaos.reference.parts import leads
+from tests.chaos.rounds import Chains
 
 EVENTS = ("paid", "sent", "lost")
 EVERYBODY = "all"
@@ -46,7 +48,8 @@ def work(draft: Draft, name: str, known: set[str]) -> Body | None:
     """Return a node, or nothing when it is to be one of the plain ones."""
     if draft.rng.random() >= draft.taste.rich:
         return None
-    kinds = {"wait": 3.0, "emit": 3.0, "approval": 1.5, "exit": 1.0, "late": 1.0}
+    kinds = {"wait": 3.0, "emit": 3.0, "approval": 1.5, "exit": 1.0, "late": 1.0, "respond": 1.0}
+    kinds["beat"] = 1.5 if draft.taste.beats else 0.0
     kinds["workflow"] = 3.0 if draft.taste.library and draft.depth < 2 else 0.0
     match draft.rng.choices(list(kinds), list(kinds.values()))[0]:
         case "wait":
@@ -60,11 +63,61 @@ def work(draft: Draft, name: str, known: set[str]) -> Body | None:
             scope = draft.rng.choice(draft.exits)
             draft.exited.add(scope)
             return {"type": "exit", "config": {"scope": scope, "value": braced(number(draft, known))}}
+        case "respond":
+            return {
+                "type": "respond",
+                "config": {
+                    "status": draft.rng.choice((200, 202)),
+                    "body": {"by": name, "n": braced(number(draft, known))},
+                },
+            }
+        case "beat":
+            return _beat(draft, name)
         case "late":
             draft.failing.add(name)
             seconds = round(draft.taste.waits * draft.rng.random(), 3)
             return {"type": "wait", "config": {"for": 2 * seconds + 0.2}, "timeout": seconds + 0.1}
     return _call(draft, name, known)
+
+
+def _beat(draft: Draft, name: str) -> Body:
+    """A call that says how far it is, and is repeated from there."""
+    rng = draft.rng
+    made: Body = {"type": "beat", "config": {"count": rng.randint(1, 4)}}
+    if rng.random() < 0.6:
+        made["timeout"] = {"heartbeat": round(0.05 + rng.random(), 3)}
+        made["retry"] = {"max_attempts": rng.randint(1, 4), "delay": 0.05}
+        draft.failing.add(name)
+    return made
+
+
+def met(draft: Draft, rule: Body, known: set[str]) -> Body:
+    """Return a node that tells what has met at its join."""
+    rule["collect"] = draft.rng.choice(("map", "list"))
+    return {"type": "set", "config": {"values": {"n": braced(number(draft, known)), "met": "{{ joined }}"}}}
+
+
+def patience(draft: Draft, name: str, made: Body) -> Body:
+    """Return what limits the time for which a node waits for a worker."""
+    if (
+        {"timeout", "for_each", "loop"} & made.keys()
+        or made["type"] in ("scope", "workflow")
+        or draft.rng.random() >= draft.taste.rich / 5
+    ):
+        return {}
+    draft.failing.add(name)
+    return {"timeout": {"queue": round(0.05 + draft.rng.random(), 3)}}
+
+
+def milestone(draft: Draft, name: str, made: Body, entering: Sequence[Body], found: Chains) -> Body:
+    """Return what a node does not begin after, if there is such a node beside it, and no circle."""
+    rng, edges = draft.rng, [*draft.edges, *entering]
+    place = {each["id"]: number for number, each in enumerate(draft.nodes)}
+    goes_round = any(place[each["from"]] >= place[each["to"]] for each in draft.edges)
+    if {"mutex", "concurrency", "rate"} & made.keys() or goes_round or rng.random() >= draft.taste.rich / 2:
+        return {}
+    beside = [each for each in place if found.get(each) == found.get(name) and not leads(each, name, edges)]
+    return {"enabled_while": {"not_ended": rng.choice(beside)}} if beside else {}
 
 
 def limits(draft: Draft, name: str, made: Body) -> Body:

@@ -119,9 +119,14 @@ def _add(draft: Draft, name: str, sources: Sequence[str]) -> None:
     draft.reads[name] = reads = readable(found, joined, chain)
     here = draft.arriving() if chain else draft
     container = draft.depth < draft.taste.depth and rng.random() < draft.taste.regions / (1 + draft.depth)
-    made |= _contain(here, name, reads) if container else _work(here, name, reads)
+    if draft.taste.rich and isinstance(made.get("join"), dict) and rng.random() < draft.taste.rich:
+        made |= constructs.met(here, made["join"], reads)
+    else:
+        made |= _contain(here, name, reads) if container else _work(here, name, reads)
     if draft.taste.rich:
         made |= constructs.limits(here, name, made)
+        made |= constructs.patience(here, name, made)
+        made |= constructs.milestone(here, name, made, entering, found)
     draft.kinds[name] = made["type"] if "for_each" not in made and "loop" not in made else "scope"
     if rng.random() < 0.05 and made["type"] != "scope":
         made["queue"] = rng.choice(("default", "cpu"))

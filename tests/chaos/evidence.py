@@ -107,6 +107,9 @@ class Execution:
     published: Mapping[str, Published] = field(default_factory=dict)
     """All events of the project."""
     heard: list[str] = field(default_factory=list)
+    answer: Any = None
+    beats: dict[Place, Any] = field(default_factory=dict)
+    """The details of the last heartbeats."""
     votes: dict[Place, list[Vote]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -175,6 +178,9 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
     opened: set[Place] = set()
     repeated: dict[Place, int] = {}
     refused: Counter[Place] = Counter()
+    skipped: dict[Place, int] = {}
+    claims: list[tuple[int, str]] = []
+    answered: list[tuple[Place, bool]] = []
     said: dict[str, int] = {}
     for commit, each in enumerate(execution.ranges, 1):
         for seq, body in enumerate(each.bodies, each.seq):
@@ -183,6 +189,12 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
             said.setdefault(body[0], seq)
             if body[0] == "node.opened":
                 opened.add(place)
+            elif body[0] == "segment.claimed":
+                claims.append((seq, place[1]))
+            elif body[0] == "node.skipped":
+                skipped[place] = seq
+            elif body[0] == "node.responded":
+                answered.append((place, body[3]["counts"]))
             elif body[0] == "node.retrying":
                 repeated[place] = body[2] + round(body[3]["delay"] * 1000)
                 refused[place] += body[3]["error"]["code"] in ("limit.rejected", "limit.queue_full")
@@ -223,6 +235,11 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         repeated=repeated,
         refused=refused,
         votes=execution.votes,
+        claims=claims,
+        skipped=skipped,
+        answer=execution.answer,
+        answered=answered,
+        beats=execution.beats,
     )
 
 
@@ -242,9 +259,11 @@ def _child(execution: Execution) -> Child:
 
 _EXECUTIONS = (
     "SELECT e.id, w.name, e.status, e.idempotency_key, e.seq, coalesce(e.input, i.body), coalesce(e.output, o.body), "
-    "e.error, e.parent_execution, e.parent_item, e.depth, e.created_at, e.finished_at, e.trigger_event, v.document "
+    "e.error, e.parent_execution, e.parent_item, e.depth, e.created_at, e.finished_at, e.trigger_event, v.document, "
+    "coalesce(e.answer, a.body) "
     "FROM execution e JOIN workflow w ON w.id = e.workflow_id JOIN workflow_version v ON v.id = e.version_id "
-    "LEFT JOIN blob i ON i.hash = e.input_blob LEFT JOIN blob o ON o.hash = e.output_blob ORDER BY e.id"
+    "LEFT JOIN blob i ON i.hash = e.input_blob LEFT JOIN blob o ON o.hash = e.output_blob "
+    "LEFT JOIN blob a ON a.hash = e.answer_blob ORDER BY e.id"
 )
 _SEGMENTS = (
     "SELECT execution_id, segment, item, status, pending, epoch, deliveries, owner FROM segment "
@@ -254,6 +273,7 @@ _JOURNAL = (
     "SELECT j.execution_id, j.node, j.item, j.status, coalesce(j.output, b.body), j.error, j.tries FROM journal j "
     "LEFT JOIN blob b ON b.hash = j.blob WHERE j.step = '' ORDER BY j.execution_id, j.started_at"
 )
+_BEATS = "SELECT execution_id, node, item, output FROM journal WHERE step = '@heartbeat'"
 _EVENTS = "SELECT execution_id, seq, count, epoch, at, body FROM event ORDER BY execution_id, seq"
 _PUBLISHED = (
     "SELECT l.id, l.type, l.correlation, coalesce(l.data, b.body), l.at, l.source FROM event_log l "
@@ -264,7 +284,7 @@ _VOTES = (
     "SELECT a.execution_id, a.node, a.item, v.principal, v.decision FROM approval a "
     "JOIN approval_vote v ON v.approval_id = a.id ORDER BY v.at"
 )
-_ALL = (_EXECUTIONS, _SEGMENTS, _JOURNAL, _EVENTS, _PUBLISHED, _HEARD, _VOTES)
+_ALL = (_EXECUTIONS, _SEGMENTS, _JOURNAL, _EVENTS, _PUBLISHED, _HEARD, _VOTES, _BEATS)
 
 
 def read(database_url: str) -> list[Execution]:
@@ -290,6 +310,7 @@ def _assemble(
     published: Sequence[Any],
     heard: Sequence[Any],
     votes: Sequence[Any],
+    beats: Sequence[Any],
 ) -> list[Execution]:
     log = {
         name: Published(type_, correlation, _value(data), at, source)
@@ -313,6 +334,8 @@ def _assemble(
         found[execution].heard.append(event)
     for execution, node, item, principal, decision in votes:
         found[execution].votes[node, item].append(Vote(principal, decision))
+    for execution, node, item, details in beats:
+        found[execution].beats[node, item] = _value(details)
     return list(found.values())
 
 
@@ -332,6 +355,7 @@ def _execution(
     finished_at: int | None,
     trigger: str,
     document: str,
+    answer: str | None,
     *,
     published: Mapping[str, Published],
 ) -> Execution:
@@ -341,7 +365,7 @@ def _execution(
     return Execution(
         name, workflow, status, key, seq, _value(payload), _value(output), _value(error),
         caller=caller, depth=depth, created_at=created_at, finished_at=finished_at or 0,
-        document=_value(document), published=published,
+        document=_value(document), published=published, answer=_value(answer),
     )  # fmt: skip
 
 

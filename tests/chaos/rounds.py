@@ -63,7 +63,7 @@ def lead_back(draft: Draft, name: str) -> None:
         and not {"for_each", "loop", "join", "compensate"} & each.keys()
         and (each["id"] == name or leads(each["id"], name, draft.edges))
     ]
-    if not candidates:
+    if not candidates or any("enabled_while" in each for each in draft.nodes):
         return
     entry = rng.choice(candidates)
     count = f"nodes.{entry['id']}.output"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.builders import document, edge, edges, node
 from tests.chaos.constructs import LIBRARY
-from tests.chaos.reference import ANYTHING, evaluate, interpret
+from tests.chaos.reference import ANYTHING, Begun, Ended, Record, crowds, evaluate, interpret, judge
 from tests.chaos.reference.graphs import Way, losers, start_of
 from tests.chaos.reference.nodes import decided
 
@@ -312,3 +313,86 @@ def test_a_join_each_starts_what_follows_once_for_every_edge_taken() -> None:
     )
     assert result.output["q"] == [1, 2]
     assert result.output["m"] == [[1, 7], [2, {"code": "x.y"}]]
+
+
+# What a record may say
+
+
+def recorded(node_: dict[str, Any], ended: Ended, **more: Any) -> list[str]:
+    """What is wrong with an execution of one node that failed, or came to something."""
+    failed = ended.state == "failed"
+    record = Record(
+        "exec_1",
+        ended.state,
+        None if failed else {node_["id"]: ended.output},
+        {"node": node_["id"]} if failed else None,
+        created_at=1000,
+        over=9,
+        ends={(node_["id"], ""): ended},
+        times={1: 1000},
+        **more,
+    )
+    return [text for _, text in judge(document([node_]), {}, {}, record).complaints]
+
+
+@pytest.mark.parametrize(("at", "complaints"), [(1500, 0), (1400, 1)])
+def test_nobody_waits_for_a_worker_too_briefly(at: int, complaints: int) -> None:
+    ended = Ended("failed", error={"code": "timeout.queue"}, seq=2, commit=2, at=at)
+    assert len(recorded(node("a", timeout={"queue": 0.5}), ended)) == complaints
+
+
+def test_a_limit_that_is_not_written_explains_nothing() -> None:
+    for code in ("timeout.queue", "timeout.heartbeat"):
+        ended = Ended("failed", error={"code": code}, seq=2, commit=2, at=9000)
+        name = code.partition(".")[2]
+        assert recorded(node("a", timeout={"total": 1}), ended)
+        assert not recorded(node("a", timeout={name: 1}), ended)
+
+
+def test_whoever_goes_on_counts_from_what_was_said_last() -> None:
+    beat = node("a", "beat", {"count": 3})
+    ended = Ended("succeeded", {"from": 1, "count": 3}, seq=2, commit=2, at=1100)
+    assert not recorded(beat, ended, beats={("a", ""): 3})
+    assert recorded(beat, ended, beats={("a", ""): 2})
+    assert recorded(beat, replace(ended, output={"from": 4, "count": 3}), beats={("a", ""): 3})
+
+
+def test_the_first_answer_counts_and_no_other() -> None:
+    body = document([node("r", "respond", {"body": 1}), node("s", "respond", {"body": 2})], edges("r->s"))
+    said = {name: {"status": 200, "headers": {}, "body": number} for number, name in enumerate("rs", 1)}
+    ends = {
+        (name, ""): Ended("succeeded", said[name], seq=number, commit=number)
+        for number, name in enumerate("rs", 2)
+    }
+    sound = Record("exec_1", "succeeded", {"s": said["s"]}, over=9, ends=ends, answer=said["r"])
+    in_order = ((("r", ""), True), (("s", ""), False))
+    assert not judge(body, {}, {}, replace(sound, answered=in_order)).complaints
+    for wrong in (
+        replace(sound, answered=in_order, answer=said["s"]),
+        replace(sound, answered=((("r", ""), False), (("s", ""), True)), answer=said["s"]),
+        replace(sound, answered=in_order[:1]),
+        replace(sound, answered=(), answer=None),
+    ):
+        assert judge(body, {}, {}, wrong).complaints
+
+
+@pytest.mark.parametrize(
+    ("begins", "wrong"),
+    [
+        ([0, 0, 500, 1000], False),
+        ([0, 0, 100], True),
+        ([0, 2000, 2000], False),
+        ([0, 2000, 2000, 2000], False),
+    ],
+)
+def test_no_more_begin_than_a_rate_lets_in(begins: list[int], wrong: bool) -> None:
+    starts = [Begun("k", 2, 500, 0, each, "exec_1", (f"n{number}", "")) for number, each in enumerate(begins)]
+    assert bool(list(crowds(starts))) == wrong
+
+
+def test_whoever_asked_late_cannot_have_been_let_in_before() -> None:
+    starts = [
+        Begun("k", 1, 500, ready, begin, "exec_1", ("n", ""))
+        for ready, begin in ((0, 0), (2000, 2000), (2000, 2100))
+    ]
+    assert list(crowds(starts))

@@ -162,7 +162,12 @@ class World:
         self.settings, self.database = self._storage(folder)
         self.clock = HandClock()
         self.registry = Registry(
-            [*(each for each in NODE_TYPES if each.name != "http_request"), _call_type(self), *self._types()]
+            [
+                *(each for each in NODE_TYPES if each.name != "http_request"),
+                _call_type(self),
+                beat,
+                *self._types(),
+            ]
         )
         self.programs = Programs(self.registry)
         self.messages: list[Reference] = []
@@ -548,6 +553,23 @@ def _call_type(world: World) -> Any:
     return http_request
 
 
+class Beats(BaseModel):
+    """How far to count."""
+
+    count: int
+
+
+@node("beat")
+async def beat(config: Beats, ctx: Context) -> Json:
+    """Count, and say after each number how far it is; go on from what was said last."""
+    last = ctx.last_heartbeat
+    first = last if isinstance(last, int) else 0
+    for number in range(first, config.count):
+        at_place("beat")
+        await ctx.heartbeat(number + 1)
+    return {"from": first, "count": config.count}
+
+
 W = TypeVar("W", bound=World)
 
 
@@ -581,7 +603,9 @@ async def _play(world: World, cases: Mapping[str, Case], steps: int) -> bool:
 
 async def outlive(world: World, steps: int) -> bool:
     """Break a world for some steps and heal it. Returns whether everything in it ended."""
-    asyncio.get_running_loop().set_exception_handler(_hear)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_hear)
+    loop.time = world.clock.monotonic  # type: ignore[method-assign]  # so that calls run out of this world's time
     await world.run(steps)
     ended = await world.heal()
     while left := asyncio.all_tasks() - {asyncio.current_task()}:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from celeriac import Json
+from engine import deletion, listing, queries, releases, retention
 from engine import operations as op
-from engine import queries, retention
 from engine.outside import connection_rows
 from engine.outside.connections import make_connection
 from engine.outside.sealing import SealingKeys
@@ -18,6 +19,7 @@ from engine.plan import OUTPUT
 from engine.settings import DEFAULT_PROJECT, Settings
 from engine.states import ExecutionStatus
 from engine.store.database import open_database
+from engine.why import why
 from tests.builders import Client, document, edges, node
 
 
@@ -43,6 +45,56 @@ def finish(client: Client, execution: str, output: Json) -> None:
     assert at.ledger.ask(settle).finished == "succeeded"
 
 
+def test_workflows_are_listed_released_deleted_and_restored(client: Client, store: Settings) -> None:
+    at = client.runtime
+    read, now, ask = at.reader.ask, at.clock.now(), at.ledger.ask
+    for name in ("order_a", "order_b", "parcel"):
+        client.push(document([node("a")], name=name))
+    inner = {"nodes": [node("x")]}
+    client.push(document([node("call", "workflow", {"definition": inner})], name="order_b"))
+    for by, names in (("name:desc", ["order_b", "order_a"]), ("enabled", ["order_a", "order_b"])):
+        order = listing.order(by, queries.WORKFLOWS, "name")
+        found: list[str] = []
+        behind: Any = None
+        while True:
+            page = read(
+                lambda c: queries.workflows(c, 1, by=order, filters=["name:starts:order"], behind=behind)  # noqa: B023
+            )
+            found += [str(each["name"]) for each in page.rows]
+            if page.following is None:
+                break
+            following: Any = page.following
+            behind = following[1:]
+        assert sorted(found) == sorted(names) if by == "enabled" else found == names
+    assert [each["number"] for each in read(lambda c: queries.versions(c, "order_b", 1)).rows] == [2]
+    ask(releases.name_version("order_b", "stable", 1, now))
+    ask(releases.name_version("order_b", "stable", 2, now))
+    seen = read(lambda c: releases.tag(c, "order_b"))
+    released = ask(releases.publish("order_b", None, at.clock))
+    assert (released.number, released.before) == (1, 2)
+    assert read(lambda c: releases.tag(c, "order_b")) != seen
+    name = ask(deletion.delete("order_b", now))
+    assert read(lambda c: queries.workflows(c, 5, deleted=True)).rows[0]["id"] == name
+    ask(deletion.restore(name, at.clock))
+    assert read(lambda c: queries.workflow(c, "order_b"))["aliases"] == {"stable": 2}
+    ask(deletion.delete("order_b", now))
+    database = open_database(store)
+    assert retention.purge(database, now + 1, now + 1).workflows == 1
+    assert read(lambda c: c.run("SELECT count(*) FROM workflow")) == [(2,)]
+
+
+def test_why_it_does_not_go_on_is_told(client: Client) -> None:
+    at = client.runtime
+    active = client.push(document([node("a")], name="orders", mutex="one"))
+    first, second = client.start(active, {}), client.start(active, {})
+    now = at.clock.now()
+    told = at.reader.ask(lambda c: why(c, second, now))
+    assert told["status"] in ("created", "waiting")
+    kinds = {each["kind"] for each in told["waits"]}  # type: ignore[index, union-attr, call-overload]  # a list of objects
+    assert "limit" in kinds
+    assert first in str(told["waits"])
+
+
 def test_what_was_done_is_found_again_in_every_way_one_may_ask(client: Client) -> None:
     ask = client.runtime.reader.ask
     active = client.push(document([node("a"), node("b")], edges("a->b"), name="orders"))
@@ -65,7 +117,7 @@ def test_what_was_done_is_found_again_in_every_way_one_may_ask(client: Client) -
     assert runs == {"a": "succeeded", "b": "skipped"}
     assert OUTPUT not in runs
     assert ask(lambda c: queries.workflows(c, 5)).rows[0]["name"] == "orders"
-    assert len(ask(lambda c: queries.versions(c, "orders"))) == 1
+    assert len(ask(lambda c: queries.versions(c, "orders", 5)).rows) == 1
     assert ask(lambda c: queries.attention(c, 5)) == []
     assert ask(lambda c: queries.again(c, done))[1] == {"x": 1}
 

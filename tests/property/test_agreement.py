@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from engine.checking import problems
+from engine.registry import Registry
+from nodes import NODE_TYPES
 from tests.builders import document, edge, edges, node, prepared
 from tests.chaos.agree import TOGETHER, Cast, Place, constructs, drawn, number, play
 from tests.chaos.drafts import Case
+from tests.chaos.world import beat
 from tests.servers import Postgres
-from tests.workbench import built_in
 
+WITH_BEATS = Registry([*NODE_TYPES, beat])
 SEED = int(os.environ.get("CELERIAC_TEST_SEED", "1"))
 WORLDS = int(os.environ.get("CELERIAC_TEST_SEEDS", "60")) // TOGETHER
 BLOCKS = 2
@@ -53,6 +56,7 @@ def test_every_construct_is_drawn() -> None:
         "set", "transform", "if", "switch", "merge", "noop", "log", "fail", "wait", "http_request", "emit", "approval",
         "workflow", "exit", "scope", "for_each", "loop", "catch", "finally", "compensate", "cancel_rest", "mutex",
         "concurrency", "rate", "retry", "timeout", "on_error", "a circle", "a each",
+        "respond", "enabled_while", "collect", "beat", "timeout.queue", "timeout.heartbeat",
     }  # fmt: skip
     assert wanted <= {name for name, count in found.items() if count}
 
@@ -61,9 +65,10 @@ def test_every_construct_is_drawn() -> None:
 def test_what_is_drawn_may_be_written(block: int) -> None:
     for world in range(block, 40, BLOCKS):
         for case in drawn(SEED, world).cases.values():
-            assert [one for one in problems.check(case.document, built_in()) if one.severity == "error"] == []
+            assert [one for one in problems.check(case.document, WITH_BEATS) if one.severity == "error"] == []
 
 
+COLLECTS = {"mode": "all", "collect": "map"}
 COUNT = "(nodes.a.output | default(0)) + 1"
 SLOW = node("slow", "wait", {"for": 5})
 QUICK = node("quick", "wait", {"for": 0.1})
@@ -170,6 +175,37 @@ WRONG: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], None]]] = {
             edges("p->j", "q->j"),
         ),
         lambda body: body["edges"].reverse(),
+    ),
+    "what met at a join, judged as what meets at another": (
+        document(
+            [node("p"), node("q"), node("j", "transform", {"expression": "joined"}, join=COLLECTS)],
+            edges("p->j", "q->j"),
+        ),
+        lambda body: body["edges"].pop(0),
+    ),
+    "an answer, judged as another": (
+        document([node("r", "respond", {"body": 1}), node("s", "respond", {"body": 2})], edges("r->s")),
+        told("r", config={"body": 3}),
+    ),
+    "what did not begin any more, judged as what may begin at any time": (
+        document([QUICK, SLOW, node("n", enabled_while={"not_ended": "quick"})], edges("slow->n")),
+        lambda body: body["nodes"][2].pop("enabled_while"),
+    ),
+    "what began late, judged as what does not begin any more": (
+        document([QUICK, SLOW, node("n")], edges("slow->n")),
+        told("n", enabled_while={"not_ended": "quick"}),
+    ),
+    "what was skipped at the end of one node, judged as at that of another": (
+        document([QUICK, SLOW, node("n", "wait", {"for": 9}, enabled_while={"not_ended": "quick"})]),
+        told("n", enabled_while={"not_ended": "slow"}),
+    ),
+    "three at once, judged as one a minute": (
+        document([node(name, rate={"key": "k", "limit": 3, "period": "60s"}) for name in "abc"]),
+        lambda body: [each.update(rate={"key": "k", "limit": 1, "period": "60s"}) for each in body["nodes"]],  # type: ignore[dict-item]
+    ),
+    "heartbeats, judged as more of them": (
+        document([node("b", "beat", {"count": 3})]),
+        told("b", config={"count": 4}),
     ),
     "a call, judged as one with another input": (
         document([node("c", "workflow", {"workflow": "countdown", "input": {"k": 1}})]),

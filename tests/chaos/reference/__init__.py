@@ -27,19 +27,20 @@ from tests.chaos.reference.instances import (
     Run,
     agrees,
     final_outputs,
+    joined,
     scope_of,
     told,
     value_of,
     walk,
 )
-from tests.chaos.reference.limits import Held, held, overlaps
-from tests.chaos.reference.nodes import QUICK, come_to, permitted
+from tests.chaos.reference.limits import Begun, Held, begun, crowds, held, overlaps
+from tests.chaos.reference.nodes import QUICK, come_to, in_time, judge_answers, permitted
 from tests.chaos.reference.parts import folded
 from tests.chaos.reference.record import Child, Ended, Place, Published, Record, Vote
 
 __all__ = [
-    "ANYTHING", "Child", "Ended", "Held", "Outcome", "Place", "Published", "Record", "Result", "Vote", "evaluate", "folded",
-    "graphs", "interpret", "judge", "overlaps", "ports_of",
+    "ANYTHING", "Begun", "Child", "Ended", "Held", "Outcome", "Place", "Published", "Record", "Result", "Vote", "crowds",
+    "evaluate", "folded", "graphs", "interpret", "judge", "overlaps", "ports_of",
 ]  # fmt: skip
 
 
@@ -62,6 +63,7 @@ class Result:
     undecided: set[Place]
     early: bool
     held: list[Held]
+    begun: list[Begun]
     complaints: list[tuple[Place, str]]
 
 
@@ -93,7 +95,7 @@ def interpret(
             fatal = {"@output"}
     if fatal:
         status = "failed"
-    return Result(status, run.nodes, fatal, given.runs, output, given.undecided, given.cut, [], [])
+    return Result(status, run.nodes, fatal, given.runs, output, given.undecided, given.cut, [], [], [])
 
 
 def judge(
@@ -104,6 +106,7 @@ def judge(
     run = Run(given, folded(document["definition"]))
     walk(run)
     _judge_end(run, record)
+    judge_answers(given)
     for place in record.ends.keys() - given.runs.keys():
         if not place[0].startswith("@"):
             given.complain(place, "it has run, and should not")
@@ -120,6 +123,7 @@ def judge(
         undecided,
         given.cut,
         given.held,
+        given.begun,
         given.complaints,
     )
 
@@ -183,6 +187,8 @@ def _perform(run: Run, node: Node, since: int, ready: int) -> Outcome | None:
         return None
     if LIMITED & node.keys() and not {"for_each", "loop"} & node.keys():
         run.given.held += held(run.given.record, node, (name, run.item), found, scope_of(run))
+    if "rate" in node and not {"for_each", "loop"} & node.keys():
+        run.given.begun += begun(run.given.record, node, (name, run.item), found, ready, scope_of(run))
     if not agrees(found, outcome):
         run.complain(name, f"{told(found)} instead of {outcome.state} {outcome.code or value_of(outcome)}")
         outcome = Outcome(found.state, found.output, found.code, fatal=outcome.fatal)
@@ -199,10 +205,19 @@ def _came_to(run: Run, node: Node, found: Ended | None, since: int, ready: int, 
             raise Failure(found.code)
         return value
     if found is not None and found.code in permitted(node):
+        in_time(run, node, found, ready)
         raise Failure(found.code)
     if node["type"] == "exit" and found is None and run.given.record is not None and not run.predicting:
         return UNFINISHED
-    return come_to(run, node, found, ready)
+    names = run.names
+    value = None
+    for each in joined(run, node, since):
+        run.names = {**names, **each}
+        value = come_to(run, node, found, ready)
+        if found is None or (found.state == "succeeded" and bool(value == found.output)):
+            break
+    run.names = names
+    return value
 
 
 def _failed(run: Run, node: Node, code: Any) -> Outcome:

@@ -12,6 +12,8 @@ Edge = Mapping[str, Any]
 LIMITS = ("mutex", "concurrency", "rate")
 STOPPED = "scope.stopped"
 """The failure that the body of a stopped scope counts as."""
+LATE = ("node.timeout", "timeout.queue", "timeout.heartbeat")
+"""The failures of what is out of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,19 @@ class Alone:
 
 
 def in_order(nodes: Sequence[Node], edges: Sequence[Edge]) -> Iterator[tuple[str, Node]]:
-    """Yield the nodes, each after all that lead to it."""
+    """Yield the nodes, each after all that lead to it, and after its milestone if that can be."""
     left = {each["id"]: each for each in nodes}
     before = {name: {each["from"] for each in edges if each["to"] == name} - {"trigger"} for name in left}
     while left:
         free = [name for name in left if not before[name] & left.keys()]
-        for name in free:
+        past = [name for name in free if milestone_of(left[name]) not in left]
+        for name in past or free:
             yield name, left.pop(name)
+
+
+def milestone_of(node: Node) -> str | None:
+    """The node after whose end another does not begin any more."""
+    return node["enabled_while"]["not_ended"] if "enabled_while" in node else None
 
 
 def start_of(node: Node, ways: Sequence[Way | None]) -> tuple[bool | None, int]:
@@ -116,7 +124,7 @@ def leaves_by(edge: Edge, outcome: Outcome, edges: Sequence[Edge]) -> bool:
     """
     on, port = edge.get("on", "success"), edge.get("port")
     if outcome.state == "failed":
-        late = bool(outcome.code == "node.timeout")
+        late = any(outcome.code == each for each in LATE)
         if on == "timeout":
             return late
         caught = late and any(each.get("on") == "timeout" and each["from"] == edge["from"] for each in edges)
@@ -249,6 +257,6 @@ def repeated(node: Node) -> Mapping[str, Any]:
     own = {"catch", "finally", *LIMITS} & node.keys()
     if body and not own and not any("compensate" in each for each in body["nodes"]):
         return body  # type: ignore[no-any-return]
-    left_out = {"for_each", "loop", "join", "on_error", "compensate"}
+    left_out = {"for_each", "loop", "join", "on_error", "compensate", "enabled_while"}
     inner = {name: value for name, value in node.items() if name not in left_out}
     return {"nodes": [{**inner, "id": f"{node['id']}@item", "on_error": "fail"}], "edges": []}

@@ -9,7 +9,7 @@ a join stopped what could only have led to it. What had begun by then may still 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,11 +26,12 @@ from tests.chaos.reference.graphs import (
     in_order,
     leaves_by,
     losers,
+    milestone_of,
     owes,
     results,
     start_of,
 )
-from tests.chaos.reference.limits import Held
+from tests.chaos.reference.limits import Begun, Held
 from tests.chaos.reference.record import Ended, Place, Record
 
 
@@ -56,6 +57,9 @@ class Given:
     runs: dict[Place, Outcome | None] = field(default_factory=dict)
     """Every place that may have been reached, with what it came to; nothing for what did not end."""
     held: list[Held] = field(default_factory=list)
+    begun: list[Begun] = field(default_factory=list)
+    answers_given: list[tuple[Place, Ended]] = field(default_factory=list)
+    """The answers that were given by what ended."""
     cut: bool = False
     """Whether something was ended early, so that what ran in it may be heard of later."""
     undecided: set[Place] = field(default_factory=set)
@@ -154,6 +158,8 @@ def walk(run: Run) -> None:
             run.given.runs.setdefault((name, run.item), run.nodes[name])
             _decide(run, name)
             continue
+        if "enabled_while" in node and _is_past(run, node, since):
+            continue
         _start(run, node, since, _ready(run, entering, since))
         if cancels_rest(node):
             _stop(run, losers(run.body, name), since)
@@ -164,6 +170,50 @@ def walk(run: Run) -> None:
     asked = 0 if run.given.record is None or run.predicting else run.given.record.asked
     if asked and not run.is_end:
         _nothing_follows(run, run.nodes, asked)
+
+
+def _is_past(run: Run, node: Node, since: int) -> bool:
+    """Hold a node against its milestone. Returns whether it did not begin, as that had ended."""
+    record, name = run.given.record, node["id"]
+    if record is None or run.predicting:
+        return False
+    milestone = str(milestone_of(node))
+    end, found = run.found(milestone), run.found(name)
+    skipped = record.skipped.get((name, run.item), 0)
+    if skipped:
+        if end is None or not 0 < end.seq < skipped:
+            run.complain(name, f"it was skipped at {skipped}, and {milestone} had not ended: {end}")
+        run.nodes[name] = run.given.runs[name, run.item] = Outcome("skipped", seq=skipped)
+        _decide(run, name)
+        return True
+    claimed = any(
+        since <= seq < (end.seq if end else seq + 1) for seq, item in record.claims if item == run.item
+    )
+    if found is not None and not claimed:
+        run.complain(name, f"nobody took it up after {since} and before the end of {milestone}: {end}")
+    return False
+
+
+def joined(run: Run, node: Node, since: int) -> Iterator[Mapping[str, Any]]:
+    """Yield the names that a node has because of its join: what can have met there, of several the least first.
+
+    What was taken before somebody took it up may be among it.
+    """
+    rule = node.get("join")
+    if not isinstance(rule, Mapping) or "collect" not in rule:
+        yield {}
+        return
+    taken = [
+        (run.ways[number].seq, each["written"])
+        for number, each in enumerate(run.edges)
+        if each["to"] == node["id"] and number in run.ways and run.ways[number].taken
+    ]
+    found = run.found(node["id"])
+    later = {seq for seq, _ in taken if found is not None and since < seq < found.seq}
+    own = seen(run)
+    for until in [since, *sorted(later)]:
+        met = {name: own.get(name, {}).get("output") for seq, name in taken if seq <= until}
+        yield {"joined": met if rule["collect"] == "map" else list(met.values())}
 
 
 def _ready(run: Run, entering: Sequence[Way | None], since: int) -> int:

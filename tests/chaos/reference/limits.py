@@ -2,7 +2,8 @@
 
 What is known of a holder is a part of the time for which it held its key: from its last attempt's beginning, or from the
 opening of its body, to its end. So what overlaps here has overlapped. A rate lets in, and whoever was let in may begin
-late, together with others; it says nothing of an order that can be judged by beginnings.
+late, together with others. But nobody is let in before he asks: so of those who can have asked since some time, no more have
+begun at a later one than could be let in between the two.
 """
 
 from __future__ import annotations
@@ -27,6 +28,52 @@ class Held:
     end: int
     execution: str
     place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Somebody began under a rate, of whom it may be that he asked from a time on. `each` are milliseconds for one of them."""
+
+    key: str
+    limit: int
+    each: float
+    ready: int
+    begin: int
+    execution: str
+    place: Place
+
+
+def begun(
+    record: Record, node: Node, place: Place, found: Ended, ready: int, scope: Mapping[str, Any]
+) -> Iterator[Begun]:
+    """Yield what a node began under a rate. One that has come to nothing may not have begun."""
+    rule = node["rate"]
+    if found.state != "succeeded":
+        return
+    begin = min(found.at - found.ms, record.began.get(place, found.at))
+    each = seconds(rule["period"]) * 1000 / rule["limit"]
+    key = str(render(rule["key"], scope, ""))
+    yield Begun(key, rule["limit"], each, ready, begin, record.execution, place)
+
+
+def seconds(duration: Any) -> float:
+    """A duration as the tests write them: a number, or a number and `s`."""
+    return float(str(duration).removesuffix("s"))
+
+
+def crowds(starts: Iterable[Begun]) -> Iterator[tuple[Begun, str]]:
+    """Yield who began earlier than could be, after all those that had begun before him."""
+    of_key: dict[str, list[Begun]] = defaultdict(list)
+    for each in starts:
+        of_key[each.key].append(each)
+    for some in of_key.values():
+        limit, pause = max(each.limit for each in some), min(each.each for each in some)
+        for since in {each.ready for each in some}:
+            after = sorted((each for each in some if each.ready >= since), key=lambda each: each.begin)
+            for number, one in enumerate(after):
+                earliest = since + (number - limit + 1) * pause
+                if one.begin < earliest - SLACK:
+                    yield one, f"{number + 1} began under {one.key!r} from {since} to {one.begin}"
 
 
 def held(record: Record, node: Node, place: Place, found: Ended, scope: Mapping[str, Any]) -> Iterator[Held]:

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from tests.chaos.reference.expressions import ANYTHING, Failure, render
 from tests.chaos.reference.graphs import Alone, Node, Routed, owes
-from tests.chaos.reference.instances import Leave, Run, scope_of
+from tests.chaos.reference.instances import Given, Leave, Run, scope_of
 from tests.chaos.reference.record import SLACK, Ended, Published, Record
 
-QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log", "fail")
+QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log", "fail", "beat")
 """Types that take no time: what rests after them may count from when they, or their last attempt, could begin."""
 
 CALLS: Final = 8
@@ -62,6 +62,14 @@ def come_to(run: Run, node: Node, found: Ended | None, ready: int) -> Any:
             return ANYTHING if found is None else _wait(run, node["id"], config, found, ready)
         case "emit":
             return {"id": ANYTHING} if found is None else _emit(run, node["id"], config, found)
+        case "respond":
+            return _respond(run, node["id"], config, found)
+        case "beat":
+            return (
+                {"from": ANYTHING, "count": config["count"]}
+                if found is None
+                else _beat(run, node, config, found)
+            )
         case "approval":
             return ANYTHING if found is None else _approval(run, node["id"], config, found)
     message = f"the reference does not know {node['type']}"
@@ -70,8 +78,12 @@ def come_to(run: Run, node: Node, found: Ended | None, ready: int) -> Any:
 
 def permitted(node: Node) -> Iterator[str]:
     """Yield the failures that a node may come to whatever it does: by time, by its limits, by a crash."""
-    if "timeout" in node:
+    rule = node.get("timeout", {})
+    if not isinstance(rule, Mapping) or {"attempt", "total"} & rule.keys():
         yield "node.timeout"
+    yield from (
+        f"timeout.{each}" for each in ("queue", "heartbeat") if isinstance(rule, Mapping) and each in rule
+    )
     limit = node.get("concurrency")
     if isinstance(limit, Mapping):
         if limit.get("strategy") == "reject":
@@ -80,6 +92,12 @@ def permitted(node: Node) -> Iterator[str]:
             yield "limit.queue_full"
     if node["type"] == "http_request" and not node["config"].get("idempotent"):
         yield "effect.uncertain"
+
+
+def in_time(run: Run, node: Node, found: Ended, ready: int) -> None:
+    """Hold a failure that a limit on waiting explains against that limit."""
+    if found.code == "timeout.queue" and found.at - ready < node["timeout"]["queue"] * 1000 - SLACK:
+        run.complain(node["id"], f"it waited from {ready} to {found.at} only: {node['timeout']}")
 
 
 def _switch(config: Mapping[str, Any]) -> Routed:
@@ -140,6 +158,47 @@ def _http(run: Run, node: Node, config: Mapping[str, Any], found: Ended | None) 
         if word not in _REPEATED:
             break
     raise Failure(code)
+
+
+def _respond(run: Run, name: str, config: Mapping[str, Any], found: Ended | None) -> Any:
+    """Answer whoever waits for the execution. Whether the answer counts is judged at the end."""
+    if found is not None:
+        run.given.answers_given.append(((name, run.item), found))
+    return {
+        "status": config.get("status", 200),
+        "headers": config.get("headers", {}),
+        "body": config.get("body"),
+    }
+
+
+def judge_answers(given: Given) -> None:
+    """Hold the answer of an execution against those that were given: the first one counts, and is the answer."""
+    record = given.record
+    assert record is not None
+    counting = [place for place, counts in record.answered if counts]
+    if counting != [place for place, _ in record.answered[:1]]:
+        given.complain(("", ""), f"of {record.answered} the first one was to count")
+    of_place = dict(given.answers_given)
+    for place, _ in record.answered:
+        if place not in of_place:
+            given.complain(place, "it answered, and should not")
+    outputs = [of_place[each].output for each in counting if each in of_place]
+    if [record.answer] != (outputs or [None]):
+        given.complain(("", ""), f"the answer is {record.answer}, not {outputs}")
+    told = {place for place, _ in record.answered}
+    for place in of_place.keys() - told if not (given.cut or record.asked) else ():
+        given.complain(place, "it has ended, and answered nobody")
+
+
+def _beat(run: Run, node: Node, config: Mapping[str, Any], found: Ended) -> Any:
+    """Count to a number and say so each time; whoever goes on does so from what was said last."""
+    last, output = _record(run).beats.get((node["id"], run.item)), found.output
+    first = output["from"] if isinstance(output, Mapping) else None
+    if found.state == "succeeded" and last != config["count"]:
+        run.complain(node["id"], f"it said {last} last, of {config['count']}")
+    if found.state == "succeeded" and not (isinstance(first, int) and 0 <= first <= config["count"]):
+        run.complain(node["id"], f"it went on from {first}")
+    return {"from": first, "count": config["count"]}
 
 
 # --- Calls --------------------------------------------------------------------------------------------------

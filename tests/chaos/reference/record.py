@@ -74,7 +74,10 @@ class Record:
     their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin, `refused`
     how many attempts came to nothing because a limit let them not in. `times` are those of the places in its history, and
     `began` when waits and containers began. `listening` are the places where waits began, `emitted` those at which it
-    published events itself. `heard` are the events that ended its waits.
+    published events itself. `heard` are the events that ended its waits. `claims` are the places at which something was taken
+    up, each with its item, `skipped` those at which what could have
+    begun was skipped, `answer` is what was answered, `answered` the answers in their order, each with whether it counts, and
+    `beats` are the details of the last heartbeats.
     """
 
     execution: str
@@ -100,3 +103,8 @@ class Record:
     refused: Mapping[Place, int] = field(default_factory=dict)
     listening: Mapping[Place, int] = field(default_factory=dict)
     votes: Mapping[Place, Sequence[Vote]] = field(default_factory=dict)
+    claims: Sequence[tuple[int, str]] = ()
+    skipped: Mapping[Place, int] = field(default_factory=dict)
+    answer: Any = None
+    answered: Sequence[tuple[Place, bool]] = ()
+    beats: Mapping[Place, Any] = field(default_factory=dict)

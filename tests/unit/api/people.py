@@ -89,17 +89,17 @@ async def furnished(api: Api, name: str) -> House:
     ((there["approval"],),) = api.bench.query(
         "SELECT id FROM approval WHERE execution_id = ?", there["execution"]
     )
-    there["node"], there["number"] = "ask", "0"
+    there["node"], there["number"] = "ask", "1"
     made_key = await made("/keys", {"name": "ci", "scopes": ["viewer"]})
     there["key"] = made_key["id"]
     values = {
-        "name": "crm",
+        "name": f"crm_{name}",
         "kind": "bearer",
         "hosts": ["api.example.com"],
         "values": {"token": "s3cr3t-t0k3n"},
     }
     await made("/connections", values)
-    await made("/variables/colour", {"value": "red"}, "PUT")
+    await made(f"/variables/crm_{name}", {"value": "red"}, "PUT")
     told = await made("/subscriptions", {"url": "https://example.com/hooks"})
     there["subscription"] = told["id"]
     config = {"every": "1h"}
@@ -107,6 +107,6 @@ async def furnished(api: Api, name: str) -> House:
     there["schedule"] = scheduled["id"]
     there["webhook"] = (await made("/webhooks", {"workflow": "pay", "name": "paid"}))["id"]
     there["trigger"] = (await keeper.get("/events/triggers", house.id)).json()["data"][0]["id"]
-    there["name"] = "crm"
+    there["name"] = f"crm_{name}"
     house.things = there
     return house

@@ -70,7 +70,7 @@ async def test_every_operation_shows_examples_and_every_refusal_is_a_problem_wit
         good = [each for status, each in operation["responses"].items() if status[0] == "2"]
         assert good, place
         for status, answer in operation["responses"].items():
-            if status == "204":
+            if status in ("204", "304"):
                 assert "content" not in answer, place
                 continue
             for kind, content in answer["content"].items():
@@ -96,8 +96,10 @@ async def test_operations_that_take_a_body_say_so(api: Api) -> None:
         "invite_user",
         "logout",
         "pause",
+        "publish_version",
         "redeliver",
         "reseal_connections",
+        "restore_workflow",
         "resume",
         "resume_schedule",
         "rotate_subscription",

@@ -67,7 +67,7 @@ async def test_a_parameter_that_is_not_accepted_is_named(api: Api) -> None:
 async def test_a_mistake_of_the_server_tells_nothing_but_the_id(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the password is hunter2")
 
     monkeypatch.setattr("engine.queries.workflows", broken)
@@ -78,7 +78,7 @@ async def test_a_mistake_of_the_server_tells_nothing_but_the_id(
 
 
 async def test_what_may_pass_says_when_to_come_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_: Any) -> Any:
+    def away(*_: Any, **__: Any) -> Any:
         raise Unavailable("The database cannot be reached.")
 
     monkeypatch.setattr("engine.queries.workflows", away)
@@ -89,7 +89,7 @@ async def test_what_may_pass_says_when_to_come_back(api: Api, monkeypatch: pytes
 async def test_a_failure_in_a_nodes_words_is_told_with_them(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*_: Any) -> Any:
+    def failing(*_: Any, **__: Any) -> Any:
         raise Fail("connection.unknown", "There is no such connection.", {"connection": "x"})
 
     monkeypatch.setattr("engine.queries.workflows", failing)

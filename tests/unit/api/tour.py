@@ -37,7 +37,9 @@ MOST_ENTRIES, MOST_KEYS, MOST_LEVELS = 3, 30, 7
 _ID = re.compile(r"\b([a-z]{2,8})_([0-9a-hjkmnp-tv-z]{26})\b")
 _TOKEN = re.compile(r"\b(cl[a-z])_([A-Za-z0-9_-]{20,}|[A-Za-z0-9_-]{6}$)")
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
-_ADDRESS = re.compile(r"(/(?:webhooks|forms)/wf_[0-9a-z]{26}/|/links/|/callbacks/)[A-Za-z0-9_.-]{20,}")
+_ADDRESS = re.compile(
+    r"(/(?:webhooks|forms)/wf_[0-9a-z]{26}/|/(?:approval-)?links/|/callbacks/)[A-Za-z0-9_.-]{20,}"
+)
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _ETAG = re.compile(r'^"[0-9a-f]{16,32}"$')
 _INSTANT = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
@@ -180,6 +182,7 @@ class Tour:
     async def _workflows(self, keeper: Client) -> None:
         text = json.dumps(CHARGE).encode()
         await keeper.validate(text)
+        await keeper.preview(text)
         await keeper.push(text)
         await keeper.push(json.dumps(document([node("a")], name="greet")).encode())
         await keeper.workflows()
@@ -188,7 +191,18 @@ class Tour:
         changed["definition"]["edges"][0]["when"] = "{{ amount > 500 }}"
         await keeper.push(json.dumps(changed).encode())
         await keeper.versions("charge")
+        await keeper.version("charge", 1)
         await keeper.diff("charge")
+        await keeper.name_version("charge", "stable", 1)
+        await keeper.roll_back("charge", "stable")
+        await keeper.publish_version("charge", 2)
+        await keeper.forget_version_name("charge", "stable")
+        seen = (await keeper.workflow("charge"))["etag"]
+        await keeper.update_workflow("charge", {"description": "Charges what was ordered."}, match=seen)
+        await keeper.replace_workflow("charge", json.dumps(changed).encode())
+        greet = (await keeper.workflow("greet"))["id"]
+        await keeper.delete_workflow("greet")
+        await keeper.restore_workflow(greet)
         await keeper.disable("charge")
         await keeper.enable("charge")
 
@@ -219,6 +233,7 @@ class Tour:
 
         pause = node("pause", "wait", {"for": "1h"})
         held = await resting(pause, name="slow")
+        await keeper.why(held)
         await keeper.pause(held)
         await keeper.resume(held)
         await keeper.cancel(held, "not needed")
@@ -241,13 +256,20 @@ class Tour:
         await keeper.resolve(doubted, 0, {"decision": "done", "output": {"sent": True}})
 
     async def _approvals(self, keeper: Client) -> None:
-        name = (await keeper.execute("charge", {"amount": 900}))["id"]
-        await self.api.carry(name)
+        for amount in (900, 800):
+            name = (await keeper.execute("charge", {"amount": amount}))["id"]
+            await self.api.carry(name)
         page = await keeper.approvals(status="open")
-        approval = page["data"][0]["id"]
-        shown = (await keeper.approval(approval))["shown_hash"]
-        said = {"decision": "approve", "shown_hash": shown, "comment": "A good customer."}
+        approval, other = (each["id"] for each in page["data"])
+        shown = await keeper.approval(approval)
+        said = {"decision": "approve", "shown_hash": shown["shown_hash"], "comment": "A good customer."}
         await keeper.decide(approval, said)
+        await keeper.put_member("default", "ada@example.com", ["approver"])
+        link = (await keeper.create_approval_link(other, "ada@example.com", expires_in=3600))["url"]
+        token = link.rpartition("/")[2]
+        async with self.client("") as nobody:
+            shown = await nobody.linked_approval(token)
+            await nobody.decide_by_link(token, {"decision": "reject", "shown_hash": shown["shown_hash"]})
 
     async def _triggers(self, keeper: Client) -> None:
         made = await keeper.add_schedule("charge", "daily", CONFIG)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from engine import operations as op
-from engine.callbacks import LONGEST, PATH, Address, Callbacks
+from engine.callbacks import PATH, Address, Callbacks
 from engine.settings import from_environment
+from engine.signed import LONGEST
 from tests.builders import document, edges, node
 from tests.workbench import NOW, Workbench
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,9 @@ def versions(bench: Workbench, *names: str) -> None:
 def test_workflows_come_by_name_a_page_at_a_time(bench: Workbench) -> None:
     for name in ("c", "a", "b"):
         bench.push(document([node("n")], name=name))
-    first = queries.workflows(bench.connection, 2)
-    assert ([each["name"] for each in first.rows], first.following) == (["a", "b"], "b")
-    second = queries.workflows(bench.connection, 2, "b")
+    first: Any = queries.workflows(bench.connection, 2)
+    assert ([each["name"] for each in first.rows], first.following[:2]) == (["a", "b"], ["name:asc", "b"])
+    second = queries.workflows(bench.connection, 2, behind=("b", first.following[2]))
     assert ([each["name"] for each in second.rows], second.following) == (["c"], None)
 
 
@@ -42,7 +43,7 @@ def test_an_unknown_workflow_is_refused_with_the_way_to_the_known_ones(bench: Wo
 
 def test_versions_come_newest_first_and_name_the_active_one(bench: Workbench) -> None:
     versions(bench, "a", "b", "a")
-    found = queries.versions(bench.connection, "w")
+    found = queries.versions(bench.connection, "w", 5).rows
     assert [(each["number"], each["active"]) for each in found] == [(2, False), (1, True)]
 
 

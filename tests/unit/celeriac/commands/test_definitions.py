@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from celeriac.cli import app
 from celeriac.commands import definitions
-from engine import canvas
+from engine import canvas, picture
 from engine.cutting import build
 from engine.definition import Workflow
 from engine.plan import Plan
@@ -110,7 +110,7 @@ def test_what_a_container_performs_is_a_part_of_the_tree() -> None:
 
 
 def test_a_region_is_a_frame_in_a_flow_chart() -> None:
-    assert list(definitions._mermaid(a_map())) == [
+    assert picture.mermaid(a_map()).splitlines() == [
         "flowchart TD",
         '  s0["trigger<br/>m"]',
         '  s1["s"]',
