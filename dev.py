@@ -40,6 +40,8 @@ VERBS = {
     "simulate": "play worlds in which a seed decides everything, and check that every promise is kept",
     "agree": "carry out random definitions, and hold what they come to against a second reading of the language",
     "secrets": "plant fifty secrets, use them, and search for them in all that is kept or said",
+    "fuzz": "ask the API what nobody meant to ask, made from its own description: fuzz [--seed N] [--examples N]",
+    "story": "play the story of the API over HTTP only, and stop at the first surprise",
     "bench": "measure the stack beside raw Celery",
     "lock": "compile the lock files anew from requirements*.in: lock [--upgrade]",
     "setup": "make .venv for development, and nothing else",
@@ -142,6 +144,8 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", "tests.chaos.agree", *arguments]
     if verb == "secrets":
         return ["-m", "tests.hunt", *arguments]
+    if verb in ("fuzz", "story"):
+        return ["-m", f"tests.{verb}", *arguments]
     if verb == "bench":
         return ["-m", "bench", *arguments]
     return ["-m", "celeriac", verb, *arguments]
