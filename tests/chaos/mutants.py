@@ -29,9 +29,11 @@ from engine.store import signals, statements
 from engine.store.sql import Batched
 from engine.transitions import batch, deciding, starting
 from engine.triggers import scheduler
+from tests.builders import document, edges, node
 from tests.chaos import agree, checker, simulate, unreliable
+from tests.chaos.drafts import Case
 from tests.chaos.town import Town
-from tests.chaos.world import Died, at_place
+from tests.chaos.world import SINK, Died, at_place
 
 SEEDS = 120
 """Worlds in which a bug may show, at most."""
@@ -336,6 +338,31 @@ def planted(name: str) -> Iterator[None]:
         yield
 
 
+UNSAFE = Case(
+    document(
+        [
+            node(
+                name,
+                "http_request",
+                {
+                    "method": "POST",
+                    "url": f"{SINK}/effect?node={name}&script=ok",
+                    "body": {"execution": "{{ execution.id }}", "node": name, "value": 1},
+                },
+                on_uncertain="fail",
+                on_error="continue",
+            )
+            for name in ("u1", "u2", "u3", "u4")
+        ],
+        edges("u1->u2", "u2->u3", "u3->u4"),
+        "unsafe",
+    ),
+    {},
+    {},
+)
+"""Effects that cannot be repeated, and nothing else."""
+
+
 class Harsh(Town):
     """A town where everything goes wrong more often."""
 
@@ -344,6 +371,7 @@ class Harsh(Town):
         self.fragile, self.doubtful = 0.03, 0.1
         for each in self.actors:
             each.fragile = self.fragile
+        self.accept(UNSAFE, "key-unsafe")
 
     def weights(self) -> dict[Callable[[], None], float]:
         more = {
