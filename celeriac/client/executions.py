@@ -30,6 +30,10 @@ class Executions(Asking):
         query = {"include": "input"} if with_input else {}
         return await self._ask("GET", f"/executions/{part(name)}", query=query, wait=wait)
 
+    async def report(self, ref: str, name: str) -> Body:
+        """Return an execution of a workflow with its result and its log."""
+        return await self._ask("GET", f"/workflows/{part(ref)}/executions/{part(name)}")
+
     async def events(self, name: str, after: int = 0) -> list[Body]:
         """Return the whole history of an execution so far, behind a sequence number."""
         found: list[Body] = []

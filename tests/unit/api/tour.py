@@ -212,6 +212,7 @@ class Tour:
         await self.api.carry(name)
         await keeper.executions(workflow="charge")
         await keeper.execution(name, with_input=True)
+        await keeper.report("charge", name)
         await keeper.events(name)
         await keeper.nodes(name, with_output=True)
         await keeper.node(name, "charge")
