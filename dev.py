@@ -37,6 +37,7 @@ VERBS = {
     "test-all": "run the tests that take minutes, too",
     "check": "format, lint, strict types, import contracts",
     "chaos": "kill processes at random under load, and check that nothing is lost or done twice",
+    "simulate": "play worlds in which a seed decides everything, and check that every promise is kept",
     "agree": "carry out random definitions, and hold what they come to against a second reading of the language",
     "secrets": "plant fifty secrets, use them, and search for them in all that is kept or said",
     "fuzz": "ask the API what nobody meant to ask, made from its own description: fuzz [--seed N] [--examples N]",
@@ -137,6 +138,8 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", "pytest", *test_arguments(verb, arguments)]
     if verb == "chaos":
         return ["-m", "tests.chaos", *arguments]
+    if verb == "simulate":
+        return ["-m", "tests.chaos.simulate", *arguments]
     if verb == "agree":
         return ["-m", "tests.chaos.agree", *arguments]
     if verb == "secrets":
@@ -172,7 +175,7 @@ def main(arguments: "list[str]") -> int:
     except KeyboardInterrupt:
         print("\ndev.py: interrupted; the next start makes good what is half-done.", file=sys.stderr)
         return 130
-    if verb in ("test", "test-all", "chaos", "agree", "secrets", "bench"):
+    if verb in ("test", "test-all", "chaos", "simulate", "agree", "secrets", "bench"):
         os.chdir(str(ROOT))
     return replace_process([str(PYTHON), *command(verb, rest)])
 

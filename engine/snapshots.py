@@ -187,16 +187,16 @@ def _read_joined(connection: Connection, works: Sequence[Work]) -> None:
     """Read what had been taken when joins started. One that a fork begins with starts by what is there."""
     if not works:
         return
-    joins = {(work.facts.execution, work.segment.id, work.item): work for work in works}
+    joins = {(work.facts.execution, work.segment.id, work.item): work.facts.program.plan for work in works}
     there = {
         fields[:3]: tuple(json.loads(fields[3]))
         for fields in connection.batch(JOINED, sorted(joins))
         if fields[3] is not None
     }
-    plans = [(key, work.facts.program.plan) for key, work in joins.items() if key not in there]
+    plans = [(key, plan) for key, plan in joins.items() if key not in there]
     there |= joined_by(connection, plans) if plans else {}
-    for key, work in joins.items():
-        work.joined = there[key]
+    for work in works:  # of which two may be of one message that came twice
+        work.joined = there[work.facts.execution, work.segment.id, work.item]
 
 
 def item_place(plan: Plan, region: Region, item: str, *, chunked: bool) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from nodes.ai.ai_classify import ai_classify
 from nodes.ai.ai_embed import ai_embed
 from nodes.ai.ai_extract import ai_extract
 from nodes.ai.ai_index import ai_index
+from nodes.ai.ai_playbook import ai_playbook
 from nodes.ai.ai_search import ai_search
 from nodes.ai.mcp_call import mcp_call
 from nodes.connections.anthropic import anthropic
@@ -74,6 +75,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     ai_embed,
     ai_extract,
     ai_index,
+    ai_playbook,
     ai_search,
     api_document_analyze,
     approval,

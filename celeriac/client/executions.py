@@ -71,6 +71,11 @@ class Executions(Asking):
         found = await self._ask("GET", f"/executions/{part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
 
+    async def node(self, name: str, node: str, *, item: str = "") -> Body:
+        """Return one run of a node: its config, what that reads, what it came to, and what it has told."""
+        query = {"item": item} if item else {}
+        return await self._ask("GET", f"/executions/{part(name)}/nodes/{part(node)}", query=query)
+
     async def why(self, name: str) -> Body:
         """Return what an execution waits for and what holds it: `{status, summary, waits, more}`."""
         return await self._ask("GET", f"/executions/{part(name)}/why")

@@ -250,6 +250,11 @@ EXITS = Batched(
     "ON s.execution_id = r.execution_id AND s.segment = r.segment AND s.item = r.item WHERE s.status = 'done'",
     columns("execution_id segment item", segment="bigint"),
 )
+SKIPPED = Batched(
+    "SELECT j.execution_id, j.node, j.item FROM {rows} JOIN journal j ON j.execution_id = r.execution_id "
+    "AND j.node = r.node AND j.item = r.item WHERE j.step = '' AND j.status = 'skipped'",
+    columns("execution_id node item"),
+)
 JOIN = Batched(
     "UPDATE segment SET joined = r.joined FROM {rows} WHERE segment.execution_id = r.execution_id "
     "AND segment.segment = r.segment AND segment.item = r.item",

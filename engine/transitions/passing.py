@@ -26,7 +26,7 @@ def passed(batch: Batch, claimed: Collection[Key], now: int) -> set[Key]:
         if milestone is not None:
             asked[(execution, milestone, item)].append((execution, number, item))
     ended = [fields[:3] for fields in batch.connection.batch(sql.EXITS, sorted(asked))] if asked else ()
-    found = {key for each in ended for key in asked[each]}
+    found = {key for each in _not_skipped(batch, ended) for key in asked[each]}
     entries = []
     for execution, number, item in sorted(found):
         row = batch.rows[execution]
@@ -41,11 +41,15 @@ def passed(batch: Batch, claimed: Collection[Key], now: int) -> set[Key]:
 
 def pass_by(batch: Batch, ended: Iterable[op.Settle]) -> dict[Key, list[op.Sendable]]:
     """Skip what waits for nothing any more after these ends. Returns by the end what is to be sent because of it."""
-    asked: dict[Key, op.Settle] = {}
+    bound: dict[Key, tuple[op.Settle, tuple[int, ...]]] = {}
     for each in ended:
         plan = batch.rules.plan_of(batch.rows[each.execution].version, batch.connection)
-        for number in plan.bound.get(each.segment, ()):
-            asked[(each.execution, number, each.item)] = each
+        if numbers := plan.bound.get(each.segment, ()):
+            bound[key_of(each)] = each, numbers
+    asked: dict[Key, op.Settle] = {}
+    for key in _not_skipped(batch, bound):
+        each, numbers = bound[key]
+        asked |= {(each.execution, number, each.item): each for number in numbers}
     if not asked:
         return {}
     skips: list[tuple[Key, op.Withdraw]] = []
@@ -68,3 +72,13 @@ def pass_by(batch: Batch, ended: Iterable[op.Settle]) -> dict[Key, list[op.Senda
     if moved:  # nothing of it is called any more, so whoever has begun the execution can end it
         batch.connection.batch(sql.REQUEUE, moved)
     return found
+
+
+def _not_skipped(batch: Batch, ended: Collection[Key]) -> list[Key]:
+    """Return those milestones whose node has come to an end itself, and was not skipped, by a person or another milestone."""
+    nodes: dict[tuple[str, str, str], Key] = {}
+    for execution, number, item in sorted(ended):
+        plan = batch.rules.plan_of(batch.rows[execution].version, batch.connection)
+        nodes[(execution, plan.segments[number].nodes[-1].id, item)] = (execution, number, item)
+    skipped = batch.connection.batch(sql.SKIPPED, list(nodes)) if nodes else ()
+    return [key for place, key in nodes.items() if place not in {tuple(each) for each in skipped}]

@@ -24,9 +24,9 @@ from nodes.connections.imap import Imap, select, talk
 MOST = 200
 MOST_BYTES = 10_000_000
 """A larger message comes with its head alone."""
-ATTACHED_BYTES = 5_000_000
-"""Attachments of one message that come with their content, together."""
-_BODY = 1_000_000
+ATTACHED_BYTES = 3_000_000
+"""Attachments of one message that come with their content, together: all of a message fits into the payload of an execution."""
+_BODY = 300_000
 """Characters of a text."""
 
 _SHORT = 0x7FFFFFFF

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from tests.chaos.drafts import Body, Draft, braced, number
@@ -141,6 +142,21 @@ def limits(draft: Draft, name: str, made: Body) -> Body:
     if not whole and rng.random() < 0.3:
         rule |= rng.choice(({"strategy": "reject"}, {"max_queued": 1}))
         draft.failing.add(name)
+    return {"concurrency": rule}
+
+
+def turn(rng: random.Random) -> Body:
+    """Return how many executions may be at work, or start, at a time."""
+    if rng.random() < 0.25:
+        return {"rate": {"key": "stream", "limit": rng.randint(1, 3), "period": "1s"}}
+    strategy = rng.choice(("queue", "queue", "reject", "cancel_oldest", "coalesce"))
+    rule: Body = {
+        "key": rng.choice(("gate", "gate {{ s }}")),
+        "limit": rng.randint(1, 2),
+        "strategy": strategy,
+    }
+    if strategy == "queue" and rng.random() < 0.3:
+        rule["max_queued"] = 1
     return {"concurrency": rule}
 
 

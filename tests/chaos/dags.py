@@ -41,6 +41,8 @@ def draw(rng: random.Random, taste: Taste, name: str = "random") -> Case:
         body["queue"] = "cpu"
     if taste.rich and rng.random() < 0.05:
         body["timeout"] = 3.0
+    if taste.turns and rng.random() < taste.turns:
+        body |= constructs.turn(rng)
     payload: Body = {"k": rng.randint(0, 99), "s": rng.choice(("x", "y", "long text"))}
     if taste.regions:
         payload["many"] = [rng.randint(0, 99) for _ in range(rng.randint(1, 5))]

@@ -43,6 +43,8 @@ class Taste:
     """Whether such nodes may have limits. What is called may not: it would wait for what its caller holds."""
     keys: int = 1
     """How many keys of limits there are for each level."""
+    turns: float = 0.0
+    """The share of definitions with limits of their own."""
     beats: bool = False
     """Whether there are calls that say how far they are."""
     library: tuple[str, ...] = ()

@@ -13,6 +13,9 @@ from engine.store.database import Database, PostgresDatabase
 from tests.chaos.constructs import EVENTS, EVERYBODY, PEOPLE
 from tests.chaos.world import World, settings_for
 
+MOST = 12
+"""So many executions are started in a world at most."""
+
 _ASKED = (
     "SELECT a.execution_id, a.id, a.shown_hash FROM approval a WHERE a.status = 'open' "
     "ORDER BY a.execution_id, a.segment, a.item"
@@ -20,6 +23,9 @@ _ASKED = (
 _CALLABLE = (
     "SELECT execution_id, segment, item, name FROM subscription WHERE kind = 'callback' "
     "ORDER BY execution_id, segment, item, name"
+)
+_DEFINED = (
+    "SELECT w.name, e.version_id FROM execution e JOIN workflow w ON w.id = e.workflow_id WHERE e.id = ?"
 )
 
 
@@ -32,7 +38,13 @@ class Society(World):
         super().__init__(folder, seed)
 
     def weights(self) -> dict[Callable[[], None], float]:
-        return {**super().weights(), self._publish: 0.6, self._decide: 1.5, self._call_back: 0.5}
+        return {
+            **super().weights(),
+            self._publish: 0.6,
+            self._decide: 1.5,
+            self._call_back: 0.5,
+            self._submit_again: 0.3,
+        }
 
     def _storage(self, folder: Path) -> tuple[Settings, Database]:
         if self._database_url is None:
@@ -43,6 +55,16 @@ class Society(World):
         """Something that nobody has said before."""
         self._said += 1
         return op.Payload(json.dumps({"said": self._said}))
+
+    def _submit_again(self) -> None:
+        """Somebody starts a workflow again that says how many may be at work."""
+        limited = [
+            each
+            for each in self.cases.values()
+            if {"concurrency", "rate"} & each.document["definition"].keys()
+        ]
+        if limited and len(self.ops) < MOST:
+            self.submit(self.rng.choice(limited), f"again-{len(self.ops)}", self._ask)
 
     def _publish(self) -> None:
         """Somebody outside publishes an event."""
@@ -69,17 +91,30 @@ class Society(World):
             self._send(execution, answer)
 
     def _call_back(self) -> None:
-        """Somebody calls the address of a wait."""
-        rows = self._rows(_CALLABLE)
+        """Somebody calls the address of a wait, which may not have begun."""
+        rows = [*self._rows(_CALLABLE), *self._not_begun()]
         if rows:
             execution, segment, item, name = self.rng.choice(rows)
             now, payload = self.clock.now(), self._payload()
             (answer,) = self._ask(op.Signal(execution, segment, item, name, "callback", now, payload))
             self._send(execution, answer)
 
+    def _not_begun(self) -> list[tuple[str, int, str, str]]:
+        """Waits for a call, of some execution, whose address somebody may have had from the beginning."""
+        execution = self._any()
+        ((name, version),) = self._rows(_DEFINED, execution)
+        plan = self.programs.plan(version, self.actors[0].connection)
+        waits = [each for each in self.cases[name].document["definition"]["nodes"] if each["type"] == "wait"]
+        return [
+            (execution, plan.segment_of[each["id"]], "", one.get("name", "callback"))
+            for each in waits
+            for one in each["config"].get("any_of", [each["config"]])
+            if "callback" in one and plan.region_of(each["id"]).kind == "whole"
+        ]
+
     def _send(self, execution: str, answer: op.Decided | op.Signalled | None) -> None:
         if answer is not None:
             self.messages += [(execution, segment, item) for segment, item, _ in answer.ready]
 
-    def _rows(self, sql: str) -> Sequence[tuple[Any, ...]]:
-        return self.actors[0].connection.run(sql)
+    def _rows(self, sql: str, *values: str) -> Sequence[tuple[Any, ...]]:
+        return self.actors[0].connection.run(sql, values)

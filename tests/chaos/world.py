@@ -23,8 +23,8 @@ from unittest import mock
 
 from pydantic import BaseModel, JsonValue
 
-from celeriac import Context, Fail, Json, Retry, TryAgain, Uncertain, node
-from engine import admission, catalog, execute, identity, leases, ledger, performance, transitions
+from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, Uncertain, node
+from engine import admission, catalog, execute, identity, leases, ledger, performance, poller, transitions
 from engine import operations as op
 from engine.dispatch import Room
 from engine.execute import Executor
@@ -44,11 +44,16 @@ from nodes.integrations.http_request import effect as effect_of_call
 from tests.chaos import checker
 from tests.chaos.drafts import Case
 from tests.chaos.sink import BROKEN_OFF, Book, Reply, Request
+from tests.chaos.unreliable import Fate, Unreliable
 from tests.workbench import HandClock, QuickDatabase, migrated
 
 TIMING = Timing(lease=2_000, heartbeat=500, poll=100, grace=500, canary=100, loop_lag=3_600_000)
 QUEUES = ("default", "cpu")
 SINK = "http://sink"
+
+
+FATES: Sequence[Fate] = ("busy", "gone before", "gone after", "gone after")
+"""What may befall a commit."""
 
 
 class Died(BaseException):
@@ -159,6 +164,7 @@ class World:
     def __init__(self, folder: Path, seed: int, processes: int = 2, fragile: float = 0.004) -> None:
         self.rng = random.Random(seed)
         self.fragile = fragile
+        self.doubtful = 0.02 if fragile else 0.0
         self.settings, self.database = self._storage(folder)
         self.clock = HandClock()
         self.registry = Registry(
@@ -176,6 +182,7 @@ class World:
         self.flushed = False
         self.faults: list[checker.Fault] = []
         self.cases: dict[str, Case] = {}
+        self.workflows: dict[str, str] = {}
         self.ops: list[checker.Op] = []
         self.cancels: set[str] = set()
         self._last = ""
@@ -220,14 +227,27 @@ class World:
 
     def accept(self, case: Case, key: str) -> None:
         """Push a definition and start it."""
-        actor = self.actors[0]
-        active = catalog.active(actor.connection, self.save(case))
-        at = cast("Any", _Accepting(self.settings, self.clock))
-        wish = admission.operation(at, admission.Request(active, case.payload, idempotency_key=key))
-        (started,) = actor.ask_all([wish])
-        self.ops.append(checker.Op(key, "ok", started.execution, self.clock.now()))
+        self.save(case)
+        self.submit(case, key, lambda operation: self.actors[0].ask_all([operation]))
+
+    def submit(self, case: Case, key: str, ask: Callable[[op.Operation], list[Any]]) -> None:
+        """Start a definition that is known. A limit of its own may refuse it, or have another execution stand for it."""
+        connection, workflow = self.actors[0].connection, self.workflows[case.document["name"]]
+        at = cast("Any", Accepting(self.settings, self.clock))
+        request = admission.Request(catalog.active(connection, workflow), case.payload, idempotency_key=key)
+        now = self.clock.now()
+        (started,) = ask(admission.operation(at, request))
+        if started is None:
+            self.ops.append(checker.Op(key, "info", None, now))
+            return
+        stands = started.refused is None and started.new
+        outcome: checker.Outcome = "ok" if stands else "fail" if started.refused is not None else "info"
+        self.ops.append(checker.Op(key, outcome, started.execution if stands else None, now))
         if started.send:
             self.messages.append((started.execution, 0, ""))
+        for name in started.outdone:
+            self.cancels.add(name)
+            ask(op.Cancel(name, self.clock.now(), "Others are newer."))
 
     def weights(self) -> dict[Callable[[], None], float]:
         """What may happen, and how often beside the others."""
@@ -239,6 +259,7 @@ class World:
             self._tick: 3,
             self._beat: 2,
             self._pass_time: 6,
+            self._jump: 0.1,
             self._repeat: 2,
             self._lose_message: 0.5,
             self._flush: 0.2,
@@ -253,6 +274,7 @@ class World:
         """Save a definition. Returns the id of its workflow."""
         self.cases[case.document["name"]] = case
         (pushed,) = self.actors[0].ask_all([catalog.push(case.document, self.registry, self.clock)])
+        self.workflows[case.document["name"]] = str(pushed.workflow)
         return str(pushed.workflow)
 
     async def run(self, steps: int) -> None:
@@ -266,13 +288,13 @@ class World:
 
     async def heal(self, rounds: int = 600) -> bool:
         """Let everything go on without faults. Returns whether all executions ended."""
-        self.fragile = 0.0
+        self.fragile = self.doubtful = 0.0
         for each in self.actors:
             each.fragile = 0.0
             each.asleep_until = 0
         self._renew_the_dead(always=True)
-        for accepted in self.ops:
-            self._ask(op.Pause(str(accepted.execution), self.clock.now(), resume=True))
+        for accepted in self._known():
+            self._ask(op.Pause(accepted, self.clock.now(), resume=True))
         for _ in range(rounds):
             for deed in (self._deliver, self._look, self._commit, self._carry_call) * 4:
                 deed()
@@ -319,8 +341,9 @@ class World:
         self._born += 1
         name = f"elsewhere:{self._born}:1"
         rules = transitions.Rules(self.programs.plan, TIMING.grace, Room(64))
-        writer = Ledger(self.database, rules, name, self.clock, pause=self.clock.move)
         rng = random.Random(self.rng.random())
+        database = Unreliable(self.database, lambda: self._fate(rng))
+        writer = Ledger(database, rules, name, self.clock, pause=self.clock.move)
         actor = Actor(name, writer, self.database.connect(), rng, self.fragile)
         face = cast("Any", actor)
         world = cast("Any", self)
@@ -345,6 +368,14 @@ class World:
             self.settings, self.clock, face, actor.ask, world, Room(64), self.send_all, QUEUES
         )
         return actor
+
+    def _fate(self, rng: random.Random) -> Fate:
+        """Decide what happens to a commit. Not so when nobody's step is done: what a test asks for itself is carried out."""
+        if not self.doubtful or ACTOR.get() is None or rng.random() >= self.doubtful:
+            return "kept"
+        fate = rng.choice(FATES)
+        self._note(f"commit {fate}")
+        return fate
 
     def _awake(self) -> list[Actor]:
         now = self.clock.now()
@@ -436,6 +467,11 @@ class World:
     def _pass_time(self) -> None:
         self.clock.move(self.rng.choice((0.01, 0.05, 0.1, 0.3)))
 
+    def _jump(self) -> None:
+        """The clock is set forward, or the machine slept: time has passed in which nobody did anything."""
+        self.clock.move(self.rng.choice((3, 10, 60)))
+        self._note("jumped forward in time")
+
     def _repeat(self) -> None:
         """Refer to some segment of some execution, as late or doubled messages do."""
         connection = self.actors[0].connection
@@ -461,7 +497,7 @@ class World:
         actor = self._some()
         if actor is not None:
             actor.asleep_until = self.clock.now() + self.rng.randint(500, 5_000)
-            self._note(f"{actor.name} sleeps until {actor.asleep_until}")
+            self._note(f"sleeps: {actor.name}, until {actor.asleep_until}")
 
     def _cancel(self) -> None:
         """Somebody asks an execution to stop."""
@@ -476,10 +512,15 @@ class World:
         self.messages += [(self._last, segment, item) for segment, item, _ in ready or ()]
 
     def _any(self) -> str:
-        self._last = str(self.rng.choice(self.ops).execution)
+        self._last = self.rng.choice(self._known())
         return self._last
 
-    def _ask(self, operation: op.Operation) -> list[Any]:
+    def _known(self) -> list[str]:
+        """The executions that clients know of and that are there: whether one is lost is for the judge to say."""
+        there = {name for (name,) in self.actors[0].connection.run("SELECT id FROM execution")}
+        return [each.execution for each in self.ops if each.execution is not None and each.execution in there]
+
+    def _ask(self, operation: ledger.Work) -> list[Any]:
         """Ask through some process's ledger, which may die over it."""
         actor = self._some()
         if actor is None:
@@ -507,7 +548,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class _Accepting:
+class Accepting:
     settings: Settings
     clock: HandClock
 
@@ -559,7 +600,7 @@ class Beats(BaseModel):
     count: int
 
 
-@node("beat")
+@node("beat", effect=Effect.KEYED)
 async def beat(config: Beats, ctx: Context) -> Json:
     """Count, and say after each number how far it is; go on from what was said last."""
     last = ctx.last_heartbeat
@@ -579,7 +620,7 @@ def opened(world: W) -> Iterator[W]:
     with ExitStack() as stack:
         stack.callback(world.close)
         stack.enter_context(mock.patch.object(identity, "is_dead", world.is_dead))
-        for module in (execute, ledger, ending):
+        for module in (execute, ledger, ending, poller):
             stack.enter_context(mock.patch.object(module, "failpoint", at_place))
         yield world
 

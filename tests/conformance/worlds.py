@@ -27,7 +27,7 @@ from nodes.databases.session import session
 from tests import servers, vendors
 from tests.bucket import KEYS as OBJECT_KEYS
 from tests.bucket import Bucket, Stored
-from tests.conformance.minds import agent, asking, texts
+from tests.conformance.minds import agent, asking, drafting, texts
 from tests.databases import KINDS, Database, database_of
 from tests.forwarding import forwarding
 from tests.imap import USER, Imap, message
@@ -295,6 +295,7 @@ WORLDS: dict[str, list[Make]] = {
     "ai_embed": [asking(input="late parcels")],
     "ai_extract": [asking(chat('{"name": "Ada"}'), text="I am Ada.", schema=PERSON)],
     "ai_index": [texts(model="openai/words", documents=[{"id": "a", "text": "Late parcels."}])],
+    "ai_playbook": [drafting],
     "ai_search": [texts("Late parcels.", "Lost passwords.", query="parcel")],
     "alert_admin": [security("alertmanager", summary="A door is open.")],
     "api_document_analyze": [analysed, *plain(document=THREE)],

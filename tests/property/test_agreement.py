@@ -57,6 +57,7 @@ def test_every_construct_is_drawn() -> None:
         "workflow", "exit", "scope", "for_each", "loop", "catch", "finally", "compensate", "cancel_rest", "mutex",
         "concurrency", "rate", "retry", "timeout", "on_error", "a circle", "a each",
         "respond", "enabled_while", "collect", "beat", "timeout.queue", "timeout.heartbeat",
+        "concurrency of executions", "rate of executions",
     }  # fmt: skip
     assert wanted <= {name for name, count in found.items() if count}
 

@@ -33,7 +33,7 @@ from tests.chaos.reference.instances import (
     value_of,
     walk,
 )
-from tests.chaos.reference.limits import Begun, Held, begun, crowds, held, overlaps
+from tests.chaos.reference.limits import Begun, Held, begun, crowds, held, overlaps, turns
 from tests.chaos.reference.nodes import QUICK, come_to, in_time, judge_answers, permitted
 from tests.chaos.reference.parts import folded
 from tests.chaos.reference.record import Child, Ended, Place, Published, Record, Vote
@@ -104,6 +104,7 @@ def judge(
     """Hold a recorded execution against the rules."""
     given = Given(document["definition"], payload, answers, _perform, record, depth=record.depth)
     run = Run(given, folded(document["definition"]))
+    given.held, given.begun = turns(record, document["definition"], scope_of(run))
     walk(run)
     _judge_end(run, record)
     judge_answers(given)

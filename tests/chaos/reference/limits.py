@@ -86,19 +86,34 @@ def held(record: Record, node: Node, place: Place, found: Ended, scope: Mapping[
     yield Held(key, rule["limit"] - 1, begin, found.at, record.execution, place)
 
 
+def turns(
+    record: Record, definition: Mapping[str, Any], scope: Mapping[str, Any]
+) -> tuple[list[Held], list[Begun]]:
+    """Return what an execution has held as a whole, and under which rate it began."""
+    holders: list[Held] = []
+    starts: list[Begun] = []
+    if record.begun_at is None or not record.finished_at:
+        return holders, starts
+    whole: Place = ("", "")
+    if "concurrency" in definition:
+        rule = definition["concurrency"]
+        key, others = str(render(rule["key"], scope, "")), rule["limit"] - 1
+        holders.append(Held(key, others, record.begun_at, record.finished_at, record.execution, whole))
+    if "rate" in definition:
+        rule = definition["rate"]
+        key, each = str(render(rule["key"], scope, "")), seconds(rule["period"]) * 1000 / rule["limit"]
+        ready, begin = record.created_at, record.begun_at
+        starts.append(Begun(key, rule["limit"], each, ready, begin, record.execution, whole))
+    return holders, starts
+
+
 def overlaps(holders: Iterable[Held]) -> Iterator[tuple[Held, str]]:
-    """Yield who held a key together with more than it allows."""
+    """Yield who held a key together with more than any of them allows. Who of them came last is not known for certain."""
     of_key: dict[str, list[Held]] = defaultdict(list)
     for each in holders:
         of_key[each.key].append(each)
     for some in of_key.values():
         for one in some:
-            beside = [each for each in some if each.begin < one.begin < each.end - SLACK]
-            if len(beside) > one.others:
-                yield (
-                    one,
-                    f"it held {one.key!r} together with {[(each.execution, each.place) for each in beside]}",
-                )
             together = [each for each in some if each.begin <= one.begin < each.end - SLACK]
             if len(together) - 1 > max(each.others for each in [one, *together]):
                 yield one, f"{len(together)} held {one.key!r} together from {one.begin} on"

@@ -70,6 +70,7 @@ class Vote:
 class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
+    `begun_at` is when something of it was first taken up.
     `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`, without what scopes do in
     their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin, `refused`
     how many attempts came to nothing because a limit let them not in. `times` are those of the places in its history, and
@@ -86,6 +87,7 @@ class Record:
     error: Any = None
     created_at: int = 0
     finished_at: int = 0
+    begun_at: int | None = None
     depth: int = 0
     over: int = 0
     asked: int = 0

@@ -134,3 +134,26 @@ async def test_each_item_has_its_own_milestone(at: Theatre, stage: Stage) -> Non
     await at.tick(60)
     await shipped(at, name)
     assert at.output(name) == {"all": ["too late", {"by": "changed"}]}
+
+
+async def test_what_was_skipped_never_ends_so_nothing_is_skipped_because_of_it(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("ship", listens("shipped"))
+    stage.tell("change", listens("change"))
+    stage.tell("rest", Wait(NOW + 60_000))
+    stage.tell("ask", Wait(NOW + 30_000))
+    after_change = {"enabled_while": {"not_ended": "change"}}
+    late = node("late", "read", **after_change)
+    rest = node("rest", "waits", **after_change)
+    name = await at.run(
+        order(node("change", "waits", **WHILE), late, rest, node("ask", "waits"), ways=edges("ask->late"))
+    )
+    await shipped(at, name)
+    assert (at.status(name), word(at, name, "change")) == ("waiting", "skipped")
+    await at.tick(60)
+    assert (at.status(name), word(at, name, "late"), word(at, name, "rest")) == (
+        "succeeded",
+        "succeeded",
+        "succeeded",
+    )

@@ -332,3 +332,12 @@ def test_what_was_told_to_stop_is_inside_until_it_has_ended(bench: Workbench, in
         assert found == [True, True, False, False]
     bench.connection.run("UPDATE segment SET status = 'cancelled' WHERE segment = ?", (number,))
     assert not stops("")
+
+
+def test_of_a_message_that_came_twice_both_know_what_has_met(bench: Workbench) -> None:
+    join = {"mode": "any", "collect": "list"}
+    nodes = [node("a"), node("b"), node("j", "set", {"values": {"met": "{{ joined }}"}}, join=join)]
+    name = bench.start(bench.push(document(nodes, edges("a->j", "b->j"))), {})
+    for number, exits in ((0, 2), (1, 2)):
+        bench.ask(op.Settle(name, number, "", 0, True, NOW, taken=(True,) * exits))
+    assert [work.joined for work in loaded(bench, (name, 3, ""), (name, 3, ""))] == [("a",)] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from celeriac import Fail, TryAgain
 from celeriac.testing import OpenLink, Outcome, run_node
+from engine.settings import Limits
 from nodes.connections.imap import Imap as Fields
 from nodes.connections.imap import imap as kind
 from nodes.integrations import email_read as module
@@ -195,3 +197,11 @@ async def test_a_server_that_is_none_is_tried_again(says: bytes) -> None:
         await test(fields, OpenLink("imap", fields))
     assert getattr(caught.value, "code", None) in ("email.unreachable", "email.refused")
     server.close()
+
+
+async def test_the_largest_message_fits_into_a_payload(box: Mailbox, link: OpenLink) -> None:
+    files = {f"{number}.bin": bytes(1_400_000) for number in range(3)}
+    box.put(message("large", "\x01☃" * 200_000, files))
+    (told,) = (await read(box, link))["messages"]
+    assert [each["base64"] is None for each in told["attachments"]] == [False, False, True]
+    assert len(json.dumps({"email": told}).encode()) < Limits().input_bytes
