@@ -176,14 +176,15 @@ def purge(key: bytes, entry: Entry, cutoff: int, now: int) -> Callable[[Connecti
             return 0
         ((kept,),) = connection.run("SELECT min(seq) FROM audit WHERE at >= ?", (cutoff,))
         end: int = last if kept is None else kept
-        through = min(end, first + PURGED_AT_ONCE) - 1
+        through: int = min(end, first + PURGED_AT_ONCE) - 1
         if through < first:
             return 0
         ((digest,),) = connection.run("SELECT hash FROM audit WHERE seq = ?", (through,))
         details: dict[str, Json] = {"through": through, "hash": digest}
         write(connection, key, replace(entry, action=PURGE, details=details), now)
         connection.run("DELETE FROM audit WHERE seq <= ?", (through,))
-        return through - int(first) + 1
+        count: int = through - first + 1
+        return count
 
     return change
 
@@ -191,7 +192,7 @@ def purge(key: bytes, entry: Entry, cutoff: int, now: int) -> Callable[[Connecti
 def _purged(connection: Connection) -> tuple[int, str]:
     """Return the number and the hash of the last row that was let go of, as the chain says itself; 0 if none was."""
     rows = connection.run("SELECT details FROM audit WHERE action = ? ORDER BY seq DESC LIMIT 1", (PURGE,))
-    details = json.loads(rows[0][0]) if rows else {"through": 0, "hash": FIRST}
+    details: dict[str, Any] = json.loads(rows[0][0]) if rows else {"through": 0, "hash": FIRST}
     return int(details["through"]), str(details["hash"])
 
 
