@@ -40,6 +40,7 @@ VERBS = {
     "agree": "carry out random definitions, and hold what they come to against a second reading of the language",
     "secrets": "plant fifty secrets, use them, and search for them in all that is kept or said",
     "bench": "measure the stack beside raw Celery",
+    "large": "carry out what has to hold however large: items, rounds, waits, scopes; a line of JSON each",
     "lock": "compile the lock files anew from requirements*.in: lock [--upgrade]",
     "setup": "make .venv for development, and nothing else",
 }
@@ -141,6 +142,8 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", "tests.hunt", *arguments]
     if verb == "bench":
         return ["-m", "bench", *arguments]
+    if verb == "large":
+        return ["-m", "tests.large", *arguments]
     return ["-m", "celeriac", verb, *arguments]
 
 
@@ -168,7 +171,7 @@ def main(arguments: "list[str]") -> int:
     except KeyboardInterrupt:
         print("\ndev.py: interrupted; the next start makes good what is half-done.", file=sys.stderr)
         return 130
-    if verb in ("test", "test-all", "chaos", "agree", "secrets", "bench"):
+    if verb in ("test", "test-all", "chaos", "agree", "secrets", "bench", "large"):
         os.chdir(str(ROOT))
     return replace_process([str(PYTHON), *command(verb, rest)])
 
