@@ -37,8 +37,11 @@ VERBS = {
     "test-all": "run the tests that take minutes, too",
     "check": "format, lint, strict types, import contracts",
     "chaos": "kill processes at random under load, and check that nothing is lost or done twice",
+    "simulate": "play worlds in which a seed decides everything, and check that every promise is kept",
     "agree": "carry out random definitions, and hold what they come to against a second reading of the language",
     "secrets": "plant fifty secrets, use them, and search for them in all that is kept or said",
+    "fuzz": "ask the API what nobody meant to ask, made from its own description: fuzz [--seed N] [--examples N]",
+    "story": "play the story of the API over HTTP only, and stop at the first surprise",
     "bench": "measure the stack beside raw Celery",
     "large": "carry out what has to hold however large: items, rounds, waits, scopes; a line of JSON each",
     "lock": "compile the lock files anew from requirements*.in: lock [--upgrade]",
@@ -136,10 +139,14 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", "pytest", *test_arguments(verb, arguments)]
     if verb == "chaos":
         return ["-m", "tests.chaos", *arguments]
+    if verb == "simulate":
+        return ["-m", "tests.chaos.simulate", *arguments]
     if verb == "agree":
         return ["-m", "tests.chaos.agree", *arguments]
     if verb == "secrets":
         return ["-m", "tests.hunt", *arguments]
+    if verb in ("fuzz", "story"):
+        return ["-m", f"tests.{verb}", *arguments]
     if verb == "bench":
         return ["-m", "bench", *arguments]
     if verb == "large":
@@ -171,7 +178,7 @@ def main(arguments: "list[str]") -> int:
     except KeyboardInterrupt:
         print("\ndev.py: interrupted; the next start makes good what is half-done.", file=sys.stderr)
         return 130
-    if verb in ("test", "test-all", "chaos", "agree", "secrets", "bench", "large"):
+    if verb in ("test", "test-all", "chaos", "simulate", "agree", "secrets", "bench", "large"):
         os.chdir(str(ROOT))
     return replace_process([str(PYTHON), *command(verb, rest)])
 

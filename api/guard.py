@@ -11,8 +11,10 @@ import logging
 import random
 import re
 from collections.abc import Iterable
+from time import perf_counter
 from typing import TYPE_CHECKING
 
+from api.metrics import OTHER, OUTSIDE, Metrics
 from api.problems import problem
 from engine.errors import TooLarge
 
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 OPEN = frozenset({"/healthz", "/readyz", "/schemas/workflow/v1.json"})
 """What is answered whatever the Host is, since probes and editors ask by address: whether it lives, and what the language is."""
 
-OUTSIDE = ("/webhooks/", "/forms/")
+FOREIGN = ("/webhooks/", "/forms/")
 """What anybody may send anything to, by any method: below them the address or a signature is the proof."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -45,6 +47,7 @@ class Guard:
 
     def __init__(self, app: FastAPI, *, hosts: Iterable[str], largest: int) -> None:
         self.app = app
+        self.metrics = Metrics()
         self._hosts = LOOPBACK | {each.lower() for each in hosts}
         self._largest = largest
 
@@ -66,8 +69,11 @@ class Guard:
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else _new_id()
         scope.setdefault("state", {})["request_id"] = request_id
 
+        begun = perf_counter()
+
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self.metrics.count(_operation(scope), message["status"], perf_counter() - begun)
                 own = message.get("headers", ())
                 message["headers"] = [
                     *own,
@@ -104,7 +110,7 @@ class Guard:
         if _name_of(host) not in self._hosts:
             hint = "Use a loopback address, or name this host in CELERIAC_API_HOSTS."
             return 421, "request.host_refused", f"This API does not serve the host {host[:100]!r}.", hint
-        outside = scope["path"].startswith(OUTSIDE)
+        outside = scope["path"].startswith(FOREIGN)
         if not (outside and scope["method"] == "GET") and not _same_site(headers, host):
             hint = "Call the API from a program, not from a page of another site."
             return 403, "request.cross_origin", "The request was sent for a page of another site.", hint
@@ -143,6 +149,15 @@ class Guard:
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._largest:,} bytes."
+
+
+def _operation(scope: Scope) -> str:
+    """Return what a request is counted as: the operation, once a route has been found."""
+    found = getattr(scope.get("route"), "operation_id", None)
+    if found is None:
+        path = scope["path"]
+        return next((name for prefix, name in OUTSIDE.items() if path.startswith(prefix)), OTHER)
+    return str(found)
 
 
 def _new_id() -> str:

@@ -33,8 +33,10 @@ from api.routes import (
     links,
     members,
     models,
+    node_types,
     previews,
     projects,
+    reports,
     schedules,
     schemas,
     socket,
@@ -120,10 +122,11 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         addresses.routes
     )  # the busiest: a route costs the more, the more of them stand before it
     for each in (
-        previews,
         workflows,
+        previews,
         versions,
         executions,
+        reports,
         forks,
         withdrawals,
         attention,
@@ -143,6 +146,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         members,
         keys,
         variables,
+        node_types,
         audit,
         socket,
         feed,
@@ -156,7 +160,9 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     public = urlsplit(settings.public_base).hostname or settings.api_host
     hosts = {*settings.api_hosts, settings.api_host, public} - {"0.0.0.0", "::"}  # noqa: S104  never served by that name
     largest = max(limits.definition_bytes, limits.input_bytes) + _OVERHEAD
-    return Guard(app, hosts=hosts, largest=largest)
+    guard = Guard(app, hosts=hosts, largest=largest)
+    app.state.metrics = guard.metrics
+    return guard
 
 
 def _courier(state: State) -> Courier:

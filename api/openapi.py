@@ -174,6 +174,8 @@ _OTHER_STATUSES: Mapping[str, tuple[HTTPStatus, ...]] = {
     "workflow": (HTTPStatus.NOT_MODIFIED,),
     "events": (HTTPStatus.NO_CONTENT,),
     "put_variable": (HTTPStatus.OK,),
+    "health": (HTTPStatus.SERVICE_UNAVAILABLE,),
+    "ready": (HTTPStatus.SERVICE_UNAVAILABLE,),
     "run_schedule": (HTTPStatus.OK,),
     "test_webhook": (HTTPStatus.OK,),
 }
@@ -229,7 +231,9 @@ def _complete(operation: Document, route: Route, example: Example | None) -> Non
         del operation["parameters"]
     if example is not None:
         _show(operation, name, example)
-    operation["responses"] |= _problems(refusals(route, "requestBody" in operation))
+    for status, refusal in _problems(refusals(route, "requestBody" in operation)).items():
+        known = operation["responses"].setdefault(status, refusal)
+        known["content"] = {**known["content"], **refusal["content"]}
 
 
 def _project_header() -> Document:

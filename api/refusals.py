@@ -187,7 +187,7 @@ def refusals(route: permission.Route, reads: bool) -> list[Refusal]:
 def _all(route: permission.Route, reads: bool) -> Iterator[Refusal]:
     """Yield how an operation may refuse; something may come twice."""
     declared = route.declared
-    if not route.path.startswith("/api/v1"):
+    if isinstance(declared, permission.Anyone) and not route.path.startswith("/api/v1"):
         return
     yield HOST
     yield FOREIGN

@@ -147,6 +147,12 @@ class Context(Protocol):
     def allow(self, usd: float | None, tokens: int | None) -> None:
         """Limit what this node run may spend on models, over all its attempts, before it pays for the first one."""
 
+    def mistakes(self, definition: Json) -> list[dict[str, Json]]:
+        """Return what is wrong with a definition, as validation tells it: `{pointer, code, message, hint}`, without warnings."""
+
+    def trusted(self, node_type: str) -> Collection[str]:
+        """Return the fields of a node type's config that nothing foreign may choose. Raises `Fail` (`node.unknown_type`)."""
+
     def collection(self, name: str) -> Passages:
         """Return a collection of texts of the project. Raises `Fail` (`collection.invalid`) for what cannot be its name."""
 

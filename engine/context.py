@@ -90,6 +90,9 @@ class Inside(Protocol):
     def type(self, reference: str) -> NodeType:
         """Return a node type by its name."""
 
+    def mistakes(self, definition: Json) -> list[dict[str, Json]]:
+        """Return what is wrong with a definition."""
+
     def collection(self, name: str) -> Passages:
         """Return a collection of texts."""
 
@@ -216,6 +219,14 @@ class NodeContext:
     def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
         """Return the effect that a node of another type would have."""
         return self._calling().type(node_type).effect_of(config)
+
+    def mistakes(self, definition: Json) -> list[dict[str, Json]]:
+        """Return what is wrong with a definition."""
+        return self._calling().mistakes(definition)
+
+    def trusted(self, node_type: str) -> Collection[str]:
+        """Return the fields of a node type's config that nothing foreign may choose."""
+        return trusted_fields(self._calling().type(node_type)).keys()
 
     def collection(self, name: str) -> Passages:
         """Return a collection of texts of the project."""

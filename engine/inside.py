@@ -39,6 +39,17 @@ class Inside:
         except UnknownNodeType as error:
             raise Fail(error.code, error.message, {"type": reference}) from None
 
+    def mistakes(self, definition: Json) -> list[dict[str, Json]]:
+        """Return what validation finds wrong with a definition."""
+        from engine.checking import problems  # it knows plans, which know the insides of nodes
+
+        registry = self._run.work.facts.program.registry
+        return [
+            {"pointer": each.pointer, "code": each.code, "message": each.message, "hint": each.hint}
+            for each in problems.check(definition, registry)
+            if each.severity != "warning"
+        ]
+
     def collection(self, name: str) -> Shelf:
         """Return a collection of the project. Raises `Fail` (`collection.invalid`)."""
         at = self._services

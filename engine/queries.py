@@ -44,6 +44,9 @@ _EXECUTION = (
 )
 
 
+MOST_TOLD: Final = 1_000
+"""Events of one run of a node that are shown with it; the rest is in the history."""
+
 _BEYOND: Final = 2**31 - 1
 """No version has this number."""
 
@@ -274,6 +277,48 @@ def nodes(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> 
     ]
     plan = plan_of(connection, row[3])
     return timeline(plan, segments, journal, happened, ended=row[5] in EXECUTION_FINAL)
+
+
+def node(
+    connection: Connection, name: str, node_id: str, item: str = "", project: str = DEFAULT_PROJECT
+) -> Body:
+    """Return what became of one run of a node: how it was written, what it read and came to, and what it has told.
+
+    `reads` are the outputs of the nodes that its config reads; `config` is as its author wrote it. Raises `NotFound`.
+    """
+    plan = plan_of(connection, version_of(connection, name, project))
+    found = next(
+        (each for each in nodes(connection, name, project) if each.name == node_id and each.item == item),
+        None,
+    )
+    written = plan.nodes.get(node_id)
+    if found is None or written is None:
+        message = f"The execution {name} has no run of {node_id!r}{f' for item {item}' if item else ''}."
+        raise NotFound(message, hint=f"celeriac executions show {name} tells which there are.")
+    known = outputs(connection, name, project)
+    reads: dict[str, Json] = {
+        each: known.get((each, item), known.get((each, ""))) for each in written.needs if each != TRIGGER
+    }
+    told: list[Json] = []
+    for seq, packed in connection.run(
+        "SELECT seq, body FROM event WHERE execution_id = ? ORDER BY seq", (name,)
+    ):
+        told += [
+            each
+            for each in expand(seq, packed)
+            if each.get("node") == node_id and each.get("item", "") == item
+        ]
+    body: Body = {
+        **found.to_json(),
+        "type": written.type,
+        "config": dict(written.config),
+        "reads": reads,
+        "events": told[:MOST_TOLD],
+        "more_events": max(0, len(told) - MOST_TOLD),
+    }
+    if (node_id, item) in known:
+        body["output"] = known[node_id, item]
+    return body
 
 
 def steps(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> Body:

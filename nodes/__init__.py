@@ -9,13 +9,17 @@ from nodes.ai.ai_classify import ai_classify
 from nodes.ai.ai_embed import ai_embed
 from nodes.ai.ai_extract import ai_extract
 from nodes.ai.ai_index import ai_index
+from nodes.ai.ai_playbook import ai_playbook
 from nodes.ai.ai_search import ai_search
+from nodes.ai.mcp_call import mcp_call
 from nodes.connections.anthropic import anthropic
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
 from nodes.connections.bearer import bearer
 from nodes.connections.google import google
+from nodes.connections.imap import imap
 from nodes.connections.mariadb import mariadb
+from nodes.connections.mcp import mcp
 from nodes.connections.microsoft import defender, entra
 from nodes.connections.oauth2 import oauth2
 from nodes.connections.openai import openai
@@ -51,6 +55,7 @@ from nodes.flow.transform import transform
 from nodes.flow.wait import wait
 from nodes.flow.workflow import workflow
 from nodes.integrations.api_document_analyze import api_document_analyze
+from nodes.integrations.email_read import email_read
 from nodes.integrations.http_request import http_request
 from nodes.integrations.redis_command import redis_command
 from nodes.integrations.s3_get import s3_get
@@ -70,6 +75,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     ai_embed,
     ai_extract,
     ai_index,
+    ai_playbook,
     ai_search,
     api_document_analyze,
     approval,
@@ -77,6 +83,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     csv_write,
     date_time,
     digest,
+    email_read,
     emit,
     exit_scope,
     fail,
@@ -85,6 +92,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     json_parse,
     log,
     markdown_html,
+    mcp_call,
     merge,
     noop,
     pdf_text,
@@ -114,7 +122,9 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     defender,
     entra,
     google,
+    imap,
     mariadb,
+    mcp,
     oauth2,
     openai,
     pihole,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import local_models, servers
+from tests.imap import Imap
 from tests.mariadb import Mariadb, no_mariadb
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def models_folder() -> Path:
     if isinstance(found, str):
         pytest.skip(found)
     return found
+
+
+@pytest.fixture(scope="session")
+def imap() -> Iterator[Imap]:
+    """A real mail server whose mailboxes are read."""
+    server = Imap()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from engine.snapshots import Reference
 from worker.application import settings
 from worker.children import Children
 from worker.local_models import LocalModels
+from worker.mail import Postman
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -67,12 +68,15 @@ class Performer:
             )
         )
 
+        self._postman = Postman(at, self._outside)
+
     async def perform(self, references: Sequence[Reference]) -> None:
         """Perform the segments of one message."""
         await self._executor.perform(references)
 
     async def end(self, patience: float) -> None:
         """Finish what runs within `patience` seconds, hand back the rest, and stop."""
+        await self._postman.end()
         await self._executor.drain(patience)
         await self._children.end()
         await self._models.end()

@@ -63,6 +63,20 @@ async def add(request: Request) -> Response:
     return JSONResponse(sealed.to_json(), 201)
 
 
+@router.get("/connections/{name}", operation_id="connection", dependencies=[needs("connection:read")])
+async def show(request: Request, name: str) -> Response:
+    """Show a connection, without its secrets."""
+    from engine.outside import connection_rows
+
+    project = principal.project(request)
+    found = await of(request).runtime.reader.read(
+        lambda connection: connection_rows.find(connection, name, project)
+    )
+    if found is None:
+        raise connection_rows.missing(name)
+    return JSONResponse(found.to_json())
+
+
 @router.post(
     "/connections/reseal", operation_id="reseal_connections", dependencies=[needs("installation:projects")]
 )

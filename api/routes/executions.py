@@ -111,6 +111,21 @@ async def nodes(
     return JSONResponse({"data": found})
 
 
+@router.get("/{execution}/nodes/{node}", operation_id="node", dependencies=[needs("execution:read")])
+async def node(
+    request: Request,
+    execution: str,
+    node: str,
+    item: Annotated[str, Query(max_length=200, description="The item, inside of a map.")] = "",
+) -> Response:
+    """Show one run of a node: its config, what that reads, what it came to, its attempts and its log lines."""
+    project = principal.project(request)
+    found = await of(request).runtime.reader.read(
+        lambda connection: queries.node(connection, execution, node, item, project)
+    )
+    return JSONResponse(found)
+
+
 @router.get("/{execution}/why", operation_id="why", dependencies=[needs("execution:read")])
 async def why(request: Request, execution: str) -> Response:
     """Say why an execution does not go on: what it waits for, what holds it, and what helps."""

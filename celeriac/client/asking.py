@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
+ROOT = "/api/v1"
+"""Where the API is; few things are elsewhere."""
+
 
 class Refused(Exception):
     """The API did not do it. `errors` are single mistakes, where there are several."""
@@ -99,6 +102,7 @@ class Asking:
         wait: int = 0,
         headers: Mapping[str, str] | None = None,
         match: str | None = None,
+        root: str = ROOT,
     ) -> Body:
         headers = dict(headers or {})
         content = raw if raw is not None or body is None else json.dumps(body).encode()
@@ -113,7 +117,7 @@ class Asking:
         try:
             answer = await self._http.request(
                 method,
-                f"/api/v1{path}",
+                f"{root}{path}",
                 params={name: value for name, value in (query or {}).items() if value is not None},
                 content=content,
                 headers=headers,

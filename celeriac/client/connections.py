@@ -16,6 +16,10 @@ class Connections(Asking):
         """Return the connections, without their secrets."""
         return cast("list[Body]", (await self._ask("GET", "/connections"))["data"])
 
+    async def connection(self, name: str) -> Body:
+        """Return a connection, without its secrets."""
+        return await self._ask("GET", f"/connections/{part(name)}")
+
     async def add_connection(self, connection: Mapping[str, Json]) -> Body:
         """Store `{name, kind, hosts, values, replace?}`."""
         return await self._ask("POST", "/connections", body=dict(connection))

@@ -30,6 +30,10 @@ class Executions(Asking):
         query = {"include": "input"} if with_input else {}
         return await self._ask("GET", f"/executions/{part(name)}", query=query, wait=wait)
 
+    async def report(self, ref: str, name: str) -> Body:
+        """Return an execution of a workflow with its result and its log."""
+        return await self._ask("GET", f"/workflows/{part(ref)}/executions/{part(name)}")
+
     async def events(self, name: str, after: int = 0) -> list[Body]:
         """Return the whole history of an execution so far, behind a sequence number."""
         found: list[Body] = []
@@ -66,6 +70,11 @@ class Executions(Asking):
         query = {"include": "output"} if with_output else {}
         found = await self._ask("GET", f"/executions/{part(name)}/nodes", query=query)
         return cast("list[Body]", found["data"])
+
+    async def node(self, name: str, node: str, *, item: str = "") -> Body:
+        """Return one run of a node: its config, what that reads, what it came to, and what it has told."""
+        query = {"item": item} if item else {}
+        return await self._ask("GET", f"/executions/{part(name)}/nodes/{part(node)}", query=query)
 
     async def why(self, name: str) -> Body:
         """Return what an execution waits for and what holds it: `{status, summary, waits, more}`."""

@@ -15,7 +15,7 @@ from celeriac.commands.terminal import AsJson, Url, answering, paint, refuse, sa
 if TYPE_CHECKING:
     from celeriac.client import Client
 
-app = typer.Typer(help="Workflows: list, show, diff, enable, disable.", no_args_is_help=True)
+app = typer.Typer(help="Workflows: list, show, compare, publish, delete.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Its name or its id.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")]
@@ -43,10 +43,29 @@ def push(
 
 
 @app.command("list")
-def list_(limit: Limit = 50, url: Url = None, as_json: AsJson = False) -> None:
+def list_(
+    limit: Limit = 50,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="FIELD:OP:VALUE", help="Only those, like name:starts:order."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="FIELD[:desc]", help="By name, created_at, updated_at.")
+    ] = None,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Those that are deleted and may be restored.")
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
     """List the workflows of an installation."""
     with answering(as_json):
-        page = drive(reach.ask(url, lambda client: client.workflows(limit)))
+        page = drive(
+            reach.ask(
+                url,
+                lambda client: client.workflows(limit, filters=filters or (), sort=sort, deleted=deleted),
+            )
+        )
         rows = [
             [
                 each["name"],
@@ -57,7 +76,7 @@ def list_(limit: Limit = 50, url: Url = None, as_json: AsJson = False) -> None:
             for each in page["data"]
         ]
         show(page["data"], as_json, lambda: table(["name", "version", "enabled", "updated"], rows))
-        if not rows:
+        if not rows and not deleted:
             say("There is none yet. Save one: celeriac push FILE")
 
 
@@ -101,6 +120,116 @@ def enable(name: Name, url: Url = None, as_json: AsJson = False) -> None:
 def disable(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     """Keep a workflow from being started; what runs goes on."""
     _set_enabled(name, url, as_json, enabled=False)
+
+
+@app.command()
+def versions(name: Name, limit: Limit = 50, url: Url = None, as_json: AsJson = False) -> None:
+    """List the versions of a workflow, the newest first."""
+    with answering(as_json):
+
+        async def ask(client: Client) -> tuple[list[dict[str, Any]], dict[str, int]]:
+            page = await client.versions(name, limit)
+            return page["data"], (await client.workflow(name))["aliases"]
+
+        found, names = drive(reach.ask(url, ask))
+        rows = [
+            [
+                str(each["number"]),
+                "active" if each["active"] else "",
+                ", ".join(alias for alias, number in names.items() if number == each["number"]),
+                when(each["created_at"]),
+            ]
+            for each in found
+        ]
+        show(found, as_json, lambda: table(["version", "", "named", "made"], rows))
+
+
+@app.command()
+def publish(
+    name: Name,
+    number: Annotated[int, typer.Argument(metavar="VERSION", min=1)],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the active one."""
+    with answering(as_json):
+        found = drive(reach.ask(url, lambda client: client.publish_version(name, number)))
+        show(found, as_json, lambda: _released(name, found))
+
+
+@app.command()
+def rollback(
+    name: Name,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="VERSION|ALIAS", help="Not the one before, but this one.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an earlier version the active one. What runs goes on as it began."""
+    with answering(as_json):
+        wanted = int(to) if to is not None and to.isdecimal() else to
+        found = drive(reach.ask(url, lambda client: client.roll_back(name, wanted)))
+        show(found, as_json, lambda: _released(name, found))
+
+
+@app.command()
+def alias(
+    name: Name,
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="A name for a version, like stable.")],
+    number: Annotated[
+        int | None, typer.Argument(metavar="[VERSION]", min=1, help="Without one the name is taken away.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name a version, so that executions can be started by the name."""
+    with answering(as_json):
+        found = drive(
+            reach.ask(
+                url,
+                lambda client: (
+                    client.forget_version_name(name, alias)
+                    if number is None
+                    else client.name_version(name, alias, number)
+                ),
+            )
+        )
+        show(found, as_json, lambda: f"{alias} is {'no more' if number is None else f'version {number}'}")
+
+
+@app.command()
+def delete(name: Name, url: Url = None, as_json: AsJson = False) -> None:
+    """Delete a workflow; what runs goes on. It may be restored until a purge takes it."""
+    with answering(as_json):
+
+        async def ask(client: Client) -> str:
+            found = await client.workflow(name)
+            await client.delete_workflow(name)
+            return str(found["id"])
+
+        found = drive(reach.ask(url, ask))
+        show({"id": found, "deleted": True}, as_json, lambda: f"{name} is deleted")
+        if not as_json:
+            say(f"  to bring it back: celeriac workflows restore {found}")
+
+
+@app.command()
+def restore(
+    workflow: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a deleted workflow back; it is disabled."""
+    with answering(as_json):
+        found = drive(reach.ask(url, lambda client: client.restore_workflow(workflow)))
+        show(found, as_json, lambda: f"{found['name']} is back, disabled")
+        if not as_json:
+            say(f"  celeriac workflows enable {found['name']}")
+
+
+def _released(name: str, found: dict[str, Any]) -> str:
+    return f"{name} is at version {found['version']['number']}, and was at {found['before']}"
 
 
 def _set_enabled(name: str, url: str | None, as_json: bool, *, enabled: bool) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from celeriac.answers import flaw
 from celeriac.connections import Link
-from celeriac.contract import Effect, NodeType
+from celeriac.contract import TRUSTED, Effect, NodeType
 from celeriac.outcomes import (
     Call,
     Emit,
@@ -300,6 +300,14 @@ class _Context:
 
     def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
         return self._type(node_type).effect_of(config)
+
+    def mistakes(self, _: Json) -> list[dict[str, Json]]:
+        """A test has no validation: what a node hands over counts as good."""
+        return []
+
+    def trusted(self, node_type: str) -> Collection[str]:
+        properties = self._type(node_type).config_schema().get("properties", {})
+        return {name for name, each in properties.items() if TRUSTED in each or name == "connection"}
 
     def collection(self, name: str) -> Passages:
         if name not in self._collections:

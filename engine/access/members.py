@@ -47,7 +47,7 @@ def roles(given: object) -> tuple[str, ...]:
         message = "`roles` is a list of one or more roles."
         raise Invalid(message, hint=f"There are: {', '.join(ROLES)}.")
     for each in given:
-        if each not in ROLES:
+        if not isinstance(each, str) or each not in ROLES:
             near = nearest(str(each), list(ROLES))
             message = f"There is no role {str(each)[:64]!r}."
             raise Invalid(

@@ -44,6 +44,7 @@ Permission = Literal[
     "installation:users",
     "installation:projects",
     "installation:audit",
+    "installation:watch",
 ]
 """What may be permitted, as `area:deed`. Those of `installation` belong to no project, and to none of its roles."""
 
@@ -82,6 +83,7 @@ MEANINGS: Final[dict[Permission, str]] = {
     "installation:users": "make, change and list users",
     "installation:projects": "make projects",
     "installation:audit": "read the audit of the whole installation",
+    "installation:watch": "see how the installation stands, and its metrics",
 }
 
 _VIEWER: Final[frozenset[Permission]] = frozenset(

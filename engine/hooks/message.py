@@ -60,7 +60,7 @@ def compose(event: dict[str, Json], *, status: str | None, result: str | None, u
     """
     type_ = str(event["type"])
     data = {name: each for name, each in event.items() if name not in ("type", "at")}
-    body: dict[str, Json] = {"type": type_, "timestamp": _iso(int(str(event["at"])))}
+    body: dict[str, Json] = {"type": type_, "timestamp": iso(int(str(event["at"])))}
     if type_ in ENDS:
         body |= {
             "event": "workflow.executed",
@@ -78,6 +78,6 @@ def _key(secret: str) -> bytes:
     return base64.b64decode(secret.removeprefix(PREFIX))
 
 
-def _iso(ms: int) -> str:
+def iso(ms: int) -> str:
     at = datetime.fromtimestamp(ms / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -25,7 +25,8 @@ API: Final = "api"
 
 SCHEDULE: Final = "schedule"
 ABSENCE: Final = "absence"
-"""The kinds of schedules: what the clock starts, and what starts when no event puts it off."""
+EMAIL: Final = "email"
+"""The kinds of schedules: what the clock starts, what starts when no event puts it off, and looks into a mailbox."""
 
 ENDPOINTS: Final = ("webhook", "form")
 """The types of triggers that requests arrive at."""
@@ -68,6 +69,7 @@ def prepare(workflow: Workflow, clock: Clock, project: str) -> Callable[[Connect
     now = clock.now()
     schedules = [_schedule(each, clock, now) for each in workflow.triggers if each.type == "schedule"]
     schedules += [_absence(each, clock, now) for each in workflow.triggers if "absent_for" in each.config]
+    schedules += [_mailbox(each, clock, now) for each in workflow.triggers if each.type == EMAIL]
     endpoints = [(clock.mint("hook"), each) for each in workflow.triggers if each.type in ENDPOINTS]
     events = [(clock.mint("etrg"), each) for each in workflow.triggers if each.type == "event"]
 
@@ -112,11 +114,21 @@ def _absence(trigger: Trigger, clock: Clock, now: int) -> _Schedule:
     return _Schedule(clock.mint("sched"), trigger.id, ABSENCE, stored(trigger.config), due, due)
 
 
+def _mailbox(trigger: Trigger, clock: Clock, now: int) -> _Schedule:
+    """Return the looks into a mailbox, of which the first only finds out where its end is."""
+    return _Schedule(clock.mint("sched"), trigger.id, EMAIL, stored(trigger.config), 0, now)
+
+
+def _same_mailbox(one: str, other: str) -> bool:
+    """Whether two triggers read the same messages, so that the later one goes on where the earlier one was."""
+    return all(json.loads(one).get(name) == json.loads(other).get(name) for name in ("connection", "mailbox"))
+
+
 def _write_schedules(
     connection: Connection, schedules: list[_Schedule], project: str, workflow: str, now: int
 ) -> None:
     rows = connection.run(
-        "SELECT name, id, spec, paused_at FROM schedule WHERE workflow_id = ? AND origin = ?",
+        "SELECT name, id, spec, paused_at, kind, slot FROM schedule WHERE workflow_id = ? AND origin = ?",
         (workflow, DEFINITION),
     )
     known = {name: fields for name, *fields in rows}
@@ -143,9 +155,10 @@ def _write_schedules(
             if not made:
                 raise ScheduleNameTaken(hint=f"Rename the trigger {each.name}, or remove that schedule.")
             continue
-        name, text, paused_at = known.pop(each.name)
+        name, text, paused_at, kind, place = known.pop(each.name)
         if text != each.text:
-            slot, due = (each.slot, each.due) if paused_at is None else (None, None)
+            goes_on = kind == each.kind == EMAIL and _same_mailbox(text, each.text)
+            slot, due = (place if goes_on else each.slot, each.due) if paused_at is None else (None, None)
             connection.run(
                 "UPDATE schedule SET kind = ?, spec = ?, epoch = epoch + 1, slot = ?, due = ?, updated_at = ? WHERE id = ?",
                 (each.kind, each.text, slot, due, now, name),

@@ -21,7 +21,7 @@ from engine.catalog import Active, Versions
 from engine.errors import CeleriacError
 from engine.holds import Concurrency, Strategy
 from engine.store.database import Connection
-from engine.triggers.registration import ABSENCE, SCHEDULE
+from engine.triggers.registration import ABSENCE, EMAIL, SCHEDULE
 from engine.triggers.spec import Overlap, Spec
 from engine.triggers.turns import turn
 
@@ -30,9 +30,12 @@ BATCH: Final = 500
 _DUE: Final = (
     "SELECT s.id, s.name, s.kind, s.spec, s.epoch, s.slot, w.id, w.name, w.enabled, w.version_id, s.project_id "
     "FROM schedule s JOIN workflow w ON w.id = s.workflow_id "
-    f"WHERE s.due IS NOT NULL AND s.due <= ? ORDER BY s.due LIMIT {BATCH}"
+    f"WHERE s.kind <> '{EMAIL}' AND s.due IS NOT NULL AND s.due <= ? ORDER BY s.due LIMIT {BATCH}"
 )
-_SOONEST: Final = "SELECT s.due FROM schedule s WHERE s.due IS NOT NULL AND s.due > ? ORDER BY s.due LIMIT 1"
+_SOONEST: Final = (
+    "SELECT s.due FROM schedule s "
+    f"WHERE s.kind <> '{EMAIL}' AND s.due IS NOT NULL AND s.due > ? ORDER BY s.due LIMIT 1"
+)
 
 _STRATEGIES: Final[Mapping[Overlap, Strategy | None]] = {
     "skip": "reject",

@@ -21,7 +21,7 @@ from engine.errors import Conflict, Invalid, NotFound
 from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
-from engine.triggers.registration import ABSENCE, API, DEFINITION, SCHEDULE, ScheduleNameTaken, stored
+from engine.triggers.registration import API, DEFINITION, EMAIL, SCHEDULE, ScheduleNameTaken, stored
 from engine.triggers.scheduler import Due, spec_of
 from engine.triggers.slots import due_of, next_slots, zone_of
 from engine.triggers.spec import Spec, faults
@@ -64,7 +64,7 @@ class ScheduleOfDefinition(Conflict):
 
 
 class ScheduleOfAbsence(Conflict):
-    """The schedule has no slots: it is due when no event has come for a while."""
+    """The schedule has no slots: it is due when no event has come for a while, or looks into a mailbox."""
 
     code = "schedule.of_absence"
 
@@ -138,7 +138,7 @@ def find(connection: Connection, versions: Versions, name: str, project: str = D
     if not rows:
         raise _unknown(name)
     id_, title, kind, text, epoch, slot, paused_at, origin, *workflow = rows[0]
-    if kind == ABSENCE:
+    if kind != SCHEDULE:
         raise ScheduleOfAbsence
     active: Active = versions.started(connection, *workflow)
     return Found(Due(id_, title, kind, text, epoch, slot or 0, active), paused_at is not None, origin)
@@ -252,10 +252,10 @@ def resume(name: str, now: int, project: str = DEFAULT_PROJECT) -> Callable[[Con
 
 def begin(name: str, text: str, kind: str, now: int) -> Turn:
     """Return where a schedule that has rested begins."""
-    return _absent(text, now) if kind == ABSENCE else first(spec_of(text), name, now)
-
-
-def _absent(text: str, now: int) -> Turn:
+    if kind == SCHEDULE:
+        return first(spec_of(text), name, now)
+    if kind == EMAIL:
+        return Turn((), 0, now)
     due = now + round(seconds(json.loads(text)["absent_for"]) * 1000)
     return Turn((), due, due)
 
@@ -268,7 +268,7 @@ def arrivals(connection: Connection, name: str, limit: int) -> list[Body]:
     )
     return [
         {
-            "slot": int(key),
+            "slot": int(key) if key.isdigit() else key,
             "status": status,
             "execution": execution,
             "at": at,

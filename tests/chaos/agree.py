@@ -88,22 +88,34 @@ def play(
 
     `judged` are definitions to judge by instead of those that are carried out.
     """
+    evidence, ended = live(place, seed, cast, 0 if calm else STEPS * len(cast.cases))
+    if judged:
+        evidence = replace(evidence, cases={**evidence.cases, **judged})
+    found = verdict(evidence, ended=ended)
+    return found, checker.report(found, evidence, seed) if found else ""
+
+
+def live(
+    place: Place, seed: int, cast: Cast, steps: int, kind: type[Society] = Society
+) -> tuple[checker.Evidence, bool]:
+    """Let one world go its way, with faults for so many steps. Returns what is left of it, and whether it came to rest."""
     try:
-        with place.database() as url, opened(Society(place.folder, seed, url)) as world:
+        with place.database() as url, opened(kind(place.folder, seed, url)) as world:
             for each in cast.called.values():
                 world.save(each)
             for name, case in cast.cases.items():
                 world.accept(case, f"key-{name}")
-            ended = asyncio.run(outlive(world, 0 if calm else STEPS * len(cast.cases)))
-            world.cases |= judged or {}
-            evidence = world.evidence()
-            found = checker.check(evidence)
-            if not ended and not found:
-                found = [checker.Violation("I2", None, "it does not come to rest")]
-            return found, checker.report(found, evidence, seed) if found else ""
+            ended = asyncio.run(outlive(world, steps))
+            return world.evidence(), ended
     finally:
         for path in place.folder.iterdir():
             path.unlink()
+
+
+def verdict(evidence: checker.Evidence, *, ended: bool) -> list[checker.Violation]:
+    """Return what is wrong in what is left of a world."""
+    found = checker.check(evidence)
+    return found if found or ended else [checker.Violation("I2", None, "it does not come to rest")]
 
 
 def number(seed: int, world: int) -> int:

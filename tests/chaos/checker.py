@@ -15,6 +15,7 @@ The invariants, by the numbers they are known under:
 - I8 a segment is claimed again only after it was given up
 - I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
+- I12 what stands for a slot of a schedule is started once
 - I14 in one execution an event ends one wait
 - I15 only what somebody asked to stop is cancelled, and nothing of it starts after that but what its scopes do in their end
 - I17 a key is never held by more than may hold it, and no more begin than a rate lets in
@@ -82,7 +83,7 @@ class Violation:
 
 def check(evidence: Evidence) -> list[Violation]:
     """Return everything that is wrong."""
-    found = [*_accepted(evidence), *_left_over(evidence)]
+    found = [*_accepted(evidence), *_left_over(evidence), *_slots(evidence)]
     holders: list[Held] = []
     starts: list[Begun] = []
     keys: dict[str, dict[str, tuple[str, str, bool]]] = {}
@@ -131,6 +132,14 @@ def _accepted(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("I1", there[0], f"the key {key} was refused, and there is {there}")
     for key in by_key.keys() - of_key.keys():
         yield Violation("I1", by_key[key][0], f"nobody asked for the key {key}")
+
+
+def _slots(evidence: Evidence) -> Iterator[Violation]:
+    """I12."""
+    started = Counter(each.slot for each in evidence.executions if each.slot is not None)
+    for (schedule, at), count in started.items():
+        if count > 1:
+            yield Violation("I12", None, f"the slot {at} of {schedule} started {count} executions")
 
 
 def _ended(execution: Execution) -> Iterator[Violation]:

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +106,10 @@ class Execution:
     created_at: int = 0
     finished_at: int = 0
     document: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+    """The number of the version of its workflow that it has."""
+    slot: tuple[str, str] | None = None
+    """The schedule that started it, and for when."""
     published: Mapping[str, Published] = field(default_factory=dict)
     """All events of the project."""
     heard: list[str] = field(default_factory=list)
@@ -178,7 +182,8 @@ class Evidence:
         while root.caller is not None:
             root = self.by_id[root.caller[0]]
         if execution.workflow in self.cases:
-            return self.cases[execution.workflow]
+            case = self.cases[execution.workflow]
+            return case if execution.version == 1 else replace(case, document=dict(execution.document))
         return Case(dict(execution.document), {}, self.cases[root.workflow].answers)
 
 
@@ -196,6 +201,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
     begun_at: int | None = None
     answered: list[tuple[Place, bool]] = []
     said: dict[str, int] = {}
+    unclaimed: set[Place] = set()
     for commit, each in enumerate(execution.ranges, 1):
         for seq, body in enumerate(each.bodies, each.seq):
             times[seq] = body[2]
@@ -218,6 +224,8 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
                 refused[place] += body[3]["error"]["code"] in ("limit.rejected", "limit.queue_full")
             if body[0] in ("node.succeeded", "node.failed"):
                 ended[place] = (seq, commit, body[2], body[3].get("ms", 0))
+                if each.epoch == 0:
+                    unclaimed.add(place)
             elif body[0] in ("node.waiting", "node.opened"):
                 listening.setdefault(place, seq)
                 began.setdefault(place, body[2])
@@ -260,7 +268,8 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         skipped=skipped,
         answer=execution.answer,
         answered=answered,
-        beats=execution.beats,
+        # What nobody claims may be performed twice at once, and then a slower one says something last.
+        beats={place: each for place, each in execution.beats.items() if place not in unclaimed},
     )
 
 
@@ -281,7 +290,7 @@ def _child(execution: Execution) -> Child:
 _EXECUTIONS = (
     "SELECT e.id, w.name, e.status, e.idempotency_key, e.seq, coalesce(e.input, i.body), coalesce(e.output, o.body), "
     "e.error, e.parent_execution, e.parent_item, e.depth, e.created_at, e.finished_at, e.trigger_event, v.document, "
-    "coalesce(e.answer, a.body), e.base "
+    "coalesce(e.answer, a.body), v.number, e.base "
     "FROM execution e JOIN workflow w ON w.id = e.workflow_id JOIN workflow_version v ON v.id = e.version_id "
     "LEFT JOIN blob i ON i.hash = e.input_blob LEFT JOIN blob o ON o.hash = e.output_blob "
     "LEFT JOIN blob a ON a.hash = e.answer_blob ORDER BY e.id"
@@ -377,6 +386,7 @@ def _execution(
     trigger: str,
     document: str,
     answer: str | None,
+    version: int,
     base: str | None,
     *,
     published: Mapping[str, Published],
@@ -384,10 +394,12 @@ def _execution(
     caller = None
     if parent is not None:
         caller = (parent, _value(trigger)["parent"]["node"], item or "")
+    arrival = _value(trigger)
+    slot = (arrival["schedule"], arrival["scheduled_at"]) if "scheduled_at" in arrival else None
     return Execution(
         name, workflow, status, key, seq, _value(payload), _value(output), _value(error),
         caller=caller, depth=depth, created_at=created_at, finished_at=finished_at or 0,
-        document=_value(document), published=published, answer=_value(answer), base=base,
+        document=_value(document), published=published, answer=_value(answer), version=version, slot=slot, base=base,
     )  # fmt: skip
 
 

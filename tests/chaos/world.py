@@ -24,7 +24,7 @@ from unittest import mock
 from pydantic import BaseModel, JsonValue
 
 from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, Uncertain, node
-from engine import admission, catalog, execute, identity, leases, ledger, performance, transitions
+from engine import admission, catalog, execute, identity, leases, ledger, performance, poller, transitions
 from engine import operations as op
 from engine.dispatch import Room
 from engine.execute import Executor
@@ -44,11 +44,16 @@ from nodes.integrations.http_request import effect as effect_of_call
 from tests.chaos import checker
 from tests.chaos.drafts import Case
 from tests.chaos.sink import BROKEN_OFF, Book, Reply, Request
+from tests.chaos.unreliable import Fate, Unreliable
 from tests.workbench import HandClock, QuickDatabase, migrated
 
 TIMING = Timing(lease=2_000, heartbeat=500, poll=100, grace=500, canary=100, loop_lag=3_600_000)
 QUEUES = ("default", "cpu")
 SINK = "http://sink"
+
+
+FATES: Sequence[Fate] = ("busy", "gone before", "gone after", "gone after")
+"""What may befall a commit."""
 
 
 class Died(BaseException):
@@ -159,6 +164,7 @@ class World:
     def __init__(self, folder: Path, seed: int, processes: int = 2, fragile: float = 0.004) -> None:
         self.rng = random.Random(seed)
         self.fragile = fragile
+        self.doubtful = 0.02 if fragile else 0.0
         self.settings, self.database = self._storage(folder)
         self.clock = HandClock()
         self.registry = Registry(
@@ -234,7 +240,7 @@ class World:
         self, request: admission.Request, key: str, ask: Callable[[op.Operation], list[Any]]
     ) -> None:
         """Ask for an execution, and note what was answered."""
-        at = cast("Any", _Accepting(self.settings, self.clock))
+        at = cast("Any", Accepting(self.settings, self.clock))
         now = self.clock.now()
         (started,) = ask(admission.operation(at, request))
         if started is None:
@@ -260,6 +266,7 @@ class World:
             self._tick: 3,
             self._beat: 2,
             self._pass_time: 6,
+            self._jump: 0.1,
             self._repeat: 2,
             self._lose_message: 0.5,
             self._flush: 0.2,
@@ -288,7 +295,7 @@ class World:
 
     async def heal(self, rounds: int = 600) -> bool:
         """Let everything go on without faults. Returns whether all executions ended."""
-        self.fragile = 0.0
+        self.fragile = self.doubtful = 0.0
         for each in self.actors:
             each.fragile = 0.0
             each.asleep_until = 0
@@ -345,8 +352,9 @@ class World:
         self._born += 1
         name = f"elsewhere:{self._born}:1"
         rules = transitions.Rules(self.programs.plan, TIMING.grace, Room(64))
-        writer = Ledger(self.database, rules, name, self.clock, pause=self.clock.move)
         rng = random.Random(self.rng.random())
+        database = Unreliable(self.database, lambda: self._fate(rng))
+        writer = Ledger(database, rules, name, self.clock, pause=self.clock.move)
         actor = Actor(name, writer, self.database.connect(), rng, self.fragile)
         face = cast("Any", actor)
         world = cast("Any", self)
@@ -371,6 +379,14 @@ class World:
             self.settings, self.clock, face, actor.ask, world, Room(64), self.send_all, QUEUES
         )
         return actor
+
+    def _fate(self, rng: random.Random) -> Fate:
+        """Decide what happens to a commit. Not so when nobody's step is done: what a test asks for itself is carried out."""
+        if not self.doubtful or ACTOR.get() is None or rng.random() >= self.doubtful:
+            return "kept"
+        fate = rng.choice(FATES)
+        self._note(f"commit {fate}")
+        return fate
 
     def _awake(self) -> list[Actor]:
         now = self.clock.now()
@@ -462,6 +478,11 @@ class World:
     def _pass_time(self) -> None:
         self.clock.move(self.rng.choice((0.01, 0.05, 0.1, 0.3)))
 
+    def _jump(self) -> None:
+        """The clock is set forward, or the machine slept: time has passed in which nobody did anything."""
+        self.clock.move(self.rng.choice((3, 10, 60)))
+        self._note("jumped forward in time")
+
     def _repeat(self) -> None:
         """Refer to some segment of some execution, as late or doubled messages do."""
         connection = self.actors[0].connection
@@ -487,7 +508,7 @@ class World:
         actor = self._some()
         if actor is not None:
             actor.asleep_until = self.clock.now() + self.rng.randint(500, 5_000)
-            self._note(f"{actor.name} sleeps until {actor.asleep_until}")
+            self._note(f"sleeps: {actor.name}, until {actor.asleep_until}")
 
     def _cancel(self) -> None:
         """Somebody asks an execution to stop."""
@@ -506,10 +527,11 @@ class World:
         return self._last
 
     def _known(self) -> list[str]:
-        """The executions that were accepted."""
-        return [each.execution for each in self.ops if each.execution is not None]
+        """The executions that clients know of and that are there: whether one is lost is for the judge to say."""
+        there = {name for (name,) in self.actors[0].connection.run("SELECT id FROM execution")}
+        return [each.execution for each in self.ops if each.execution is not None and each.execution in there]
 
-    def _ask(self, operation: op.Operation) -> list[Any]:
+    def _ask(self, operation: ledger.Work) -> list[Any]:
         """Ask through some process's ledger, which may die over it."""
         actor = self._some()
         if actor is None:
@@ -537,7 +559,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class _Accepting:
+class Accepting:
     settings: Settings
     clock: HandClock
 
@@ -609,7 +631,7 @@ def opened(world: W) -> Iterator[W]:
     with ExitStack() as stack:
         stack.callback(world.close)
         stack.enter_context(mock.patch.object(identity, "is_dead", world.is_dead))
-        for module in (execute, ledger, ending):
+        for module in (execute, ledger, ending, poller):
             stack.enter_context(mock.patch.object(module, "failpoint", at_place))
         yield world
 

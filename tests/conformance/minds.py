@@ -86,6 +86,19 @@ async def agent(town: Town) -> World:
     )
 
 
+async def drafting(town: Town) -> World:
+    """A model that drafts a playbook of one step."""
+    step = {"action": "look", "params": {}, "why": "To know."}
+    actions: dict[str, Json] = {
+        "look": {"type": "http_request", "description": "Looks.", "fixed": {"url": "https://a.example"}}
+    }
+    return World(
+        {"model": "gpt-4", "task": "Look.", "actions": actions},
+        connections={"openai": await _model(town, [chat(json.dumps({"steps": [step]}))])},
+        types={"http_request": http_request},
+    )
+
+
 async def _model(town: Town, answers: Sequence[bytes]) -> OpenLink:
     async def think(asked: Asked, writer: asyncio.StreamWriter) -> None:
         assert asked.headers["authorization"] == f"Bearer {KEY}"

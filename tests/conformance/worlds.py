@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from celeriac import Json
 from celeriac.testing import OpenLink, World
+from nodes.connections.imap import Imap as ImapFields
 from nodes.connections.redis import Redis
 from nodes.connections.signing_key import SigningKey
 from nodes.connections.smtp import Smtp
@@ -26,13 +27,16 @@ from nodes.databases.session import session
 from tests import servers, vendors
 from tests.bucket import KEYS as OBJECT_KEYS
 from tests.bucket import Bucket, Stored
-from tests.conformance.minds import agent, asking, texts
+from tests.conformance.minds import agent, asking, drafting, texts
 from tests.databases import KINDS, Database, database_of
 from tests.forwarding import forwarding
+from tests.imap import USER, Imap, message
 from tests.loopback import Asked, Handler, Server, answer, serving
 from tests.mailbox import mailbox
 from tests.models import chat
 from tests.pdf import pdf_of
+from tests.toolbox import TOKEN as TOOLS_TOKEN
+from tests.toolbox import toolbox
 from tests.unit.nodes.documents.shelter import THREE
 
 
@@ -250,6 +254,30 @@ async def send_email(town: Town) -> World:
     return World(config, connections={"email": OpenLink("smtp", fields)}, effects=lambda: len(box.messages))
 
 
+async def email_read(town: Town) -> World:
+    server: Imap = town.request.getfixturevalue("imap")
+    box = server.mailbox()
+    box.put(message("Hello"))
+    way = await town.stack.enter_async_context(forwarding("127.0.0.1", server.port))
+    fields = ImapFields(
+        host="127.0.0.1", port=way.port, security="none", username=USER, password=SecretStr(server.password)
+    )
+    config: dict[str, Json] = {"mailbox": box.name}
+    return World(config, connections={"inbox": OpenLink("imap", fields)}, secrets=[server.password])
+
+
+def mcp_call(tool: str, **config: Json) -> Make:
+    async def make(town: Town) -> World:
+        box = town.stack.enter_context(toolbox())
+        egress = vendors.loopback_egress()
+        town.stack.push_async_callback(egress.aclose)
+        link = vendors.linked(egress, "mcp", {"url": box.url, "token": TOOLS_TOKEN})
+        given: dict[str, Json] = {"tool": tool, **config}
+        return World(given, connections={"mcp": link}, effects=lambda: len(box.filed), secrets=[TOOLS_TOKEN])
+
+    return make
+
+
 async def analysed(town: Town) -> World:
     async def serve(_: Asked, writer: Any) -> None:
         writer.write(answer(THREE))
@@ -267,6 +295,7 @@ WORLDS: dict[str, list[Make]] = {
     "ai_embed": [asking(input="late parcels")],
     "ai_extract": [asking(chat('{"name": "Ada"}'), text="I am Ada.", schema=PERSON)],
     "ai_index": [texts(model="openai/words", documents=[{"id": "a", "text": "Late parcels."}])],
+    "ai_playbook": [drafting],
     "ai_search": [texts("Late parcels.", "Lost passwords.", query="parcel")],
     "alert_admin": [security("alertmanager", summary="A door is open.")],
     "api_document_analyze": [analysed, *plain(document=THREE)],
@@ -285,6 +314,7 @@ WORLDS: dict[str, list[Make]] = {
     "drive_download": [google(file="f0")],
     "drive_list": [google()],
     "drive_upload": [google(name="a.csv", content="a,b")],
+    "email_read": [email_read],
     "emit": plain(event="order.placed"),
     "enrich_hash": [security("virustotal", hash="44d88612fea8a8f36de82e1278abb02f")],
     "enrich_ip": [security("virustotal", ip="203.0.113.9")],
@@ -308,6 +338,10 @@ WORLDS: dict[str, list[Make]] = {
     "json_parse": plain(text="{}"),
     "log": plain(message="Hello."),
     "markdown_html": plain(text="# Hi"),
+    "mcp_call": [
+        mcp_call("add", arguments={"a": 1, "b": 2}, reads=True),
+        mcp_call("file", arguments={"text": "Hello"}),
+    ],
     "merge": plain(),
     "noop": plain(),
     "open_ticket": [security("jira", project="SEC", summary="A door is open.")],

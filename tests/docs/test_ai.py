@@ -21,6 +21,8 @@ from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
 from tests.loopback import Asked, answer, serving
 from tests.models import Way, chat, embeddings, wants
+from tests.office import office
+from tests.toolbox import TOKEN, toolbox
 from tests.workbench import Workbench
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ai.md").read_text(encoding="utf-8")
@@ -29,7 +31,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 10
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -76,7 +78,21 @@ ANSWERS: dict[str, tuple[Any, str | list[bytes] | None, Any]] = {
 }
 
 
-@pytest.mark.parametrize("text", EXAMPLES, ids=lambda each: str(json.loads(each)["name"]))
+async def test_the_example_with_a_server_of_tools_runs_with_a_real_one(tmp_path: Path) -> None:
+    (text,) = [each for each in EXAMPLES if "mcp_call" in each]
+    with toolbox() as box:
+        box.filed = ["A late parcel", "A lost key"]
+        async with office(tmp_path) as at:
+            at.keep("tickets", "mcp", {"url": box.url, "token": TOKEN})
+            execution = await at.finish(json.loads(text), {"words": "late"})
+            assert at.bench.output(execution) == {"result": ["A late parcel"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [each for each in EXAMPLES if "mcp_call" not in each and "ai_playbook" not in each],
+    ids=lambda each: str(json.loads(each)["name"]),
+)
 async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> None:
     document = json.loads(text)
     payload, said, expected = ANSWERS[document["name"]]

@@ -15,6 +15,7 @@ CODES = [row[0].strip("`") for row in ROWS]
 
 CODE = re.compile(r"[a-z][a-z_]*\.[a-z][a-z0-9_]*[a-z0-9]")
 FILES = {
+    "api.md",
     "api.token",
     "ca.pem",
     "celeriac.db",

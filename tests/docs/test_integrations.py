@@ -15,7 +15,7 @@ from engine.declared.loading import type_of
 from engine.registry import Registry
 
 DOCS = Path(__file__).parents[2] / "docs"
-REGISTRY = Registry.load(["nodes"])
+REGISTRY = Registry.load(["nodes", "nodes.code"])
 ELSEWHERE = {each.name for each in REGISTRY if each.run.__module__.startswith(("nodes.flow.", "nodes.ai."))}
 PAGE = (DOCS / "integrations.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

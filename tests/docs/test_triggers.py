@@ -20,6 +20,9 @@ from engine.checking import problems
 from engine.triggers.schedules import check, preview
 from engine.triggers.spec import Spec, instant
 from engine.triggers.verification import Verify, sample
+from tests.imap import Imap, message
+from tests.mail import look, outcomes
+from tests.office import office
 from tests.workbench import Workbench, built_in
 
 Answer = tuple[int, Any, Any]
@@ -42,7 +45,7 @@ def test_a_whole_definition_is_accepted(block: dict[str, Any]) -> None:
 
 
 def test_every_block_is_looked_at() -> None:
-    seen = [each for each in BLOCKS if {"slots", "request", "events", "name"} & each.keys()]
+    seen = [each for each in BLOCKS if {"slots", "request", "events", "messages", "name"} & each.keys()]
     assert seen == BLOCKS
 
 
@@ -51,6 +54,21 @@ def test_a_schedule_has_the_slots_that_the_page_shows(block: dict[str, Any]) -> 
     spec = Spec.parse(check(block["config"]))
     shown = preview(spec, "", instant(block["after"]), len(block["slots"]))
     assert [each["local"] for each in shown] == block["slots"]
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if "messages" in each])
+async def test_messages_start_what_the_page_shows(block: dict[str, Any], imap: Imap, tmp_path: Path) -> None:
+    box = imap.mailbox()
+    document: dict[str, Any] = {"name": "mail", "definition": block["definition"]}
+    assert problems.check_text(json.dumps(document), built_in()) == (document, [])
+    document["definition"]["trigger"]["config"]["mailbox"] = box.name
+    async with office(tmp_path) as at:
+        at.keep("inbox", "imap", imap.values)
+        at.bench.push(document)
+        await look(at)
+        box.put(*(message(each["subject"]) for each in block["messages"]))
+        await look(at)
+        assert outcomes(at) == sorted(block["outputs"], key=str)
 
 
 @pytest.fixture(scope="module")

@@ -249,6 +249,7 @@ CHECKS: dict[str, Callable[[Town], list[Any]]] = {
         len(at.effects("jira")) == 1,
         len(at.effects("alertmanager")) == 1,
     ],
+    "mail_intake": lambda at: [len(at.effects("jira")) == 1, at.effects("google") == []],
     "order_intake": lambda at: [at.effects("google") == [[["A-7", 16.25]]], len(at.effects("discord")) == 1],
     "phishing_playbook": lambda at: [
         at.effects("pihole") == ["evil.example"],

@@ -23,10 +23,13 @@ _OPENINGS = 50
 _EXCERPT = 2000
 
 
-async def extracted(ctx: Context, chain: Chain, ask: Ask, rounds: int) -> Json:
+async def extracted(
+    ctx: Context, chain: Chain, ask: Ask, rounds: int, judge: Callable[[Json], list[str]] | None = None
+) -> Json:
     """Return what a model says in the shape of the schema of `ask`, with at most so many questions.
 
-    Raises `Fail`: `ai.bad_schema`, or `ai.no_fit` with what was wrong in the end.
+    `judge` tells what else is wrong with a value that has the shape. Raises `Fail`: `ai.bad_schema`, or `ai.no_fit` with what was
+    wrong in the end.
     """
     check = misfits_of(ask.schema or {})
     found: list[str] = []
@@ -38,6 +41,7 @@ async def extracted(ctx: Context, chain: Chain, ask: Ask, rounds: int) -> Json:
             found = [f"the answer is cut off at {ask.max_tokens} tokens; allow more with max_tokens"]
         else:
             value, found = _read(text, check)
+            found = found or (judge(value) if judge is not None else [])
             if not found:
                 return value
         ctx.log("The answer does not fit.", "warning", round=number, misfits=list(found))

@@ -194,7 +194,7 @@ def _beat(run: Run, node: Node, config: Mapping[str, Any], found: Ended) -> Any:
     """Count to a number and say so each time; whoever goes on does so from what was said last."""
     last, output = _record(run).beats.get((node["id"], run.item)), found.output
     first = output["from"] if isinstance(output, Mapping) else None
-    if found.state == "succeeded" and last != config["count"]:
+    if found.state == "succeeded" and last not in (None, config["count"]):
         run.complain(node["id"], f"it said {last} last, of {config['count']}")
     if found.state == "succeeded" and not (isinstance(first, int) and 0 <= first <= config["count"]):
         run.complain(node["id"], f"it went on from {first}")

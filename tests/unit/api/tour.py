@@ -104,7 +104,7 @@ def _exchange(request: httpx2.Request, answer: httpx2.Response, path: dict[str, 
             found["request_type"] = kind
     if answer.content:
         kind = answer.headers["content-type"].partition(";")[0]
-        found["answer"] = answer.json() if kind.endswith("json") else answer.text
+        found["answer"] = answer.json() if kind.endswith("json") else f"{answer.text[:75]}..."
         if kind != "application/json":
             found["type"] = kind
     return found
@@ -212,8 +212,10 @@ class Tour:
         await self.api.carry(name)
         await keeper.executions(workflow="charge")
         await keeper.execution(name, with_input=True)
+        await keeper.report("charge", name)
         await keeper.events(name)
         await keeper.nodes(name, with_output=True)
+        await keeper.node(name, "charge")
         await keeper.fork(name, {"from": ["charge"], "edits": {"input": {"amount": 80}}})
         steps = [{"action": "set", "params": {"values": {"sent": True}}}]
         await keeper.push(json.dumps({"name": "notify", "definition": {"steps": steps}}).encode())
@@ -333,6 +335,9 @@ class Tour:
         }
         await keeper.add_connection(stored)
         await keeper.connections()
+        await keeper.connection("crm")
+        await keeper.node_types()
+        await keeper.node_type("wait")
         await keeper.test_connection("crm")
         await keeper.reseal_connections()
         await keeper.remove_connection("crm")
@@ -365,7 +370,8 @@ class Tour:
     async def _endings(self, keeper: Client) -> None:
         await keeper.audit(action="key:create")
         await keeper.audit_installation(limit=1)
-        for path in ("/healthz", "/readyz", "/schemas/workflow/v1.json"):
+        await keeper.health()
+        for path in ("/healthz", "/readyz", "/metrics", "/schemas/workflow/v1.json"):
             await keeper._http.get(path)
         await keeper.remove_member("shop", "bob@example.com")
         await keeper.delete_project("shop")
@@ -399,7 +405,7 @@ def plain(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 return value
             case int() if 1_700_000_000_000 < value < 2_200_000_000_000:
                 return AT
-            case int() | float() if key in ("ms", "duration_ms", "took_ms"):
+            case int() | float() if key in ("ms", "duration_ms", "took_ms", "messages", "uptime_seconds"):
                 return 12
         return value
 

@@ -122,3 +122,14 @@ async def test_connections_are_resealed_under_the_first_key(
     assert (await api.post("/connections/crm/test")).json()["code"] == "connection.no_test"  # it opens
     now_with(base64.b64encode(bytes(range(90, 122))).decode())
     assert (await api.post("/connections/reseal")).json() == {"resealed": 0, "closed": ["crm"]}
+
+
+async def test_one_connection_is_shown_without_its_secrets(api: Api) -> None:
+    values = {"token": "s3cr3t-t0k3n"}
+    await api.post(
+        "/connections", {"name": "crm", "kind": "bearer", "hosts": ["api.example.com"], "values": values}
+    )
+    shown = await api.get("/connections/crm")
+    assert (shown.status_code, shown.json()["kind"]) == (200, "bearer")
+    assert "s3cr3t" not in shown.text
+    assert (await api.get("/connections/nope")).status_code == 404

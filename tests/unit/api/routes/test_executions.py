@@ -122,3 +122,42 @@ async def test_an_execution_that_is_not_there_is_told_everywhere(api: Api) -> No
         assert (await api.get(f"/executions/exec_x{path}")).json()["code"] == "request.not_found"
     for path in ("/cancel", "/pause", "/resume", "/retry"):
         assert (await api.post(f"/executions/exec_x{path}")).json()["code"] == "request.not_found"
+
+
+async def test_one_run_of_a_node_is_shown_with_what_it_read_and_came_to(api: Api) -> None:
+    await api.push(
+        node("a", "set", {"values": {"x": "{{ y }}"}}),
+        node("b", "set", {"values": {"z": "{{ nodes.a.output.x }}"}}),
+        edges=edges("a->b"),
+    )
+    name = await api.execute({"y": 7})
+    await api.carry(name)
+    found = (await api.get(f"/executions/{name}/nodes/b")).json()
+    assert (found["status"], found["output"], found["reads"]) == ("succeeded", {"z": 7}, {"a": {"x": 7}})
+    assert found["config"] == {"values": {"z": "{{ nodes.a.output.x }}"}}
+    assert [each["type"] for each in found["events"]] == ["node.succeeded"]
+    for path in ("nodes/nope", "nodes/b?item=3"):
+        missing = await api.get(f"/executions/{name}/{path}")
+        assert (missing.status_code, missing.json()["code"]) == (404, "request.not_found")
+
+
+async def test_an_item_of_a_map_is_shown_by_itself(api: Api) -> None:
+    each = {"items": "[5, 6]"}
+    await api.push(node("m", "set", {"values": {"x": "{{ item }}"}}, for_each=each))
+    name = await api.execute()
+    await api.carry(name)
+    shown = (await api.get(f"/executions/{name}/nodes")).json()["data"]
+    items = [row for row in shown if row.get("item") == "1"]
+    assert items
+    found = (await api.get(f"/executions/{name}/nodes/{items[0]['node']}?item=1")).json()
+    assert (found["item"], found["status"]) == ("1", "succeeded")
+
+
+async def test_why_it_does_not_go_on_is_told(api: Api) -> None:
+    await api.push(node("rest", "wait", {"for": "1h"}))
+    name = await api.execute()
+    ((api.bench.clock.ms,),) = api.bench.query("SELECT created_at FROM execution")
+    await api.carry(name)
+    found = (await api.get(f"/executions/{name}/why")).json()
+    assert (found["id"], [each["kind"] for each in found["waits"]]) == (name, ["timer"])
+    assert (await api.get("/executions/exec_x/why")).status_code == 404

@@ -121,33 +121,7 @@ def test_every_code_of_what_is_foreseen_has_a_mistake_that_shows_it(area: str) -
 # What is accepted.
 
 
-SHORT_FORM = """{
-  "name": "Email Summarizer",
-  "description": "Summarizes incoming emails",
-  "enabled": true,
-  "definition": {
-    "trigger": {
-      "type": "webhook",
-      "config": {"path": "/webhooks/email"}
-    },
-    "nodes": [
-      {
-        "id": "node_1",
-        "type": "ai_call",
-        "config": {"model": "gpt-4", "prompt": "Summarize: {{email.body}}"}
-      },
-      {
-        "id": "node_2",
-        "type": "send_email",
-        "config": {"to": "{{email.from}}", "subject": "Summary"}
-      }
-    ],
-    "edges": [
-      {"from": "trigger", "to": "node_1"},
-      {"from": "node_1", "to": "node_2"}
-    ]
-  }
-}"""
+SHORT_FORM = (ROOT / "tests" / "story" / "email_summarizer.json").read_text(encoding="utf-8")
 
 
 class AiCall(BaseModel, extra="forbid"):

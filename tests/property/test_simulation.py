@@ -1,0 +1,34 @@
+"""A seed of the simulation decides everything: it leaves the same behind wherever it is played."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.builders import ROOT
+from tests.chaos import simulate
+from tests.chaos.agree import Place
+
+SEEDS = range(3)
+
+
+def again(hash_seed: str) -> str:
+    line = [sys.executable, "-m", "tests.chaos.simulate", "--seeds", str(len(SEEDS)), "--seed", str(SEEDS[0])]
+    around = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(
+        line, cwd=ROOT, env=around, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_same_seed_leaves_the_same_in_another_process(tmp_path: Path) -> None:
+    outcomes = [simulate.simulate(Place(tmp_path), seed) for seed in SEEDS]
+    assert len({each.digest for each in outcomes}) == len(SEEDS)
+    assert sum((each.faults for each in outcomes), start=outcomes[0].faults)
+    for hash_seed in ("1", "2"):
+        told = again(hash_seed)
+        for each in outcomes:
+            assert f"seed {each.seed}: {each.digest}" in told
