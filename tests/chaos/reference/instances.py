@@ -199,7 +199,8 @@ def _is_past(run: Run, node: Node, since: int) -> bool:
     end, found = run.found(milestone), run.found(name)
     skipped = record.skipped.get((name, run.item))
     if skipped is not None:
-        if end is None or not (0 < end.seq < skipped or (milestone, run.item) in record.kept):
+        kept = {(name, run.item), (milestone, run.item)} & {*record.kept}
+        if not kept and (end is None or not 0 < end.seq < skipped):
             run.complain(name, f"it was skipped at {skipped}, and {milestone} had not ended: {end}")
         run.nodes[name] = run.given.runs[name, run.item] = Outcome("skipped", seq=skipped)
         _decide(run, name)
@@ -207,8 +208,8 @@ def _is_past(run: Run, node: Node, since: int) -> bool:
     claimed = any(
         since <= seq < (end.seq if end else seq + 1) for seq, item in record.claims if item == run.item
     )
-    kept = (milestone, run.item) in record.kept  # then it may end again before or after
-    if found is not None and not claimed and not kept:
+    again = (milestone, run.item) in record.kept  # then its end is carried again, before or after
+    if found is not None and not claimed and not again:
         run.complain(name, f"nobody took it up after {since} and before the end of {milestone}: {end}")
     return False
 
@@ -353,16 +354,19 @@ def instance(
 
 
 def _was_kept(run: Run) -> bool:
-    """Whether a fork has taken an instance over: its end is what it was, and nothing was done in it."""
+    """Whether a fork has taken an item of a map over: its end is what it was, and nothing was done in it."""
     record, place = run.given.record, (f"{run.region}@end", run.item)
     if record is None or record.base is None or run.predicting or place not in record.ends:
+        return False
+    if run.owner is None or run.region != run.owner["id"] or "for_each" not in run.owner:
         return False
     known, found = record.base.ends.get(place), record.ends[place]
     names = {each["id"] for graph in graphs(run.body) for each in graph["nodes"]}
     inside = any(
         name in names and (item == run.item or item.startswith(f"{run.item}.")) for name, item in record.ends
     )
-    return not inside and known is not None and (known.state, known.output) == (found.state, found.output)
+    same = known is not None and (known.state, known.output) == (found.state, found.output)
+    return same and not inside and found.state == "succeeded"
 
 
 def _concluded(run: Run, *, chunked: bool) -> Outcome | None:
@@ -389,6 +393,7 @@ def _concluded(run: Run, *, chunked: bool) -> Outcome | None:
     if agreed is None:
         left = sorted(run.unfinished - run.stopped)
         run.given.complain(place, f"{told(found)} instead of {possible or f'an end of {left}'}")
+    run.given.cut = run.given.cut or outcome.code in ("node.timeout", STOPPED)
     last = max((each.seq for each in run.nodes.values()), default=0)
     outcome = Outcome(outcome.state, outcome.output, found.code or outcome.code, last)
     run.given.runs[place] = outcome
