@@ -250,9 +250,11 @@ def _start(run: Run, node: Node, since: int, ready: int) -> None:
     try:
         if record is not None and not run.predicting and (name, run.item) in record.kept:
             _compare_kept(run, name, record)
+            places = run.last, run.late  # those of the base are none here
             with run.given.in_base():
                 outcome = run.given.perform(run, node, since, ready)
             outcome = outcome and replace(outcome, seq=0, commit=0, ready=record.created_at)
+            run.last, run.late = places
         else:
             outcome = run.given.perform(run, node, since, ready)
     except Leave as leave:
