@@ -201,7 +201,7 @@ class Sweep:
         time.sleep(LEASE * 1.5)
         trial.process.send(signal.SIGCONT)
         time.sleep(1)
-        at.ledger.ask(schedules.pause(name, "the sweep is over", at.clock.now(), None))
+        at.ledger.ask(schedules.pause(name, "the sweep is over", at.clock.now()))
         started = site.client.query("SELECT id FROM execution WHERE workflow_name = ?", trial.name)
         self.executions |= {execution: trial for (execution,) in started}
         ((first, last, count),) = site.client.query(
