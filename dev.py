@@ -38,7 +38,6 @@ VERBS = {
     "check": "format, lint, strict types, import contracts",
     "chaos": "kill processes at random under load, and check that nothing is lost or done twice",
     "simulate": "play worlds in which a seed decides everything, and check that every promise is kept",
-    "sweep": "break a process at every place in every way, and check what comes of it",
     "agree": "carry out random definitions, and hold what they come to against a second reading of the language",
     "secrets": "plant fifty secrets, use them, and search for them in all that is kept or said",
     "fuzz": "ask the API what nobody meant to ask, made from its own description: fuzz [--seed N] [--examples N]",
@@ -140,8 +139,6 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", "pytest", *test_arguments(verb, arguments)]
     if verb == "chaos":
         return ["-m", "tests.chaos", *arguments]
-    if verb == "sweep":
-        return ["-m", "tests.chaos.sweep", *arguments]
     if verb == "simulate":
         return ["-m", "tests.chaos.simulate", *arguments]
     if verb == "agree":
@@ -181,7 +178,7 @@ def main(arguments: "list[str]") -> int:
     except KeyboardInterrupt:
         print("\ndev.py: interrupted; the next start makes good what is half-done.", file=sys.stderr)
         return 130
-    if verb in ("test", "test-all", "chaos", "sweep", "simulate", "agree", "secrets", "bench", "large"):
+    if verb in ("test", "test-all", "chaos", "simulate", "agree", "secrets", "bench", "large"):
         os.chdir(str(ROOT))
     return replace_process([str(PYTHON), *command(verb, rest)])
 

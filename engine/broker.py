@@ -23,7 +23,6 @@ from kombu.exceptions import (  # type: ignore[attr-defined]  # old stubs
 )
 
 from engine.canvas import TASK, segment
-from engine.failpoints import failpoint
 from engine.settings import Settings
 
 CANARY = "celeriac:canary"
@@ -142,12 +141,10 @@ class Broker:
             self._connection = self._app.connection_for_write()
         connection = self._connection
         try:
-            failpoint("broker.before")
             if self._channel is None:
                 connection.ensure_connection(max_retries=0)
                 self._channel = connection.channel()
             yield self._channel
-            failpoint("broker.after")
         except (BatchPublishError, *connection.connection_errors, *connection.channel_errors) as error:
             message = f"The broker did not answer: {error}"
             raise OperationalError(message) from error

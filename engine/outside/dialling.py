@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 
 from celeriac import Fail, TryAgain
-from engine.failpoints import failpoint
 from engine.outside.addresses import SETTING, Address, Policy, literal
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -28,7 +27,6 @@ class Dialling:
         Raises `Fail` (`egress.refused`) if one of them is not, `OSError` when the name cannot be resolved, and
         `TimeoutError` when that takes longer than `seconds`.
         """
-        failpoint("network.dial")
         found = await self._found(host, port, seconds)
         for address in found:
             kind = self.policy.refusal(host, port, address)

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.errors import Misconfigured
-from engine.failpoints import armed
 from engine.settings import Settings
-from engine.store.breaking import BreakingDatabase
 from engine.store.sql import Batched, Insert, Row, as_arrays, as_document
 
 if TYPE_CHECKING:
@@ -109,10 +107,9 @@ class Database(Protocol):
 
 def open_database(settings: Settings) -> Database:
     """Return the database the settings name."""
-    opened: Database = (
+    return (
         SqliteDatabase(settings.sqlite_path) if settings.sqlite else PostgresDatabase(settings.database_url)
     )
-    return BreakingDatabase(opened) if armed() else opened
 
 
 class SqliteDatabase:

@@ -11,7 +11,7 @@ import pytest
 from engine import queries
 from engine.watch import Watcher
 from tests.builders import document, edges, is_ready, node, wait_until
-from tests.faults.site import BOUND, Site
+from tests.faults.conftest import BOUND, Site
 from tests.faults.test_failpoints import IDLE, ended_or_dead
 
 pytestmark = pytest.mark.timeout(120)

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from tests.builders import Process, document, edges, is_ready, node, wait_until
-from tests.faults.site import BOUND, Site
+from tests.faults.conftest import BOUND, Site
 from tests.faults.test_failpoints import ended_or_dead
 
 pytestmark = pytest.mark.timeout(120)

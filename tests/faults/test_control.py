@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.builders import Process, document, edges, node, wait_until
-from tests.faults.site import BOUND, LEASE, Site
+from tests.faults.conftest import BOUND, LEASE, Site
 
 pytestmark = pytest.mark.timeout(120)
 

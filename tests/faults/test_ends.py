@@ -8,7 +8,7 @@ import pytest
 
 from engine import operations as op
 from tests.builders import document, edges, is_ready, node, wait_until
-from tests.faults.site import BOUND, LEASE, Site
+from tests.faults.conftest import BOUND, LEASE, Site
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,7 +12,7 @@ import pytest
 
 from engine import operations as op
 from tests.builders import Process, document, edges, is_ready, node, wait_until
-from tests.faults.site import BOUND, Site
+from tests.faults.conftest import BOUND, Site
 
 PLACES = {
     "claim.before": "claim.before=kill",

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tests.builders import document, is_ready, node, wait_until
-from tests.faults.site import BOUND, Site
+from tests.faults.conftest import BOUND, Site
 from tests.faults.test_failpoints import IDLE
 
 pytestmark = pytest.mark.timeout(120)

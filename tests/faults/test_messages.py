@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.builders import document, edges, node
-from tests.faults.site import BOUND, Site
+from tests.faults.conftest import BOUND, Site
 
 pytestmark = pytest.mark.timeout(120)
 

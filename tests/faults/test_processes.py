@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.builders import Process, document, edges, is_ready, node, wait_until
-from tests.faults.site import BOUND, LEASE, Site
+from tests.faults.conftest import BOUND, LEASE, Site
 
 pytestmark = pytest.mark.timeout(120)
 

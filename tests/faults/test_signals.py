@@ -13,7 +13,7 @@ import pytest
 from engine import operations as op
 from engine.settings import DEFAULT_PROJECT
 from tests.builders import Process, document, edges, is_ready, node, wait_until
-from tests.faults.site import BOUND, Site
+from tests.faults.conftest import BOUND, Site
 from tests.faults.test_failpoints import IDLE
 
 WAITS: dict[str, dict[str, Any]] = {

@@ -30,9 +30,8 @@ def fired(name: str, times: int) -> list[bool]:
 
 
 def test_nothing_is_armed_in_production() -> None:
-    rule = {"CELERIAC_FAILPOINTS": "claim.after=raise"}
-    assert failpoints._armed(rule) == {}
-    assert list(failpoints._armed({**rule, **ARMED})) == ["claim.after"]
+    assert failpoints._armed({"CELERIAC_FAILPOINTS": "a=raise"}) == {}
+    assert list(failpoints._armed({"CELERIAC_FAILPOINTS": "a=raise", **ARMED})) == ["a"]
     assert failpoints._armed(ARMED) == {}
     assert failpoints._pass("anything") is None  # type: ignore[func-returns-value]  # that is the point
 
