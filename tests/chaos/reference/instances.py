@@ -203,7 +203,7 @@ def _is_past(run: Run, node: Node, since: int) -> bool:
         if not kept and (end is None or not 0 < end.seq < skipped):
             run.complain(name, f"it was skipped at {skipped}, and {milestone} had not ended: {end}")
         run.nodes[name] = run.given.runs[name, run.item] = Outcome("skipped", seq=skipped)
-        _decide(run, name)
+        _decide(run, name, had_its_turn=True)
         return True
     claimed = any(
         since <= seq < (end.seq if end else seq + 1) for seq, item in record.claims if item == run.item
@@ -279,8 +279,8 @@ def _compare_kept(run: Run, name: str, record: Record) -> None:
         run.complain(name, f"it is kept as {found and told(found)}, and was {known and told(known)}")
 
 
-def _decide(run: Run, name: str) -> None:
-    """Decide the edges out of a node that ran or was skipped."""
+def _decide(run: Run, name: str, *, had_its_turn: bool = False) -> None:
+    """Decide the edges out of a node that ran or was skipped, maybe when its turn had come."""
     outcome = run.nodes[name]
     ran = outcome.state != "skipped"
     for index, edge in enumerate(run.edges):
@@ -293,7 +293,7 @@ def _decide(run: Run, name: str) -> None:
             except Failure as failure:
                 run.ends.append(End(name, 0, failure.code))
                 return
-        run.ways[index] = Way(taken, ran, outcome.seq, outcome.ready)
+        run.ways[index] = Way(taken, ran or had_its_turn, outcome.seq, outcome.ready)
 
 
 def _stop(run: Run, names: set[str], since: int) -> None:
