@@ -243,7 +243,8 @@ _RULES: Final[Sequence[_Rule]] = (
         "I18",
         "SELECT s.execution_id, s.segment, s.item, s.status, e.status FROM segment s "
         "JOIN execution e ON e.id = s.execution_id WHERE e.finished_at IS NOT NULL "
-        f"AND (s.status IN {_RESTING} OR (s.status = 'running' AND s.stop = 0))",
+        f"AND (s.status IN {_RESTING} OR (s.status = 'running' AND s.stop = 0)) "
+        "AND NOT (s.status = 'blocked' AND e.base IS NOT NULL)",
         "its segment {} {} is {}, and it has ended as {}",
         _ALTERED,
     ),

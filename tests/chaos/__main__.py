@@ -1,7 +1,7 @@
 """`python -m tests.chaos --minutes 2 --stack sqlite --seed 1`: break a whole installation under load, then judge it.
 
-With `--nodes` the worst moments of each node type's effect are gone through instead, one by one. With `--mutants` it is the
-judge that is put to the test.
+With `--mutants` the judge is put to the test instead. With `--nodes` the worst moments of each node type's effect are gone
+through instead, one by one.
 
 It ends with 0 when nothing that was promised is broken, with 1 when something is, and tells what. `CELERIAC_TEST` and
 `CELERIAC_BUG` are handed to the processes: with a planted bug it has to end with 1.

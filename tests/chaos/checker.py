@@ -160,12 +160,14 @@ def _successes(execution: Execution) -> Iterator[Violation]:
     ends = Counter(
         _place(body) for _, _, body in execution.events() if body[0] in ("node.succeeded", "node.failed")
     )
-    states = execution.states
+    states, kept = execution.states, execution.kept
     for (node, item), count in ends.items():
         if count > 1:
             yield Violation("I3", execution.id, f"{node} {item} came to an end {count} times", node)
     for (node, item), entry in states.items():
         known = entry.status in ("succeeded", "failed", "continued") and not node.endswith("@end")
+        if (node, item) in kept:
+            continue
         if known and ends[node, item] == 0:
             yield Violation(
                 "I3", execution.id, f"{node} {item} is {entry.status}, and no event says so", node
@@ -289,7 +291,7 @@ def _effects(
             yield Violation("I5", execution, f"{node} came twice under one key with different bodies", node)
         applied[str(effect.key)] += effect.applied
     for execution_ in evidence.executions:
-        states = execution_.states
+        states = {place: each for place, each in execution_.states.items() if place not in execution_.kept}
         open_: Counter[str] = Counter()
         for key, (name, item, keyed) in places[execution_.id].items():
             succeeded = (name, item) in states and states[name, item].status == "succeeded"
