@@ -35,7 +35,7 @@ from tests.chaos.drafts import Case
 from tests.chaos.town import Town
 from tests.chaos.world import SINK, Died, at_place
 
-SEEDS = 120
+SEEDS = 400
 """Worlds in which a bug may show, at most."""
 
 CALM = 200
