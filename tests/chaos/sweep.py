@@ -42,13 +42,16 @@ LONG = 1.5 * LEASE
 ACTIONS = {"kill": "kill", "stop": "stop", "sleep": f"sleep:{LONG}", "raise": "raise"}
 """To raise after a step is what a lost answer is: done, then timed out."""
 ELSEWHERE = {
+    "answer.before": "tests/faults/test_answers.py",
     "api.publish.before": "tests/faults/test_processes.py",
-    "arrive.after": "tests/faults/test_processes.py",
-    "publish.accepted": "tests/faults/test_signals.py",
+    "emit.after": "tests/faults/test_signals.py",
     "fire.after": "tests/faults/test_schedules.py",
-    "backfill.after": "tests/faults/test_schedules.py",
+    "mail.read": "tests/faults/test_mail.py",
+    "mail.taken": "tests/faults/test_mail.py",
+    "rest.after": "tests/faults/test_signals.py",
+    "return.before": "tests/faults/test_calls.py",
 }
-"""Places that no worker comes to, and who breaks them."""
+"""Places that this workload does not come to, and the test that kills a process there."""
 TRIES = 3
 PATIENCE = 30.0
 _TROUBLE: tuple[type[Exception], ...] = (AssertionError, Unavailable, *DOWN)
@@ -177,7 +180,7 @@ def sweep(site: Site, cases: Sequence[Trial], lanes: int) -> list[checker.Violat
     body = document(
         [
             site.call("first"),
-            node("left"),
+            node("left", "compute", {"seconds": 0.05, "value": 1}, queue="default"),
             node("right", queue="cpu"),
             node("meet", "merge"),
             site.call("last"),
@@ -227,7 +230,7 @@ def table(stack: str, cases: Sequence[Trial]) -> Iterator[str]:
         + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if name != "ok")
     )
     for place, where in ELSEWHERE.items():
-        yield f"  {place}: no worker comes there; see {where}"
+        yield f"  {place}: killed there in {where}"
     for each in sorted(cases, key=lambda each: (each.outcome, each.place)):
         if each.outcome != "ok":
             yield f"  {each.outcome:12} {each.place} = {each.action}  {each.told}"

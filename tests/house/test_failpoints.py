@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos import sweep
-from tests.house.test_imports import modules
+from tests.house.test_imports import ROOT, modules
 
 LEAVES = {
     "sqlite3.connect",
@@ -113,3 +113,5 @@ def test_the_steps_are_known_by_name() -> None:
 
 def test_what_the_sweep_leaves_to_others_is_a_place() -> None:
     assert set(sweep.ELSEWHERE) <= set(sweep.places())
+    for place, test in sweep.ELSEWHERE.items():
+        assert place in (ROOT / test).read_text(encoding="utf-8")
