@@ -44,6 +44,7 @@ VERBS = {
     "fuzz": "ask the API what nobody meant to ask, made from its own description: fuzz [--seed N] [--examples N]",
     "story": "play the story of the API over HTTP only, and stop at the first surprise",
     "bench": "measure the stack beside raw Celery",
+    "large": "carry out what has to hold however large: items, rounds, waits, scopes; a line of JSON each",
     "lock": "compile the lock files anew from requirements*.in: lock [--upgrade]",
     "setup": "make .venv for development, and nothing else",
 }
@@ -151,6 +152,8 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", f"tests.{verb}", *arguments]
     if verb == "bench":
         return ["-m", "bench", *arguments]
+    if verb == "large":
+        return ["-m", "tests.large", *arguments]
     return ["-m", "celeriac", verb, *arguments]
 
 
@@ -178,7 +181,7 @@ def main(arguments: "list[str]") -> int:
     except KeyboardInterrupt:
         print("\ndev.py: interrupted; the next start makes good what is half-done.", file=sys.stderr)
         return 130
-    if verb in ("test", "test-all", "chaos", "simulate", "agree", "secrets", "bench"):
+    if verb in ("test", "test-all", "chaos", "simulate", "agree", "secrets", "bench", "large"):
         os.chdir(str(ROOT))
     return replace_process([str(PYTHON), *command(verb, rest)])
 

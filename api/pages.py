@@ -71,6 +71,16 @@ def by_order(request: HTTPConnection, cursor: str | None, order: str) -> tuple[J
     raise _unknown()
 
 
+def by_place(request: HTTPConnection, cursor: str | None) -> tuple[str, int, str] | None:
+    """Read the cursor of a list in the order of segments. Raises `Invalid`."""
+    if cursor is None:
+        return None
+    match _decode(request, cursor):
+        case [str(execution), int(segment), str(item)]:
+            return execution, segment, item
+    raise _unknown()
+
+
 def by_number(request: HTTPConnection, cursor: str | None) -> int | None:
     """Read the cursor of a list in the order of numbers. Raises `Invalid`."""
     if cursor is None:

@@ -13,7 +13,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from bench import figures, measure, table
+from bench import doors, figures, measure, table
 from bench.cases import CASES, Case, UnknownCase, chosen
 from bench.protocol import Failed
 from bench.stacks import STACKS, Missing, running
@@ -73,11 +73,19 @@ def _stack(stack: str, cases: Sequence[Case], runs: int, *, as_json: bool) -> bo
     for case in cases:
         if case.way == "memory":
             attempt(case, partial(measure.weigh, case, stack, runs))
-    with running(stack) as started:
-        for case in cases:
-            if case.way != "memory":
+    cases = [each for each in cases if not each.stacks or stack in each.stacks]
+    through = [each for each in cases if each.way == "door"]
+    if through:
+        with doors.opened(stack) as door:
+            for case in through:
+                attempt(case, partial(doors.measure, case, door, stack, runs))
+    others = [each for each in cases if each.way not in ("memory", "door")]
+    note = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    if others:
+        with running(stack) as started:
+            for case in others:
                 attempt(case, partial(measure.measure, case, started, runs))
-        note = f"{', '.join(started.servers.versions)}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+            note = f"{', '.join(started.servers.versions)}; {note}"
     if not as_json:
         Console(width=None if sys.stdout.isatty() else 170).print(table.table(stack, note, found))
     return all("skipped" not in each for each in found)

@@ -17,5 +17,11 @@ async def bare(request: Request) -> JSONResponse:
     return JSONResponse({"size": len(await request.body())}, 202)
 
 
+@app.get("/bare")
+async def read() -> dict[str, bool]:
+    """Answer."""
+    return {"ok": True}
+
+
 if __name__ == "__main__":
     uvicorn.run(app, port=int(sys.argv[1]), http="httptools", log_level="warning", access_log=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Way = Literal["burst", "serial", "clients", "memory"]
+Way = Literal["burst", "serial", "clients", "memory", "door"]
 Submit = Literal["in-process batch", "API"]
 
 IN_PROCESS: Submit = "in-process batch"
@@ -16,7 +16,8 @@ API: Submit = "API"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the table. `ways`: all submitted at once, one at a time, by some clients at once; or memory at rest.
+    """One line of the table. `ways`: all submitted at once, one at a time, by some clients at once; memory at rest; or through
+    the door, which stands beside a bare FastAPI application and not beside Celery.
 
     `executions` and `baseline` count executions in a run, of ours and of the raw canvas; `trial` those that each kind of
     Celery pool runs first, so that the better one is measured (0: the prefork pool is). `target` is in the unit of the case.
@@ -34,11 +35,42 @@ class Case:
     target_p99: float | None = None
     submit: Submit = IN_PROCESS
     python: bool = False
+    stacks: tuple[str, ...] = ()
+    """Those it is measured on; all of them when there is none."""
+    repeats: bool = True
 
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger figure is the better one."""
         return self.unit.endswith("/s")
+
+
+def _door(
+    name: str,
+    title: str,
+    unit: str,
+    count: int,
+    target: float,
+    target_p99: float | None = None,
+    *,
+    stacks: tuple[str, ...] = (),
+    repeats: bool = True,
+) -> Case:
+    return Case(
+        name,
+        title,
+        "pure_3",
+        "door",
+        unit,
+        count,
+        count,
+        0,
+        target,
+        target_p99,
+        API,
+        stacks=stacks,
+        repeats=repeats,
+    )
 
 
 CASES: tuple[Case, ...] = (
@@ -59,6 +91,13 @@ CASES: tuple[Case, ...] = (
         "clients-api", "3 pure nodes over HTTP, 16 clients", "pure_3", "clients", "executions/s", 800, 200, 20, 1500,
         30, API,
     ),
+    _door("door-accept", "webhooks accepted durably, 16 clients", "requests/s", 1000, 2500),
+    _door("door-answer", "webhooks of 3 nodes, answered with the result, 16 clients", "requests/s", 800, 1500, 30),
+    _door("door-answer-idle", "the same, 1 client", "ms", 150, 4),
+    _door("door-health", "p99 of /healthz while 500 requests/s run", "ms", 1, 50),
+    _door("door-reads", "p99 of reads while 500 requests/s run", "ms", 1, 100),
+    _door("door-sockets", "1,000 WebSockets, each hears all of 20 executions/s", "MB", 1, 300, repeats=False),
+    _door("door-page", "a page of 50 among 1,000,000 executions", "ms", 200, 20, stacks=("postgresql",)),
 )  # fmt: skip
 
 

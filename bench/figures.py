@@ -122,6 +122,29 @@ def memory(
     }
 
 
+def door(
+    case: Case,
+    stack: str,
+    ours: Sequence[float],
+    bare: Sequence[float],
+    more: Mapping[str, float],
+    *,
+    load: float,
+) -> dict[str, Json]:
+    """Return the object of a case of the door, from figures in its unit, one a run; `more` is what else was seen."""
+    body = _body(case, stack, statistics.median(ours), statistics.median(bare))
+    body |= {
+        "beside": "the API without them" if case.unit == "MB" else "bare FastAPI",
+        "runs": len(ours),
+        "each_run": _rounded(ours),
+        "baseline_each_run": _rounded(bare),
+    }
+    body |= {name: _digits(value) for name, value in more.items()}
+    if case.target_p99 is not None:
+        body["target_p99_ms"] = case.target_p99
+    return body | {"load": round(load, 2)}
+
+
 def skipped(case: Case, stack: str, reason: str) -> dict[str, Json]:
     """Return the object of a case that could not be run."""
     return {"case": case.name, "stack": stack, "skipped": reason}

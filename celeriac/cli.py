@@ -30,6 +30,7 @@ from celeriac.commands import (
     up,
     users,
     variables,
+    verify,
     webhooks,
     why,
     workflows,
@@ -79,4 +80,5 @@ app.command()(storage.backup)
 app.command()(storage.restore)
 app.command()(storage.purge)
 app.command()(doctor.doctor)
+app.command()(verify.verify)
 app.command()(definitions.schema)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Json
-from engine.approvals import Vote
+from engine.approvals import Vote, may_decide
 from engine.errors import NotFound
 from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
@@ -17,9 +17,29 @@ from engine.store.signals import VOTES
 
 _COLUMNS = (
     "SELECT a.id, a.execution_id, w.name, a.node, a.item, a.title, a.status, a.approvers, a.quorum, a.rule, a.four_eyes, "
-    "a.reminded, a.escalated, a.shown_hash, a.due, a.created_at, a.decided_at, a.body, a.blob "
+    "a.reminded, a.escalated, a.shown_hash, a.due, a.created_at, a.decided_at, a.body, a.blob, e.principal "
     "FROM approval a JOIN execution e ON e.id = a.execution_id JOIN workflow w ON w.id = e.workflow_id "
 )
+
+
+_UNHEARD = (
+    "a.status = 'open' AND NOT EXISTS "
+    "(SELECT 1 FROM approval_vote v WHERE v.approval_id = a.id AND v.principal = ?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody whose voice is looked for: by which name it would count, and what else that one is known by."""
+
+    principal: str
+    roles: frozenset[str]
+
+    def may(self, row: Sequence[Any]) -> bool:
+        """Whether this one may decide on the approval of a row."""
+        approvers, four_eyes, starter = json.loads(row[7]), bool(row[10]), str(row[19])
+        refused = may_decide(approvers, self.principal, self.roles, four_eyes=four_eyes, starter=starter)
+        return refused is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +57,12 @@ def listing(
     *,
     status: str | None = None,
     before: tuple[int, str] | None = None,
+    asked: Asked | None = None,
     project: str = DEFAULT_PROJECT,
 ) -> Page:
-    """Return approvals, the latest first, those born before a position."""
+    """Return approvals, the latest first, those born before a position; of somebody who is `asked`, the open ones that wait
+    for that one's voice. A page of these may have fewer rows than the next page behind it needs.
+    """
     where, values = ["a.project_id = ?"], [project]
     if status is not None:
         where.append("a.status = ?")
@@ -47,10 +70,13 @@ def listing(
     if before is not None:
         where.append("a.id < ?")
         values.append(before[1])
+    if asked is not None:
+        where.append(_UNHEARD)
+        values.append(asked.principal)
     found = connection.run(
         f"{_COLUMNS} WHERE {' AND '.join(where)} ORDER BY a.id DESC LIMIT ?", (*values, limit + 1)
     )
-    rows = [_body(row) for row in found[:limit]]
+    rows = [_body(row) for row in found[:limit] if asked is None or asked.may(row)]
     last = found[limit - 1] if len(found) > limit else None
     return Page(rows, None if last is None else (last[15], last[0]))
 
@@ -62,7 +88,7 @@ def find(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -> F
         message = f"There is no approval {name!r}."
         raise NotFound(message, hint="celeriac approvals list shows what is open.")
     row = rows[0]
-    text, blob = row[17:]
+    text, blob = row[17:19]
     if blob is not None:
         (text,) = connection.run("SELECT body FROM blob WHERE hash = ?", (blob,))[0]
     asked = json.loads(text)

@@ -271,15 +271,19 @@ _PINNED = (
 
 def _place(connection: Connection, name: str, project: str, into: str | None) -> tuple[str, str] | None:
     """Return the workflow that a document is saved in, with its active version; None for a new one."""
-    found = connection.run(
-        "SELECT id, version_id FROM workflow WHERE project_id = ? AND name = ?", (project, name)
-    )
+    select = f"SELECT id, version_id FROM workflow WHERE project_id = ? AND {{}} = ?{locking(connection)}"  # noqa: S608  words of ours
+    found = connection.run(select.format("name"), (project, name))
     if into is not None and (not found or found[0][0] != into):
         if found:
             message = f"There is another workflow {name!r}."
             raise NameTaken(message, hint="Choose another name.")
-        found = connection.run("SELECT id, version_id FROM workflow WHERE id = ?", (into,))
+        found = connection.run(select.format("id"), (project, into))
     return found[0] if found else None
+
+
+def locking(connection: Connection) -> str:
+    """Return what lets other processes wait that would change the same workflow; SQLite has one writer anyway."""
+    return " FOR UPDATE" if connection.dialect == "postgresql" else ""
 
 
 def _numbered(connection: Connection, workflow: str, title: str, number: int) -> str:

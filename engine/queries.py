@@ -59,6 +59,11 @@ class Page:
     following: Json | Position
 
 
+_ATTENTION: Final = (
+    "SELECT s.execution_id, s.segment, s.item, s.status, s.head, s.reason, s.ready_at, e.version_id, w.name "
+    "FROM segment s JOIN execution e ON e.id = s.execution_id JOIN workflow w ON w.id = e.workflow_id "
+)
+
 WORKFLOWS: Final[Mapping[str, Column]] = {
     "name": Column("w.name", "text"),
     "created_at": Column("w.created_at", "number"),
@@ -354,22 +359,27 @@ def outputs(connection: Connection, name: str, project: str = DEFAULT_PROJECT) -
     return found
 
 
-def attention(connection: Connection, limit: int, project: str = DEFAULT_PROJECT) -> list[Body]:
-    """Return the segments that wait for a person's word, those of the oldest executions first."""
+def attention(
+    connection: Connection,
+    limit: int,
+    behind: tuple[str, int, str] | None = None,
+    project: str = DEFAULT_PROJECT,
+) -> Page:
+    """Return the segments that wait for a person's word, those of the oldest executions first; those behind a place."""
+    place = "" if behind is None else "AND (s.execution_id, s.segment, s.item) > (?, ?, ?) "
     found = connection.run(
-        "SELECT s.execution_id, s.segment, s.item, s.status, s.head, s.reason, s.ready_at, e.version_id, w.name "
-        "FROM segment s JOIN execution e ON e.id = s.execution_id JOIN workflow w ON w.id = e.workflow_id "
-        "WHERE s.status IN ('uncertain', 'quarantined') AND e.project_id = ? AND e.finished_at IS NULL "
+        _ATTENTION
+        + f"WHERE s.status IN ('uncertain', 'quarantined') AND e.project_id = ? AND e.finished_at IS NULL {place}"
         "ORDER BY s.execution_id, s.segment, s.item LIMIT ?",
-        (project, limit),
+        (project, *(behind or ()), limit + 1),
     )
     plans: dict[str, Plan] = {}
     rows = []
-    for name, number, item, status, head, reason, since, version, title in found:
+    for name, number, item, status, head, reason, since, version, title in found[:limit]:
         plan = plans.get(version) or plans.setdefault(version, plan_of(connection, version))
         node = plan.segments[number].nodes[head].id
         rows.append(attention_body(name, number, item, status, node, reason, since, title))
-    return rows
+    return Page(rows, [*found[limit - 1][:3]] if len(found) > limit else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engine.catalog import locking
 from engine.clock import Clock
 from engine.definition import Workflow
 from engine.errors import Conflict, Invalid, NotFound, PreconditionFailed
@@ -97,6 +98,10 @@ def expect(
     if wanted is None or "*" in wanted:
         _row(connection, reference, project)
         return
+    connection.run(
+        f"SELECT id FROM workflow WHERE project_id = ? AND (id = ? OR name = ?){locking(connection)}",  # noqa: S608  words of ours
+        (project, reference, reference),
+    )
     current = tag(connection, reference, project)
     if current not in wanted:
         hint = "Look at it again, and repeat the change if it still makes sense."

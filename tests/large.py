@@ -1,7 +1,8 @@
 """Large executions, each carried out by the engine's own parts in a process of its own, so that its memory can be told.
 
-`python -m tests.large CASE COUNT` prints what it took: `{"status", "output", "seconds", "peak_mb"}`. Nothing is sent: what a
-broker and other processes would do besides is measured by `dev.py bench`.
+`python -m tests.large CASE COUNT` prints what it took: `{"status", "output", "seconds", "peak_mb"}`. Without arguments, as
+`python3 dev.py large` calls it, all that is promised is carried out, a line of JSON each. Nothing is sent: what a broker and
+other processes would do besides is measured by `dev.py bench`.
 """
 
 from __future__ import annotations
@@ -85,13 +86,38 @@ def scopes(count: int) -> Made:
     return document([*found, last], edges(*(f"{each['id']}->n" for each in found))), {}
 
 
+def nested(count: int) -> Made:
+    """So many scopes inside each other, where the limit of how deep they may stand allows it: each all of the one around it."""
+    inner = node("n", "transform", {"expression": "1"})
+    for level in range(count):
+        inner = {"id": f"s{level}", "type": "scope", "body": {"nodes": [inner], "edges": []}}
+    last = node("n0", "transform", {"expression": f"nodes.{inner['id']}.output"})
+    return document([inner, last], edges(f"{inner['id']}->n0"), outputs={"n": "{{ nodes.n0.output }}"}), {}
+
+
 CASES: dict[str, Callable[[int], Made]] = {
     "items": items,
     "bodies": bodies,
     "rounds": rounds,
     "waits": waits,
     "scopes": scopes,
+    "nested": nested,
 }
+
+PROMISED = {
+    "items": (1_000, 100_000),
+    "rounds": (1_000, 10_000),
+    "waits": (1_000,),
+    "scopes": (500,),
+    "nested": (100,),
+}
+"""What is held to hold: how many, after a smaller count to compare with if size is what matters."""
+
+MOST_MORE = 50.0
+"""Megabytes that the larger of two may take more."""
+
+MOST_COST = 2.0
+"""How many times as long as in the smaller of two one of the larger may take."""
 
 
 async def carry_out(bench: Workbench, made: Made) -> dict[str, Any]:
@@ -139,9 +165,26 @@ def measured(case: str, count: int, seconds: float = 300) -> dict[str, Any]:
     return found
 
 
+def promised() -> int:
+    """Carry out all that is promised, and print of each what it took and whether it holds. Returns the exit code."""
+    whole = True
+    for case, counts in PROMISED.items():
+        found = [measured(case, count, 900) for count in counts]
+        line: dict[str, Any] = {"case": case, "count": counts[-1], **found[-1]}
+        holds = found[-1]["status"] == "succeeded"
+        if len(found) > 1:
+            costs = [each["seconds"] / count for each, count in zip(found, counts, strict=True)]
+            line["more_mb"] = round(found[-1]["peak_mb"] - found[0]["peak_mb"], 1)
+            line["cost"] = round(costs[-1] / costs[0], 2)
+            holds = holds and line["more_mb"] < MOST_MORE and line["cost"] <= MOST_COST
+        whole = whole and holds
+        print(json.dumps({**line, "holds": holds}), flush=True)
+    return 0 if whole else 1
+
+
 def main(case: str, count: str) -> None:
     with tempfile.TemporaryDirectory(prefix="clrlg-", dir="/tmp") as folder:
-        bench = Workbench(Path(folder))
+        bench = Workbench(Path(folder), limits=Limits(scope_depth=100))
         try:
             print(json.dumps(asyncio.run(carry_out(bench, CASES[case](int(count))))))
         finally:
@@ -149,4 +192,6 @@ def main(case: str, count: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        raise SystemExit(promised())
     main(*sys.argv[1:])

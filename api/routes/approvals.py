@@ -58,15 +58,26 @@ class FourEyes(Forbidden):
 
 @router.get("", operation_id="approvals", dependencies=[needs("approval:read")])
 async def listing(
-    request: Request, status: Status = None, limit: pages.Limit = 50, cursor: pages.Cursor = None
+    request: Request,
+    status: Status = None,
+    mine: Annotated[bool, Query(description="Only those that are open and wait for your voice.")] = False,
+    limit: pages.Limit = 50,
+    cursor: pages.Cursor = None,
 ) -> Response:
-    """List approvals, the latest first."""
+    """List approvals, the latest first; with `mine` what waits for whoever asks: an inbox, whose pages may be short."""
+    person = principal.of(request).person
+    asked = approval_rows.Asked(person, principal.groups(request)) if mine else None
     before = pages.by_birth(request, cursor)
     return pages.answer(
         request,
         await of(request).runtime.reader.read(
             lambda connection: approval_rows.listing(
-                connection, limit, status=status, before=before, project=principal.project(request)
+                connection,
+                limit,
+                status=status,
+                before=before,
+                asked=asked,
+                project=principal.project(request),
             )
         ),
     )

@@ -24,13 +24,13 @@ DECLARED = "effect.declared_failed"
 
 
 @router.get("/attention", operation_id="attention", dependencies=[needs("execution:read")])
-async def listing(request: Request, limit: pages.Limit = 50) -> Response:
-    """List what waits for a person's word, with the reason and the remedy."""
-    project = principal.project(request)
+async def listing(request: Request, limit: pages.Limit = 50, cursor: pages.Cursor = None) -> Response:
+    """List what waits for a person's word, with the reason and the remedy; those of the oldest executions first."""
+    behind, project = pages.by_place(request, cursor), principal.project(request)
     found = await of(request).runtime.reader.read(
-        lambda connection: queries.attention(connection, limit, project)
+        lambda connection: queries.attention(connection, limit, behind, project)
     )
-    return JSONResponse({"data": found})
+    return pages.answer(request, found)
 
 
 @router.post(

@@ -82,7 +82,7 @@ async def show(request: Request, ref: str) -> Response:
     """Show a workflow, by id or name, with its active document, its aliases, and the ETag that changes ask for."""
     found = await definitions.current(request, ref)
     tag = str(found["etag"])
-    if tag in (preferences.tags(request, "if-none-match") or ()):
+    if {tag, "*"} & {*(preferences.tags(request, "if-none-match") or ())}:
         return Response(status_code=304, headers={"ETag": tag})
     return JSONResponse(found, headers={"ETag": tag})
 

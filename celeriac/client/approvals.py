@@ -12,10 +12,10 @@ class Approvals(Asking):
     """Requests about what people are asked."""
 
     async def approvals(
-        self, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+        self, *, status: str | None = None, mine: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Body:
-        """Return a page of approvals."""
-        query = {"status": status, "limit": limit, "cursor": cursor}
+        """Return a page of approvals; with `mine` of those that wait for this client's voice."""
+        query = {"status": status, "mine": "true" if mine else None, "limit": limit, "cursor": cursor}
         return await self._ask("GET", "/approvals", query=query)
 
     async def approval(self, name: str) -> Body:

@@ -122,9 +122,9 @@ class Executions(Asking):
         """Change a map that runs: `{add?, cancel?, complete?, item?, reason?}`."""
         return await self._ask("POST", f"/executions/{part(name)}/nodes/{part(node)}/items", body=dict(wish))
 
-    async def attention(self, limit: int = 200) -> list[Body]:
-        """Return what waits for a person's word."""
-        return cast("list[Body]", (await self._ask("GET", "/attention", query={"limit": limit}))["data"])
+    async def attention(self, limit: int = 50, cursor: str | None = None) -> Body:
+        """Return a page of what waits for a person's word."""
+        return await self._ask("GET", "/attention", query={"limit": limit, "cursor": cursor})
 
     async def resolve(self, execution: str, segment: int, decision: Mapping[str, Json]) -> Body:
         """Say what became of a segment: `{decision, output?, item?, node?}`."""

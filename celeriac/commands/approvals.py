@@ -32,13 +32,14 @@ def list_(
     status: Annotated[
         str, typer.Option("--status", help="open, approved, rejected, timed_out, withdrawn; or all.")
     ] = "open",
+    mine: Annotated[bool, typer.Option("--mine", help="Only what waits for your voice.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200)] = 50,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List approvals, the latest first."""
     with answering(as_json):
-        found = drive(_list(url, None if status == "all" else status, limit))
+        found = drive(_list(url, None if status == "all" else status, limit, mine=mine))
         show(found, as_json, lambda: "\n".join(map(_line, found)))
         if not found:
             say("Nothing waits to be decided." if status == "open" else "There are none.")
@@ -85,9 +86,9 @@ def decide(
         )
 
 
-async def _list(url: str | None, status: str | None, limit: int) -> list[dict[str, Any]]:
+async def _list(url: str | None, status: str | None, limit: int, *, mine: bool) -> list[dict[str, Any]]:
     async with reach.api(url) as client:
-        found: list[dict[str, Any]] = (await client.approvals(status=status, limit=limit))["data"]
+        found: list[dict[str, Any]] = (await client.approvals(status=status, limit=limit, mine=mine))["data"]
         return found
 
 

@@ -29,7 +29,7 @@ class Decision(StrEnum):
 def list_(url: Url = None, as_json: AsJson = False) -> None:
     """List what waits for a person, with the reason and what to do."""
     with answering(as_json):
-        found = drive(reach.ask(url, lambda client: client.attention()))
+        found = drive(reach.ask(url, lambda client: client.attention(200)))["data"]
         show(found, as_json, lambda: "\n\n".join(map(_text, found)))
         if not found:
             say("Nothing waits for you.")

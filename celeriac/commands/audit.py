@@ -14,7 +14,7 @@ from celeriac.commands.terminal import FAILED, AsJson, Url, answering, refuse, s
 if TYPE_CHECKING:
     from engine.access.audit import Verdict
 
-app = typer.Typer(help="What was done, by whom, to what: list, verify.", no_args_is_help=True)
+app = typer.Typer(help="What was done, by whom, to what: list, verify, purge.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -88,10 +88,11 @@ def verify(
             there = kept is None or audit.has(connection, *kept)
         finally:
             connection.close()
-        sound = found.broken is None and there
+        sound = found.broken is None and bool(there)
         body = {
             "sound": sound,
-            "rows": found.count,
+            "rows": found.count - found.purged,
+            "purged": found.purged,
             "broken_at": found.broken,
             "head": f"{found.count}:{found.head}",
             "head_found": there,
@@ -99,6 +100,53 @@ def verify(
         show(body, as_json, lambda: _text(found, there=there))
         if not sound:
             raise typer.Exit(FAILED)
+
+
+@app.command()
+def purge(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="DURATION", help="Like 365d. What is younger stays.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Let go of old rows. The rest can be verified as before, and the audit itself says what is gone.
+
+    It changes the database of this machine's installation, and needs its secret key. The installation may run meanwhile.
+    """
+    with answering(as_json):
+        from getpass import getuser
+
+        from celeriac.duration import seconds
+        from engine.access import audit
+        from engine.outside import secret_key
+        from engine.settings import from_environment
+        from engine.store.database import open_database
+        from engine.store.schema import check
+
+        try:
+            age = seconds(older_than)
+        except ValueError as error:
+            refuse(
+                "usage.duration", f"--older-than is {older_than!r}. {error}", "For example: --older-than 365d"
+            )
+        settings = from_environment()
+        secret, *_ = secret_key.load(settings.secret_key, settings.data, make=False, random_bytes=os.urandom)
+        connection = open_database(settings).connect()
+        gone = 0
+        try:
+            check(connection)
+            key, now = secret_key.derive(secret, "audit"), connection.now()
+            entry = audit.Entry("", f"{getuser()} on this machine", audit.PURGE, "audit")
+            change = audit.purge(key, entry, now - round(age * 1000), now)
+            more = True
+            while more:
+                connection.begin()
+                count = change(connection)
+                connection.commit()
+                gone, more = gone + count, count == audit.PURGED_AT_ONCE
+        finally:
+            connection.close()
+        show({"rows": gone}, as_json, lambda: f"deleted {gone:,} rows of the audit")
 
 
 def _kept(text: str | None) -> tuple[int, str] | None:
@@ -112,9 +160,14 @@ def _kept(text: str | None) -> tuple[int, str] | None:
     return int(number), digest
 
 
-def _text(found: Verdict, *, there: bool) -> str:
+def _text(found: Verdict, *, there: bool | None) -> str:
+    rows = found.count - found.purged
     if found.broken is not None:
-        return f"broken at {found.broken}: {found.count} rows before it are as they were written"
+        return f"broken at {found.broken}: {rows} rows before it are as they were written"
+    if there is None:
+        return f"{rows} rows hang together, but what was the head was purged since: nobody can say whether it was there"
     if not there:
-        return f"{found.count} rows hang together, but what was the head is not there: the end was cut off or replaced"
-    return f"{found.count} rows are as they were written; head {found.count}:{found.head}"
+        return (
+            f"{rows} rows hang together, but what was the head is not there: the end was cut off or replaced"
+        )
+    return f"{rows} rows are as they were written; head {found.count}:{found.head}"

@@ -3,6 +3,9 @@
 A row is written in the transaction of the change it tells of. Its hash covers its fields and the hash before it, under a key
 that the database does not have. What cannot be seen from inside is that the end of the chain is missing; so whoever verifies
 it is told the last hash, to be held against the one of the next time.
+
+Old rows may be let go of, from the beginning and without a hole. The row that says so stands in the chain itself, and carries the
+hash of the last one that is gone: from there the rest is verified as before, and nobody without the key can let go of any.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from celeriac import Json
@@ -22,6 +25,11 @@ Outcome = Literal["done", "refused", "failed"]
 
 FIRST: Final = "0" * 64
 """What stands in the place of a hash before the first row."""
+
+PURGE: Final = "audit:purge"
+"""The deed of letting go of old rows."""
+PURGED_AT_ONCE: Final = 10_000
+"""Rows that one transaction lets go of."""
 
 _LOCK: Final = 0x43454C41
 _AT_ONCE: Final = 1_000
@@ -45,17 +53,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a look at the whole chain came to: how many rows, where it is broken first, and the last good hash."""
+    """What a look at the whole chain came to: the number of the last good row and its hash, where it is broken first, and up to
+    which row it was purged.
+    """
 
     count: int
     broken: int | None
     head: str
+    purged: int = 0
 
 
 def write(connection: Connection, key: bytes, entry: Entry, now: int) -> None:
     """Add a row, in the transaction that is open. Others who would add one wait until that has ended."""
-    if connection.dialect == "postgresql":
-        connection.run("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+    _queue(connection)
     rows = connection.run("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
     seq, before = rows[0] if rows else (0, FIRST)
     fields = (
@@ -75,6 +85,12 @@ def write(connection: Connection, key: bytes, entry: Entry, now: int) -> None:
         f"INSERT INTO audit ({_FIELDS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*fields, _hash(key, before, fields)),
     )
+
+
+def _queue(connection: Connection) -> None:
+    """Wait until no other transaction changes the chain. SQLite has one writer anyway."""
+    if connection.dialect == "postgresql":
+        connection.run("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
 
 
 def writing(key: bytes, entry: Entry, now: int) -> Callable[[Connection], None]:
@@ -117,26 +133,67 @@ def verify(connection: Connection, *keys: bytes) -> Verdict:
 
     `keys` are the one that is used now, and those that were before.
     """
-    count, before = 0, FIRST
+    gone, before = _purged(connection)
+    count = gone
     while True:
         rows = connection.run(
-            f"SELECT {_FIELDS}, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (count, _AT_ONCE)
+            f"SELECT {_FIELDS}, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?",
+            (count if count > gone else 0, _AT_ONCE),
         )
         for *fields, digest in rows:
             good = any(hmac.compare_digest(digest, _hash(key, before, fields)) for key in keys)
             if fields[0] != count + 1 or not good:
-                return Verdict(count, count + 1, before)
+                return Verdict(count, count + 1, before, gone)
             count, before = count + 1, digest
         if len(rows) < _AT_ONCE:
-            return Verdict(count, None, before)
+            return Verdict(count, None, before, gone)
 
 
-def has(connection: Connection, seq: int, digest: str) -> bool:
-    """Whether a row that was the last one at some time is there with the hash it had. Row 0 stands for an empty chain."""
-    if not seq:
-        return digest == FIRST
+def has(connection: Connection, seq: int, digest: str) -> bool | None:
+    """Whether a row that was the last one at some time is there with the hash it had; None when it was purged since.
+
+    Row 0 stands for an empty chain.
+    """
+    gone, last = _purged(connection)
+    if seq == gone:
+        return hmac.compare_digest(digest, last)
+    if seq < gone:
+        return None
     rows = connection.run("SELECT hash FROM audit WHERE seq = ?", (seq,))
     return bool(rows) and hmac.compare_digest(rows[0][0], digest)
+
+
+def purge(key: bytes, entry: Entry, cutoff: int, now: int) -> Callable[[Connection], int]:
+    """Return the change that deletes up to `PURGED_AT_ONCE` rows from before `cutoff` (milliseconds), and answers how many.
+
+    `entry` says who does it; it is noted with what the rest of the chain is verified from. The last row always stays.
+    """
+
+    def change(connection: Connection) -> int:
+        _queue(connection)
+        ((first, last),) = connection.run("SELECT min(seq), max(seq) FROM audit")
+        if first is None:
+            return 0
+        ((kept,),) = connection.run("SELECT min(seq) FROM audit WHERE at >= ?", (cutoff,))
+        end: int = last if kept is None else kept
+        through: int = min(end, first + PURGED_AT_ONCE) - 1
+        if through < first:
+            return 0
+        ((digest,),) = connection.run("SELECT hash FROM audit WHERE seq = ?", (through,))
+        details: dict[str, Json] = {"through": through, "hash": digest}
+        write(connection, key, replace(entry, action=PURGE, details=details), now)
+        connection.run("DELETE FROM audit WHERE seq <= ?", (through,))
+        count: int = through - first + 1
+        return count
+
+    return change
+
+
+def _purged(connection: Connection) -> tuple[int, str]:
+    """Return the number and the hash of the last row that was let go of, as the chain says itself; 0 if none was."""
+    rows = connection.run("SELECT details FROM audit WHERE action = ? ORDER BY seq DESC LIMIT 1", (PURGE,))
+    details: dict[str, Any] = json.loads(rows[0][0]) if rows else {"through": 0, "hash": FIRST}
+    return int(details["through"]), str(details["hash"])
 
 
 def _hash(key: bytes, before: str, fields: Sequence[Any]) -> str:

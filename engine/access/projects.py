@@ -148,7 +148,7 @@ def alter(
 
 
 def delete(project: str, now: int) -> Callable[[Connection], None]:
-    """Return the change after which nobody sees a project, nothing in it starts, and its name is free.
+    """Return the change after which nobody sees a project, nothing in it starts, nobody is told of it, and its name is free.
 
     What runs goes on to its end, and nothing is thrown away. It raises `ProjectKept` for the default project.
     """
@@ -162,6 +162,11 @@ def delete(project: str, now: int) -> Callable[[Connection], None]:
             (now, now, f"{name} (deleted, {project})", project),
         )
         connection.run("UPDATE workflow SET enabled = 0 WHERE project_id = ?", (project,))
+        connection.run(
+            "UPDATE hook SET enabled = 0, reason = 'The project was deleted.', updated_at = ? "
+            "WHERE project_id = ? AND enabled = 1",
+            (now, project),
+        )
         connection.run(
             "UPDATE api_key SET revoked_at = ? WHERE project_id = ? AND revoked_at IS NULL", (now, project)
         )

@@ -1,6 +1,7 @@
 """`python -m tests.chaos --minutes 2 --stack sqlite --seed 1`: break a whole installation under load, then judge it.
 
-With `--nodes` the worst moments of each node type's effect are gone through instead, one by one.
+With `--mutants` the judge is put to the test instead. With `--nodes` the worst moments of each node type's effect are gone
+through instead, one by one.
 
 It ends with 0 when nothing that was promised is broken, with 1 when something is, and tells what. `CELERIAC_TEST` and
 `CELERIAC_BUG` are handed to the processes: with a planted bug it has to end with 1.
@@ -52,7 +53,16 @@ def main(arguments: list[str]) -> int:
         action="store_true",
         help="instead: kill a worker at the worst moments of each node type that has an effect, and print a table",
     )
+    parser.add_argument(
+        "--mutants",
+        action="store_true",
+        help="instead: plant known bugs in simulated worlds, one by one, and print which check saw each of them",
+    )
     given = parser.parse_args(arguments)
+    if given.mutants:
+        from tests.chaos import mutants
+
+        return mutants.main()
     if given.nodes:
         from tests.chaos import effects
 

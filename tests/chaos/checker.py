@@ -16,7 +16,7 @@ The invariants, by the numbers they are known under:
 - I9 no more tries than the author allows, and nothing put aside that was not lost too often
 - I10 the history of an execution is gapless, and ends with its end
 - I12 what stands for a slot of a schedule is started once
-- I14 in one execution an event ends one wait
+- I14 in one execution an event ends one wait, and people decide once
 - I15 only what somebody asked to stop is cancelled, and nothing of it starts after that but what its scopes do in their end
 - I17 a key is never held by more than may hold it, and no more begin than a rate lets in
 - I18 nothing is left: no lease, no ready or blocked row, no message
@@ -103,6 +103,7 @@ def check(evidence: Evidence) -> list[Violation]:
         found += _stopped(execution, evidence)
         found += _leftovers(execution)
         found += _heard_once(execution)
+        found += _decided_once(execution)
         if execution.status in FINAL:
             found += _result(execution, verdict)
             found += _precedence(execution, case)
@@ -159,12 +160,14 @@ def _successes(execution: Execution) -> Iterator[Violation]:
     ends = Counter(
         _place(body) for _, _, body in execution.events() if body[0] in ("node.succeeded", "node.failed")
     )
-    states = execution.states
+    states, kept = execution.states, execution.kept
     for (node, item), count in ends.items():
         if count > 1:
             yield Violation("I3", execution.id, f"{node} {item} came to an end {count} times", node)
     for (node, item), entry in states.items():
         known = entry.status in ("succeeded", "failed", "continued") and not node.endswith("@end")
+        if (node, item) in kept:
+            continue
         if known and ends[node, item] == 0:
             yield Violation(
                 "I3", execution.id, f"{node} {item} is {entry.status}, and no event says so", node
@@ -250,6 +253,18 @@ def _heard_once(execution: Execution) -> Iterator[Violation]:
             yield Violation("I14", execution.id, f"{event} ended {count} waits")
 
 
+def _decided_once(execution: Execution) -> Iterator[Violation]:
+    """I14: what people are asked is decided once."""
+    decided = Counter(
+        _place(body)
+        for _, _, body in execution.events()
+        if body[0] == "segment.signalled" and body[3].get("source") == "decision"
+    )
+    for (segment, item), count in decided.items():
+        if count > 1:
+            yield Violation("I14", execution.id, f"segment {segment} {item} was decided {count} times")
+
+
 def effect_key(execution: str, node: str, item: str = "") -> str:
     """The key of a node's effect, as the documentation says it is made."""
     text = f"{execution}\x1f{node}\x1f{item}\x1f"
@@ -276,7 +291,7 @@ def _effects(
             yield Violation("I5", execution, f"{node} came twice under one key with different bodies", node)
         applied[str(effect.key)] += effect.applied
     for execution_ in evidence.executions:
-        states = execution_.states
+        states = {place: each for place, each in execution_.states.items() if place not in execution_.kept}
         open_: Counter[str] = Counter()
         for key, (name, item, keyed) in places[execution_.id].items():
             succeeded = (name, item) in states and states[name, item].status == "succeeded"
@@ -332,6 +347,15 @@ def _fences(execution: Execution) -> Iterator[Violation]:
                 text = f"{body[1]} wrote {body[0]} under fence {epoch} after {seen[place]}"
                 yield Violation("I7", execution.id, text, body[1])
             seen[place] = max(epoch, seen.get(place, 0))
+    claimed: dict[Any, int] = {}
+    for _, epoch, body in execution.events():
+        if body[0] == "segment.claimed":
+            claimed[_place(body)] = max(epoch, claimed.get(_place(body), 0))
+    for row in execution.segments:
+        last = claimed.get((row.number, row.item), 0)
+        if row.epoch < last:
+            text = f"segment {row.number} {row.item} is at fence {row.epoch}, and was claimed under {last}"
+            yield Violation("I7", execution.id, text)
 
 
 def _claims(execution: Execution) -> Iterator[Violation]:

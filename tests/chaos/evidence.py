@@ -24,6 +24,8 @@ Place = tuple[str, str]
 
 Outcome = Literal["ok", "fail", "info"]
 _UNDECIDED = {"items", "caught"}
+_TAKEN_OVER = ("@kept", "@was")
+"""Under such names a fork has what items of a map came to, until the map is reached."""
 _OUTCOMES = {"succeeded", "failed", "continued", "left"}
 
 
@@ -112,6 +114,8 @@ class Execution:
     """All events of the project."""
     heard: list[str] = field(default_factory=list)
     answer: Any = None
+    base: str | None = None
+    """The execution of which it is a fork."""
     beats: dict[Place, Any] = field(default_factory=dict)
     """The details of the last heartbeats."""
     votes: dict[Place, list[Vote]] = field(default_factory=lambda: defaultdict(list))
@@ -119,7 +123,16 @@ class Execution:
     @property
     def states(self) -> dict[Place, Entry]:
         """The node runs with a journaled outcome. What a container opened or has to deal with is none."""
-        return {(each.node, each.item): each for each in self.journal if each.status not in _UNDECIDED}
+        return {
+            (each.node, each.item): each
+            for each in self.journal
+            if each.status not in _UNDECIDED and not each.node.endswith(_TAKEN_OVER)
+        }
+
+    @property
+    def kept(self) -> set[Place]:
+        """What a fork has taken over."""
+        return {(str(body[1]), "") for _, _, body in self.events() if body[0] == "node.kept"}
 
     @property
     def ending(self) -> bool:
@@ -202,6 +215,8 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
                 claims.append((seq, place[1]))
             elif body[0] == "node.skipped":
                 skipped[place] = seq
+            elif body[0] == "node.kept" and body[3]["status"] == "skipped":
+                skipped[place] = 0
             elif body[0] == "node.responded":
                 answered.append((place, body[3]["counts"]))
             elif body[0] == "node.retrying":
@@ -215,7 +230,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
                 listening.setdefault(place, seq)
                 began.setdefault(place, body[2])
     ends = {
-        place: Ended(entry.status, entry.output, entry.error, entry.tries, *ended.get(place, ()))
+        place: Ended(entry.status, entry.output, entry.error, entry.tries, *ended.get(place, (0, 0, 0, 0)))
         for place, entry in execution.states.items()
         if entry.status in _OUTCOMES
     }
@@ -228,6 +243,8 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         created_at=execution.created_at,
         finished_at=execution.finished_at,
         begun_at=begun_at,
+        base=None if execution.base is None else record_of(evidence.by_id[execution.base], evidence),
+        kept=execution.kept,
         depth=execution.depth,
         over=said.get(f"execution.{execution.status}", 0),
         asked=said.get("execution.cancel_requested", 0),
@@ -273,7 +290,7 @@ def _child(execution: Execution) -> Child:
 _EXECUTIONS = (
     "SELECT e.id, w.name, e.status, e.idempotency_key, e.seq, coalesce(e.input, i.body), coalesce(e.output, o.body), "
     "e.error, e.parent_execution, e.parent_item, e.depth, e.created_at, e.finished_at, e.trigger_event, v.document, "
-    "coalesce(e.answer, a.body), v.number "
+    "coalesce(e.answer, a.body), v.number, e.base "
     "FROM execution e JOIN workflow w ON w.id = e.workflow_id JOIN workflow_version v ON v.id = e.version_id "
     "LEFT JOIN blob i ON i.hash = e.input_blob LEFT JOIN blob o ON o.hash = e.output_blob "
     "LEFT JOIN blob a ON a.hash = e.answer_blob ORDER BY e.id"
@@ -370,6 +387,7 @@ def _execution(
     document: str,
     answer: str | None,
     version: int,
+    base: str | None,
     *,
     published: Mapping[str, Published],
 ) -> Execution:
@@ -381,7 +399,7 @@ def _execution(
     return Execution(
         name, workflow, status, key, seq, _value(payload), _value(output), _value(error),
         caller=caller, depth=depth, created_at=created_at, finished_at=finished_at or 0,
-        document=_value(document), published=published, answer=_value(answer), version=version, slot=slot,
+        document=_value(document), published=published, answer=_value(answer), version=version, slot=slot, base=base,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine import admission, bases
 from engine import operations as op
 from engine.settings import DEFAULT_PROJECT, Settings
 from engine.store.database import Database, PostgresDatabase
@@ -16,6 +17,9 @@ from tests.chaos.world import World, settings_for
 MOST = 12
 """So many executions are started in a world at most."""
 
+FORKS = 2
+"""So many executions go on after all have ended."""
+
 _ASKED = (
     "SELECT a.execution_id, a.id, a.shown_hash FROM approval a WHERE a.status = 'open' "
     "ORDER BY a.execution_id, a.segment, a.item"
@@ -24,6 +28,7 @@ _CALLABLE = (
     "SELECT execution_id, segment, item, name FROM subscription WHERE kind = 'callback' "
     "ORDER BY execution_id, segment, item, name"
 )
+_STATUS = "SELECT w.name, e.version_id, e.status FROM execution e JOIN workflow w ON w.id = e.workflow_id WHERE e.id = ?"
 _DEFINED = (
     "SELECT w.name, e.version_id FROM execution e JOIN workflow w ON w.id = e.workflow_id WHERE e.id = ?"
 )
@@ -65,6 +70,26 @@ class Society(World):
         ]
         if limited and len(self.ops) < MOST:
             self.submit(self.rng.choice(limited), f"again-{len(self.ops)}", self._ask)
+
+    def goes_on(self) -> bool:
+        """Somebody wants executions that have ended to go on from their failure, or from one of their nodes."""
+        known = self._known()
+        for name in self.rng.sample(known, min(FORKS, len(known))):
+            self._fork(name)
+        return True
+
+    def _fork(self, name: str) -> None:
+        ((workflow, _, status),) = self._rows(_STATUS, name)
+        nodes = [each["id"] for each in self.cases[workflow].document["definition"]["nodes"]]
+        again = None if status != "succeeded" else (self.rng.choice(nodes),)
+        now, connection = self.clock.now(), self.actors[0].connection
+        wanted = bases.Wanted(again)
+        found = bases.prepare(connection, self.programs.plan, name, wanted, now, self.settings.limits)
+        key = f"fork-{len(self.ops)}"
+        request = admission.Request(
+            found.active, found.payload, idempotency_key=key, base=name, fork=found.start
+        )
+        self.ask_to_start(request, key, self._ask)
 
     def _publish(self) -> None:
         """Somebody outside publishes an event."""

@@ -396,3 +396,25 @@ def test_whoever_asked_late_cannot_have_been_let_in_before() -> None:
         for ready, begin in ((0, 0), (2000, 2000), (2000, 2100))
     ]
     assert list(crowds(starts))
+
+
+def test_a_fork_has_what_it_keeps_from_its_base_and_the_rest_by_the_rules() -> None:
+    ones = [
+        node("a", "transform", {"expression": "1"}),
+        node("b", "transform", {"expression": "nodes.a.output + 1"}),
+    ]
+    body = document(ones, edges("a->b"))
+    a, b = Ended("succeeded", 1, seq=2, commit=2), Ended("succeeded", 2, seq=3, commit=3)
+    base = Record("exec_1", "succeeded", {"b": 2}, over=4, ends={("a", ""): a, ("b", ""): b})
+    kept = replace(a, seq=0, commit=0)
+    sound = replace(
+        base, execution="exec_2", base=base, kept={("a", "")}, ends={("a", ""): kept, ("b", ""): b}
+    )
+    assert not judge(body, {}, {}, sound).complaints
+    other = replace(kept, output=7)
+    for wrong in (
+        replace(sound, ends={("a", ""): other, ("b", ""): replace(b, output=8)}, output={"b": 8}),
+        replace(sound, ends={**sound.ends, ("b", ""): replace(b, output=3)}, output={"b": 3}),
+        replace(sound, base=replace(base, ends={("b", ""): b})),
+    ):
+        assert judge(body, {}, {}, wrong).complaints

@@ -10,6 +10,7 @@ from engine import admission, catalog
 from engine import operations as op
 from tests.builders import document, edges, node
 from tests.chaos import checker
+from tests.chaos.constructs import PEOPLE
 from tests.chaos.drafts import Case
 from tests.chaos.society import Society
 from tests.chaos.world import Accepting
@@ -109,7 +110,8 @@ class Town(Society):
         rows = self._rows(_LATE)
         if rows:
             execution, approval, shown = self.rng.choice(rows)
-            now, principal = self.clock.now(), f"late-{self.rng.randrange(1000)}"
+            said = {name for (name,) in self._rows("SELECT principal FROM approval_vote")}
+            now, principal = self.clock.now(), self.rng.choice(sorted(set(PEOPLE) - said) or PEOPLE)
             decision = self.rng.choice(("approved", "rejected"))
             (answer,) = self._ask(
                 op.Decide(execution, approval, principal, frozenset(), decision, shown, now)

@@ -233,8 +233,14 @@ class World:
     def submit(self, case: Case, key: str, ask: Callable[[op.Operation], list[Any]]) -> None:
         """Start a definition that is known. A limit of its own may refuse it, or have another execution stand for it."""
         connection, workflow = self.actors[0].connection, self.workflows[case.document["name"]]
-        at = cast("Any", Accepting(self.settings, self.clock))
         request = admission.Request(catalog.active(connection, workflow), case.payload, idempotency_key=key)
+        self.ask_to_start(request, key, ask)
+
+    def ask_to_start(
+        self, request: admission.Request, key: str, ask: Callable[[op.Operation], list[Any]]
+    ) -> None:
+        """Ask for an execution, and note what was answered."""
+        at = cast("Any", Accepting(self.settings, self.clock))
         now = self.clock.now()
         (started,) = ask(admission.operation(at, request))
         if started is None:
@@ -245,6 +251,7 @@ class World:
         self.ops.append(checker.Op(key, outcome, started.execution if stands else None, now))
         if started.send:
             self.messages.append((started.execution, 0, ""))
+        self.messages += [(started.execution, segment, item) for segment, item, _ in started.ready]
         for name in started.outdone:
             self.cancels.add(name)
             ask(op.Cancel(name, self.clock.now(), "Others are newer."))
@@ -307,6 +314,10 @@ class World:
             self.clock.move(0.1)
             if not self._unfinished() and not self._under_way():
                 return True
+        return False
+
+    def goes_on(self) -> bool:
+        """Begin something else after all has ended. Returns whether there is anything."""
         return False
 
     def evidence(self) -> checker.Evidence:
@@ -649,6 +660,9 @@ async def outlive(world: World, steps: int) -> bool:
     loop.time = world.clock.monotonic  # type: ignore[method-assign]  # so that calls run out of this world's time
     await world.run(steps)
     ended = await world.heal()
+    if steps and ended and world.goes_on():
+        await world.run(steps // 4)
+        ended = await world.heal()
     while left := asyncio.all_tasks() - {asyncio.current_task()}:
         for task in left:
             task.cancel()

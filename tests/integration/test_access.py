@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,9 @@ from engine.access import (
 from engine.access.directory import by_key, by_session
 from engine.access.principals import ProjectUnknown
 from engine.errors import Conflict, Invalid, NotFound
+from engine.feed import BEGINNING
+from engine.hooks import rows as hook_rows
+from engine.hooks.rows import Hook
 from engine.ledger import Noted
 from engine.settings import DEFAULT_PROJECT, Settings
 from tests.builders import Client, document, node
@@ -322,6 +326,25 @@ def test_only_an_owner_gives_and_takes_the_highest_role_and_one_is_left(client: 
         do(client, members.put(DEFAULT_PROJECT, "eve", NOW, ("viewer",), None, by_owner=False))
 
 
+HOOK = Hook(
+    id="sub_1",
+    project=DEFAULT_PROJECT,
+    url="https://example.com/hooks",
+    types=("execution.*",),
+    workflow=None,
+    description="",
+    enabled=True,
+    reason=None,
+    secret=b"sealed",
+    old_secret=None,
+    old_until=None,
+    place=BEGINNING,
+    failing_since=None,
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
 def noted(client: Client, number: int, **more: Any) -> None:
     entry = audit.Entry("user_1", "ann", "thing:do", f"thing_{number}", **more)
     do(client, audit.writing(KEY, entry, NOW + number))
@@ -360,6 +383,67 @@ def test_the_place_of_the_first_damage_is_told(client: Client, damage: str, brok
         noted(client, number)
     do(client, lambda connection: connection.run(damage))
     assert look(client, lambda c: audit.verify(c, KEY)).broken == broken
+
+
+def purge(client: Client, cutoff: int) -> int:
+    entry = audit.Entry("", "root", audit.PURGE, "audit")
+    return int(do(client, audit.purge(KEY, entry, cutoff, NOW + 100)))
+
+
+def test_what_is_left_of_a_purged_chain_is_verified_as_before(client: Client) -> None:
+    assert purge(client, NOW) == 0
+    for number in range(5):
+        noted(client, number)
+    heads = dict(client.query("SELECT seq, hash FROM audit"))
+    assert purge(client, NOW) == 0
+    assert purge(client, NOW + 2) == 2
+    found = look(client, lambda c: audit.verify(c, KEY))
+    assert (found.count, found.broken, found.purged) == (6, None, 2)
+    known = {seq: look(client, lambda c, seq=seq: audit.has(c, seq, heads[seq])) for seq in heads}
+    assert known == {1: None, 2: True, 3: True, 4: True, 5: True}
+    assert look(client, lambda c: audit.has(c, 2, heads[1])) is False
+    # whoever is last stays, whatever the time; a second purge goes on from the first
+    assert purge(client, NOW + 1000) == 3
+    found = look(client, lambda c: audit.verify(c, KEY))
+    assert (found.count, found.broken, found.purged) == (7, None, 5)
+    noted(client, 9)
+    assert look(client, lambda c: audit.verify(c, KEY)).count == 8
+    (told,) = look(client, lambda c: audit.listing(c, 1, project=None, action=audit.PURGE)).rows
+    assert (told["name"], told["details"]) == ("root", {"through": 5, "hash": heads[5]})
+
+
+def test_a_purge_goes_on_in_parts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "PURGED_AT_ONCE", 2)
+    for number in range(5):
+        noted(client, number)
+    assert [purge(client, NOW + 5) for _ in range(4)] == [2, 2, 1, 0]
+    assert look(client, lambda c: audit.verify(c, KEY)).broken is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "broken"),
+    [
+        ("DELETE FROM audit WHERE seq = 3", 3),
+        ('UPDATE audit SET details = \'{"through":3,"hash":"x"}\' WHERE action = \'audit:purge\'', 4),
+        ("DELETE FROM audit WHERE action = 'audit:purge'", 1),
+        ("UPDATE audit SET seq = 2 WHERE seq = 3", 3),
+    ],
+)
+def test_nobody_without_the_key_lets_go_of_any(client: Client, damage: str, broken: int) -> None:
+    for number in range(5):
+        noted(client, number)
+    assert purge(client, NOW + 2) == 2
+    do(client, lambda connection: connection.run(damage))
+    assert look(client, lambda c: audit.verify(c, KEY)).broken == broken
+
+
+def test_nobody_is_told_of_a_project_that_was_deleted(client: Client) -> None:
+    do(client, projects.create("proj_1", "Shop", "", {}, NOW))
+    made = dataclasses.replace(HOOK, project="proj_1")
+    do(client, hook_rows.add(made, 10))
+    do(client, projects.delete("proj_1", NOW + 1))
+    (found,) = look(client, lambda c: hook_rows.hooks(c, "proj_1"))
+    assert (found.enabled, found.reason) == (False, "The project was deleted.")
 
 
 def test_several_processes_write_one_chain(client: Client, store: Settings) -> None:

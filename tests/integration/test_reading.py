@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from celeriac import Json
-from engine import deletion, listing, queries, releases, retention
+from engine import catalog, deletion, listing, queries, releases, retention
 from engine import operations as op
 from engine.outside import connection_rows
 from engine.outside.connections import make_connection
 from engine.outside.sealing import SealingKeys
 from engine.plan import OUTPUT
+from engine.runtime import Runtime
 from engine.settings import DEFAULT_PROJECT, Settings
 from engine.states import ExecutionStatus
-from engine.store.database import open_database
+from engine.store.database import Connection, open_database
 from engine.why import why
 from tests.builders import Client, document, edges, node
 
@@ -83,6 +85,41 @@ def test_workflows_are_listed_released_deleted_and_restored(client: Client, stor
     assert read(lambda c: c.run("SELECT count(*) FROM workflow")) == [(2,)]
 
 
+def test_of_several_who_have_seen_the_same_one_changes_it(client: Client, store: Settings) -> None:
+    """Each is a process of its own, with a ledger of its own."""
+    others = [Client(store, poll=False) for _ in range(3)]
+    try:
+        client.push(document([node("a")], name="w"))
+        for turn in range(5):
+            seen = client.runtime.reader.ask(lambda c: releases.tag(c, "w"))
+
+            def change(about: Client, number: int) -> bool:
+                at, wanted = about.runtime, (seen,)  # noqa: B023  used before the next turn
+                written = document([node(f"n{turn}_{number}")], name="w")  # noqa: B023
+                push = catalog.push(written, at.registry, at.clock, into=_id(at))
+
+                def guarded(connection: Connection) -> None:
+                    releases.expect(connection, "w", wanted)
+                    push(connection)
+
+                try:
+                    at.ledger.ask(guarded)
+                except releases.WorkflowChanged:
+                    return False
+                return True
+
+            with ThreadPoolExecutor(4) as pool:
+                won = [*pool.map(change, [client, *others], range(4))]
+            assert sum(won) == 1
+    finally:
+        for each in others:
+            each.close()
+
+
+def _id(at: Runtime) -> str:
+    return at.reader.ask(lambda c: queries.workflow_id(c, "w"))
+
+
 def test_why_it_does_not_go_on_is_told(client: Client) -> None:
     at = client.runtime
     active = client.push(document([node("a")], name="orders", mutex="one"))
@@ -118,7 +155,7 @@ def test_what_was_done_is_found_again_in_every_way_one_may_ask(client: Client) -
     assert OUTPUT not in runs
     assert ask(lambda c: queries.workflows(c, 5)).rows[0]["name"] == "orders"
     assert len(ask(lambda c: queries.versions(c, "orders", 5)).rows) == 1
-    assert ask(lambda c: queries.attention(c, 5)) == []
+    assert ask(lambda c: queries.attention(c, 5, ("exec_0", 0, ""))).rows == []
     assert ask(lambda c: queries.again(c, done))[1] == {"x": 1}
 
 

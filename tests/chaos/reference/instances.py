@@ -10,7 +10,8 @@ a join stopped what could only have led to it. What had begun by then may still 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tests.chaos.reference.expressions import ANYTHING, Failure, evaluate, one_of, render
@@ -23,6 +24,7 @@ from tests.chaos.reference.graphs import (
     Shown,
     Way,
     cancels_rest,
+    graphs,
     in_order,
     leaves_by,
     losers,
@@ -68,6 +70,20 @@ class Given:
 
     def complain(self, place: Place, text: str) -> None:
         self.complaints.append((place, text))
+
+    @contextmanager
+    def in_base(self) -> Iterator[None]:
+        """Follow the record of the execution of which this is a fork, for what was taken over. It is judged by itself."""
+        record, complaints, held, begun = self.record, self.complaints, self.held, self.begun
+        answered, runs, undecided = self.answers_given, self.runs, self.undecided
+        assert record is not None
+        self.record, self.complaints, self.held, self.begun = record.base, [], [], []
+        self.answers_given, self.runs, self.undecided = [], {}, set()
+        try:
+            yield
+        finally:
+            self.record, self.complaints, self.held, self.begun = record, complaints, held, begun
+            self.answers_given, self.runs, self.undecided = answered, runs, undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +193,23 @@ def _is_past(run: Run, node: Node, since: int) -> bool:
     record, name = run.given.record, node["id"]
     if record is None or run.predicting:
         return False
+    if (name, run.item) in record.kept and (name, run.item) not in record.skipped:
+        return False
     milestone = str(milestone_of(node))
     end, found = run.found(milestone), run.found(name)
-    skipped = record.skipped.get((name, run.item), 0)
-    if skipped:
-        if end is None or not 0 < end.seq < skipped:
+    skipped = record.skipped.get((name, run.item))
+    if skipped is not None:
+        kept = {(name, run.item), (milestone, run.item)} & {*record.kept}
+        if not kept and (end is None or not 0 < end.seq < skipped):
             run.complain(name, f"it was skipped at {skipped}, and {milestone} had not ended: {end}")
         run.nodes[name] = run.given.runs[name, run.item] = Outcome("skipped", seq=skipped)
-        _decide(run, name)
+        _decide(run, name, had_its_turn=True)
         return True
     claimed = any(
         since <= seq < (end.seq if end else seq + 1) for seq, item in record.claims if item == run.item
     )
-    if found is not None and not claimed:
+    again = (milestone, run.item) in record.kept  # then its end is carried again, before or after
+    if found is not None and not claimed and not again:
         run.complain(name, f"nobody took it up after {since} and before the end of {milestone}: {end}")
     return False
 
@@ -226,8 +246,17 @@ def _ready(run: Run, entering: Sequence[Way | None], since: int) -> int:
 def _start(run: Run, node: Node, since: int, ready: int) -> None:
     name = node["id"]
     run.given.runs[name, run.item] = None
+    record = run.given.record
     try:
-        outcome = run.given.perform(run, node, since, ready)
+        if record is not None and not run.predicting and (name, run.item) in record.kept:
+            _compare_kept(run, name, record)
+            places = run.last, run.late  # those of the base are none here
+            with run.given.in_base():
+                outcome = run.given.perform(run, node, since, ready)
+            outcome = outcome and replace(outcome, seq=0, commit=0, ready=record.created_at)
+            run.last, run.late = places
+        else:
+            outcome = run.given.perform(run, node, since, ready)
     except Leave as leave:
         run.ends.append(End(name, leave.seq, leave=leave))
         return
@@ -242,8 +271,16 @@ def _start(run: Run, node: Node, since: int, ready: int) -> None:
         _decide(run, name)
 
 
-def _decide(run: Run, name: str) -> None:
-    """Decide the edges out of a node that ran or was skipped."""
+def _compare_kept(run: Run, name: str, record: Record) -> None:
+    """Hold what a fork has taken over against what it was."""
+    known = None if record.base is None else record.base.ends.get((name, run.item))
+    found = record.ends.get((name, run.item))
+    if known is None or found is None or (known.state, known.output) != (found.state, found.output):
+        run.complain(name, f"it is kept as {found and told(found)}, and was {known and told(known)}")
+
+
+def _decide(run: Run, name: str, *, had_its_turn: bool = False) -> None:
+    """Decide the edges out of a node that ran or was skipped, maybe when its turn had come."""
     outcome = run.nodes[name]
     ran = outcome.state != "skipped"
     for index, edge in enumerate(run.edges):
@@ -256,7 +293,7 @@ def _decide(run: Run, name: str) -> None:
             except Failure as failure:
                 run.ends.append(End(name, 0, failure.code))
                 return
-        run.ways[index] = Way(taken, ran, outcome.seq, outcome.ready)
+        run.ways[index] = Way(taken, ran or had_its_turn, outcome.seq, outcome.ready)
 
 
 def _stop(run: Run, names: set[str], since: int) -> None:
@@ -307,9 +344,31 @@ def instance(
         seen(run) if around is None else dict(around),
         run.predicting or chunked,
     )
+    if _was_kept(within):
+        with run.given.in_base():
+            walk(within)
+            outcome = _concluded(within, chunked=chunked)
+        run.given.runs[f"{region}@end", item] = outcome
+        return within, outcome and replace(outcome, seq=0, commit=0)
     walk(within)
     run.last, run.late = max(run.last, within.last), max(run.late, within.late)
     return within, _concluded(within, chunked=chunked)
+
+
+def _was_kept(run: Run) -> bool:
+    """Whether a fork has taken an item of a map over: its end is what it was, and nothing was done in it."""
+    record, place = run.given.record, (f"{run.region}@end", run.item)
+    if record is None or record.base is None or run.predicting or place not in record.ends:
+        return False
+    if run.owner is None or run.region != run.owner["id"] or "for_each" not in run.owner:
+        return False
+    known, found = record.base.ends.get(place), record.ends[place]
+    names = {each["id"] for graph in graphs(run.body) for each in graph["nodes"]}
+    inside = any(
+        name in names and (item == run.item or item.startswith(f"{run.item}.")) for name, item in record.ends
+    )
+    same = known is not None and (known.state, known.output) == (found.state, found.output)
+    return same and not inside and found.state == "succeeded"
 
 
 def _concluded(run: Run, *, chunked: bool) -> Outcome | None:
@@ -336,6 +395,7 @@ def _concluded(run: Run, *, chunked: bool) -> Outcome | None:
     if agreed is None:
         left = sorted(run.unfinished - run.stopped)
         run.given.complain(place, f"{told(found)} instead of {possible or f'an end of {left}'}")
+    run.given.cut = run.given.cut or outcome.code in ("node.timeout", STOPPED)
     last = max((each.seq for each in run.nodes.values()), default=0)
     outcome = Outcome(outcome.state, outcome.output, found.code or outcome.code, last)
     run.given.runs[place] = outcome

@@ -92,7 +92,7 @@ def turns(
     """Return what an execution has held as a whole, and under which rate it began."""
     holders: list[Held] = []
     starts: list[Begun] = []
-    if record.begun_at is None or not record.finished_at:
+    if record.begun_at is None or not record.finished_at or record.base is not None:
         return holders, starts
     whole: Place = ("", "")
     if "concurrency" in definition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,15 +70,15 @@ class Vote:
 class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
-    `begun_at` is when something of it was first taken up.
-    `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`, without what scopes do in
-    their end. `opened` are the containers that began, `repeated` the times from which last attempts could begin, `refused`
-    how many attempts came to nothing because a limit let them not in. `times` are those of the places in its history, and
-    `began` when waits and containers began. `listening` are the places where waits began, `emitted` those at which it
-    published events itself. `heard` are the events that ended its waits. `claims` are the places at which something was taken
-    up, each with its item, `skipped` those at which what could have
-    begun was skipped, `answer` is what was answered, `answered` the answers in their order, each with whether it counts, and
-    `beats` are the details of the last heartbeats.
+    `base` is the execution of which it is a fork, `kept` what it has taken over. `begun_at` is when something of it
+    was first taken up. `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`,
+    without what scopes do in their end. `opened` are the containers that began, `repeated` the times from which last
+    attempts could begin, `refused` how many attempts came to nothing because a limit let them not in. `times` are
+    those of the places in its history, and `began` when waits and containers began. `listening` are the places where
+    waits began, `emitted` those at which it published events itself. `heard` are the events that ended its waits.
+    `claims` are the places at which something was taken up, each with its item, `skipped` those at which what could
+    have begun was skipped, `answer` is what was answered, `answered` the answers in their order, each with whether it
+    counts, and `beats` are the details of the last heartbeats.
     """
 
     execution: str
@@ -88,6 +88,8 @@ class Record:
     created_at: int = 0
     finished_at: int = 0
     begun_at: int | None = None
+    base: Record | None = None
+    kept: Collection[Place] = ()
     depth: int = 0
     over: int = 0
     asked: int = 0

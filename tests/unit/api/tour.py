@@ -261,7 +261,7 @@ class Tour:
         for amount in (900, 800):
             name = (await keeper.execute("charge", {"amount": amount}))["id"]
             await self.api.carry(name)
-        page = await keeper.approvals(status="open")
+        page = await keeper.approvals(status="open", mine=True)
         approval, other = (each["id"] for each in page["data"])
         shown = await keeper.approval(approval)
         said = {"decision": "approve", "shown_hash": shown["shown_hash"], "comment": "A good customer."}

@@ -160,7 +160,7 @@ def quarantined(bench: Workbench) -> str:
 
 def test_attention_names_the_reason_and_the_commands_that_help(bench: Workbench) -> None:
     unsure, stuck = uncertain(bench), quarantined(bench)
-    found = {each["execution"]: each for each in queries.attention(bench.connection, 9)}
+    found = {each["execution"]: each for each in queries.attention(bench.connection, 9).rows}
     assert set(found) == {unsure, stuck}
     assert (found[unsure]["status"], found[unsure]["node"], found[unsure]["message"]) == (
         "uncertain",
@@ -173,6 +173,14 @@ def test_attention_names_the_reason_and_the_commands_that_help(bench: Workbench)
         "segment.quarantined",
         "It died.",
     )
+
+
+def test_attention_comes_in_pages(bench: Workbench) -> None:
+    wanted = sorted([uncertain(bench), quarantined(bench), uncertain(bench)])
+    first: Any = queries.attention(bench.connection, 2)
+    second = queries.attention(bench.connection, 2, tuple(first.following))
+    assert [each["execution"] for each in (*first.rows, *second.rows)] == wanted
+    assert second.following is None
 
 
 def test_a_word_is_about_the_node_in_doubt_or_any_that_may_be_the_cause(bench: Workbench) -> None:

@@ -143,3 +143,36 @@ async def test_approvals_are_listed_page_by_page(api: Api) -> None:
     assert not rest["has_more"]
     shown = (await api.get(f"/approvals/{rest['data'][0]['id']}")).json()
     assert shown["show"] == "x" * 40_000
+
+
+async def test_an_inbox_has_what_waits_for_ones_own_voice(api: Api) -> None:
+    ann = {"X-Celeriac-Principal": "ann", "X-Celeriac-Roles": "boss"}
+
+    async def inbox(**headers: str) -> list[str]:
+        rows = (await api.get("/approvals?mine=true", headers=headers or ann)).json()["data"]
+        return sorted(each["title"] for each in rows)
+
+    asked: dict[str, dict[str, Any]] = {
+        "anybody": {},
+        "her": {"approvers": {"users": ["ann"]}},
+        "bosses": {"approvers": {"roles": ["boss"]}, "quorum": 2},
+        "others": {"approvers": {"users": ["bob"], "roles": ["clerk"]}},
+        "not_hers": {"four_eyes": True},
+    }
+    for title, config in asked.items():
+        await api.push(node("ask", "approval", {"title": title, **config}), name=title)
+        started = await api.post(f"/workflows/{title}/execute", {}, X_Celeriac_Principal="ann")
+        await api.carry(started.json()["id"])
+    assert await inbox() == ["anybody", "bosses", "her"]
+    assert await inbox(**{"X-Celeriac-Principal": "bob", "X-Celeriac-Roles": "boss"}) == [
+        "anybody",
+        "bosses",
+        "not_hers",
+        "others",
+    ]
+    found = {each["title"]: each for each in (await api.get("/approvals")).json()["data"]}
+    for title in ("her", "bosses"):
+        body = {"decision": "approve", "shown_hash": found[title]["shown_hash"]}
+        said = await api.http.post(f"/api/v1/approvals/{found[title]['id']}/decide", json=body, headers=ann)
+        assert said.status_code == 200, said.text
+    assert await inbox() == ["anybody"]
