@@ -117,6 +117,10 @@ class Lane:
                 return
             try:
                 self._carry_out(trial)
+                print(
+                    f"  {trial.outcome:12} {trial.place} = {trial.action}  {trial.seconds or 0:.2f} s",
+                    flush=True,
+                )
             except _TROUBLE as error:  # told, and the next case is carried out
                 trial.outcome, trial.told = "broken", f"{type(error).__name__}: {error}"[:400]
 
