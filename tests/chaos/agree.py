@@ -26,7 +26,7 @@ from tests.chaos import checker
 from tests.chaos.constructs import RECURSIVE
 from tests.chaos.dags import Case, Taste, draw, library
 from tests.chaos.reference import folded, graphs
-from tests.chaos.society import Society
+from tests.chaos.society import Forking, Society
 from tests.chaos.world import SINK, opened, outlive
 
 TOGETHER = 5
@@ -82,13 +82,19 @@ def drawn(seed: int, world: int, count: int = TOGETHER) -> Cast:
 
 
 def play(
-    place: Place, seed: int, cast: Cast, *, calm: bool = False, judged: Mapping[str, Case] | None = None
+    place: Place,
+    seed: int,
+    cast: Cast,
+    *,
+    calm: bool = False,
+    judged: Mapping[str, Case] | None = None,
+    kind: type[Society] = Society,
 ) -> tuple[list[checker.Violation], str]:
     """Play one world to its end, or one without faults. Returns what is wrong, and a report of it.
 
     `judged` are definitions to judge by instead of those that are carried out.
     """
-    evidence, ended = live(place, seed, cast, 0 if calm else STEPS * len(cast.cases))
+    evidence, ended = live(place, seed, cast, 0 if calm else STEPS * len(cast.cases), kind)
     if judged:
         evidence = replace(evidence, cases={**evidence.cases, **judged})
     found = verdict(evidence, ended=ended)
@@ -239,6 +245,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--stack", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats the same draws")
     parser.add_argument("--world", type=int, help="only this one of the worlds")
+    parser.add_argument("--forks", action="store_true", help="fork some of them after their end")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that goes wrong")
     given = parser.parse_args(arguments)
     worlds = range(-(-given.definitions // TOGETHER)) if given.world is None else [given.world]
@@ -253,7 +260,7 @@ def main(arguments: Sequence[str]) -> int:
             if time.monotonic() - said > SAYS:
                 said = time.monotonic()
                 print(f"  world {world}, {wrong} wrong", flush=True)
-            found, report = play(place, seed, cast)
+            found, report = play(place, seed, cast, kind=Forking if given.forks else Society)
             if found:
                 wrong += 1
                 again = f"python3 dev.py agree --stack {given.stack} --seed {given.seed} --world {world}"

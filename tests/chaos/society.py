@@ -18,7 +18,7 @@ MOST = 12
 """So many executions are started in a world at most."""
 
 FORKS = 2
-"""So many executions go on after all have ended."""
+"""So many executions go on after all have ended, where forks are wanted."""
 
 _ASKED = (
     "SELECT a.execution_id, a.id, a.shown_hash FROM approval a WHERE a.status = 'open' "
@@ -36,6 +36,9 @@ _DEFINED = (
 
 class Society(World):
     """A world with people in it, on a file or on a PostgreSQL database."""
+
+    forks = False
+    """Whether some executions are forked after all have ended."""
 
     def __init__(self, folder: Path, seed: int, database_url: str | None = None) -> None:
         self._database_url = database_url
@@ -73,10 +76,10 @@ class Society(World):
 
     def goes_on(self) -> bool:
         """Somebody wants executions that have ended to go on from their failure, or from one of their nodes."""
-        known = self._known()
+        known = self._known() if self.forks else []
         for name in self.rng.sample(known, min(FORKS, len(known))):
             self._fork(name)
-        return True
+        return bool(known)
 
     def _fork(self, name: str) -> None:
         ((workflow, _, status),) = self._rows(_STATUS, name)
@@ -143,3 +146,9 @@ class Society(World):
 
     def _rows(self, sql: str, *values: str) -> Sequence[tuple[Any, ...]]:
         return self.actors[0].connection.run(sql, values)
+
+
+class Forking(Society):
+    """A society in which executions are forked after their end."""
+
+    forks = True

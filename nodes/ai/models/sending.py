@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from celeriac import Fail, Json, Link, TryAgain, Uncertain
+from nodes.ai.models.breaker import BREAKER
 from nodes.ai.models.provider import Letter, Provider, Unreadable
 
 T = TypeVar("T")
@@ -66,6 +67,10 @@ class Post:
         Raises `TryAgain` (the provider did nothing for it, and may later), `Fail` (it will not), or `Uncertain`: it was sent,
         and its answer got lost or cannot be read, so that it may have to be paid for.
         """
+        with BREAKER.watching(f"{self.base.host}:{self.base.port or 443}"):
+            return await self._sent(letter, read)
+
+    async def _sent(self, letter: Letter, read: Callable[[Mapping[str, Any]], T]) -> T:
         host = self.base.host
         response = await self._response(letter)
         if response.status_code != 200:

@@ -174,9 +174,8 @@ def walk(run: Run) -> None:
             run.given.runs.setdefault((name, run.item), run.nodes[name])
             _decide(run, name)
             continue
-        if "enabled_while" in node and _is_past(run, node, since):
-            continue
-        _start(run, node, since, _ready(run, entering, since))
+        if "enabled_while" not in node or not _is_past(run, node, since):
+            _start(run, node, since, _ready(run, entering, since))
         if cancels_rest(node):
             _stop(run, losers(run.body, name), since)
     first = min((each.seq for each in run.ends if each.seq), default=0)
