@@ -38,6 +38,7 @@ VERBS = {
     "check": "format, lint, strict types, import contracts",
     "chaos": "kill processes at random under load, and check that nothing is lost or done twice",
     "simulate": "play worlds in which a seed decides everything, and check that every promise is kept",
+    "sweep": "break every place where the engine may break in every way, and check what comes of it",
     "agree": "carry out random definitions, and hold what they come to against a second reading of the language",
     "secrets": "plant fifty secrets, use them, and search for them in all that is kept or said",
     "fuzz": "ask the API what nobody meant to ask, made from its own description: fuzz [--seed N] [--examples N]",
@@ -141,6 +142,8 @@ def command(verb: str, arguments: "list[str]") -> "list[str]":
         return ["-m", "tests.chaos", *arguments]
     if verb == "simulate":
         return ["-m", "tests.chaos.simulate", *arguments]
+    if verb == "sweep":
+        return ["-m", "tests.chaos.sweep", *arguments]
     if verb == "agree":
         return ["-m", "tests.chaos.agree", *arguments]
     if verb == "secrets":

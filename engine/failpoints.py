@@ -2,17 +2,27 @@
 
 `CELERIAC_FAILPOINTS="claim.after=kill@3;publish.before=sleep:3;commit.after=raise%0.02"` arms them, and only when
 `CELERIAC_TEST=1` is set too. `@N` fires on the N-th hit only, `%P` with probability P, otherwise on every hit.
+`CELERIAC_FAILPOINTS=file:PATH` takes the rules from a file, anew whenever it changes, and notes in `PATH.fired` what fired.
+
+`failpoint("a.place")` marks a place between two steps. `@step("database.commit")` names a step that leaves the process, and
+with it the places `database.commit.before` and `database.commit.after`: whatever touches database, broker, network or clock
+has one, which a house test sees to. To raise at `.after` is what a lost answer is: it was done, and nobody was told.
 `CELERIAC_BUG=name` plants a known bug, to prove that the checker of the fault tests would see it.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
 
 _RULE = re.compile(
     r"(?P<name>[a-z_.]+)=(?P<action>kill|stop|raise|sleep:(?P<seconds>[\d.]+))(@(?P<nth>\d+)|%(?P<share>[\d.]+))?"
@@ -35,41 +45,108 @@ def parse(text: str) -> dict[str, re.Match[str]]:
     return rules
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+Fault = Callable[[str], Exception]
+"""Makes the error that a place raises, of its name: one that the outside could have caused."""
+
+_BY_FILE = "file:"
+
+
 def _armed(environment: Mapping[str, str]) -> dict[str, re.Match[str]]:
-    return (
-        parse(environment.get("CELERIAC_FAILPOINTS", "")) if environment.get("CELERIAC_TEST") == "1" else {}
-    )
+    text = environment.get("CELERIAC_FAILPOINTS", "")
+    if environment.get("CELERIAC_TEST") != "1" or text.startswith(_BY_FILE):
+        return {}
+    return parse(text)
+
+
+def _file(environment: Mapping[str, str]) -> Path | None:
+    text = environment.get("CELERIAC_FAILPOINTS", "")
+    of_file = environment.get("CELERIAC_TEST") == "1" and text.startswith(_BY_FILE)
+    return Path(text.removeprefix(_BY_FILE)) if of_file else None
 
 
 _rules = _armed(os.environ)
+_path = _file(os.environ)
+_changed = [0]
+"""When the file of rules was last written, as far as is known."""
 _hits: dict[str, int] = {}
+_lock = threading.Lock()
+
+STEPS: dict[str, bool] = {}
+"""Every step that has been named so far, and whether it can fail by itself (a clock cannot)."""
 
 
-def _fire(name: str) -> None:
-    rule = _rules.get(name)
-    if rule is None:
-        return
-    _hits[name] = _hits.get(name, 0) + 1
-    if rule["nth"] and _hits[name] != int(rule["nth"]):
-        return
-    if rule["share"] and random.random() >= float(rule["share"]):  # noqa: S311  no secret
-        return
+def _fire(name: str, fault: Fault | None = FailpointError) -> None:
+    with _lock:
+        _look()
+        rule = _rules.get(name)
+        if rule is None:
+            return
+        _hits[name] = _hits.get(name, 0) + 1
+        if rule["nth"] and _hits[name] != int(rule["nth"]):
+            return
+        if rule["share"] and random.random() >= float(rule["share"]):  # noqa: S311  no secret
+            return
+        if _path is not None:
+            with _path.with_suffix(".fired").open("a", encoding="utf-8") as file:
+                file.write(f"{rule[0]}\n")
     if rule["action"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif rule["action"] == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     elif rule["action"] == "raise":
-        raise FailpointError(name)
+        if fault is not None:
+            raise fault(name)
     else:
         time.sleep(float(rule["seconds"]))
+
+
+def _look() -> None:
+    """Read the rules anew if their file has changed."""
+    if _path is None or (changed := _path.stat().st_mtime_ns if _path.exists() else 0) == _changed[0]:
+        return
+    _changed[0] = changed
+    _rules.clear()
+    _rules.update(parse(_path.read_text(encoding="utf-8")) if changed else {})
+    _hits.clear()
 
 
 def _pass(name: str) -> None:
     """Nothing is armed."""
 
 
-failpoint: Callable[[str], None] = _fire if _rules else _pass
+ARMED = bool(_rules) or _path is not None
+failpoint: Callable[[str], None] = _fire if ARMED else _pass
 """Mark a place by name."""
+
+
+def step(name: str, fault: Fault | None = FailpointError) -> Callable[[F], F]:
+    """Name a function that leaves the process. Without any rule it is the function itself: that costs nothing.
+
+    `fault` makes the error that is raised before or after it, of the place's name; None for what cannot fail.
+    """
+    STEPS[name] = fault is not None
+    return (lambda function: _watched(function, name, fault)) if ARMED else (lambda function: function)
+
+
+def _watched(function: F, name: str, fault: Fault | None) -> F:
+    before, after = f"{name}.before", f"{name}.after"
+
+    @wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        _fire(before, fault)
+        answer = function(*args, **options)
+        _fire(after, fault)
+        return answer
+
+    @wraps(function)
+    async def awaited(*args: Any, **options: Any) -> Any:
+        _fire(before, fault)
+        answer = await function(*args, **options)
+        _fire(after, fault)
+        return answer
+
+    return awaited if inspect.iscoroutinefunction(function) else called  # type: ignore[return-value]
 
 
 def planted(bug: str) -> bool:

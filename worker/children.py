@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac import Call, Emit, Exit, Fail, Json, NodeError, Respond, Route, TryAgain, Uncertain
+from engine import failpoints
 from engine.context import NodeContext
 from engine.performance import ChildDied, NoChild, out_of_time
 from engine.programs import Step
@@ -176,6 +177,7 @@ class Children:
         return len(self._all)
 
 
+@failpoints.step("child.exchange", ConnectionResetError)
 async def _exchange(child: _Child, request: dict[str, Any], context: NodeContext) -> dict[str, Any]:
     """Hand a call over and return what it came to. The heartbeats before that are those of the call's own context."""
     body = json.dumps(request).encode()

@@ -26,6 +26,7 @@ import httpcore2
 import httpx2
 
 from celeriac import Fail
+from engine.failpoints import step
 from engine.outside.addresses import Address, Limits, Policy, fault_of
 from engine.outside.bodies import CODINGS, Body, BrokenBody, too_large
 from engine.outside.credentials import Credential
@@ -270,6 +271,13 @@ class _Client(httpx2.AsyncClient):
         return request
 
 
+def _cut(place: str) -> Exception:
+    """What a call comes to that finds no server, or hears no answer, for a failpoint."""
+    if place.endswith(".before"):
+        return httpx2.ConnectError(f"no connection at {place}")
+    return httpx2.ReadTimeout(f"no answer at {place}")
+
+
 class _Transport(httpx2.AsyncBaseTransport):
     """One hop: judge the URL, add the credential, send, and watch what comes back."""
 
@@ -296,6 +304,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             answer = await self._exchange(request, target, flight, credential)
         return answer
 
+    @step("network.exchange", _cut)
     async def _exchange(
         self, request: httpx2.Request, target: Target, flight: _Flight, credential: Credential | None
     ) -> httpx2.Response:

@@ -10,11 +10,16 @@ It ends with 0 when nothing that was promised is broken, with 1 when something i
 from __future__ import annotations
 
 import argparse
+import bisect
+import json
 import os
 import sqlite3
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -39,6 +44,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--stack", choices=sorted(STACKS), default="sqlite")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats the same draws")
     parser.add_argument("--open", type=int, default=60, help="executions under way at once, at most")
+    parser.add_argument("--json", type=Path, default=Path("chaos.json"), help="where the figures are written")
     parser.add_argument(
         "--keep", action="store_true", help="keep the logs and a SQLite database of a good run, too"
     )
@@ -66,7 +72,7 @@ def main(arguments: list[str]) -> int:
     stack = Stack(given.stack, planted)
     good = False
     try:
-        good = run(stack, given.minutes, given.seed, given.open)
+        good = run(stack, given)
     finally:
         stack.close()
         if good and not given.keep:
@@ -76,8 +82,9 @@ def main(arguments: list[str]) -> int:
     return 0 if good else 1
 
 
-def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
+def run(stack: Stack, given: argparse.Namespace) -> bool:
     """Break, heal, settle, judge. Returns whether all promises were kept."""
+    minutes, seed, open_limit = given.minutes, given.seed, given.open
     stack.wait_ready()
     load = Load(
         stack,
@@ -129,6 +136,12 @@ def run(stack: Stack, minutes: float, seed: int, open_limit: int) -> bool:
     )
     violations = checker.check(evidence)
     summary(evidence, nemesis, settled, len(violations))
+    found = figures(evidence, nemesis, load.replies, settled, violations)
+    given.json.write_text(json.dumps({**_run(given), **found}, indent=1), encoding="utf-8")
+    share = found["accepted"]
+    print(f"API: {share:.2%} of the requests that reached it were accepted; {found['replies']}")
+    for kind, times in found["recovery_s"].items():
+        print(f"  work goes on after {kind}: {times}")
     print(f"put aside after more than {checker.LOSSES} losses, and run again by an operator: {aside}")
     for name, member in stack.members.items():
         print(f"  {name} ended by itself: {dict(Counter(member.codes))}")
@@ -184,6 +197,68 @@ def drained(stack: Stack) -> int:
     while (left := stack.queued()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
+
+
+def _run(given: argparse.Namespace) -> dict[str, Any]:
+    return {"stack": given.stack, "seed": given.seed, "minutes": given.minutes}
+
+
+def figures(
+    evidence: checker.Evidence,
+    nemesis: Nemesis,
+    replies: Mapping[str, int],
+    settled: float,
+    violations: Sequence[checker.Violation],
+) -> dict[str, Any]:
+    """What a machine may read of a run."""
+    return {
+        "faults": dict(nemesis.counts),
+        "faults_total": len(nemesis.faults),
+        "executions": len(evidence.executions),
+        "states": dict(Counter(each.status for each in evidence.executions)),
+        "effects_applied": sum(each.applied for each in evidence.effects),
+        "settled_s": round(settled, 2),
+        "accepted": accepted(replies),
+        "replies": dict(replies),
+        "recovery_s": {
+            "a child's death": spread(taken_up(evidence, "killed a child of")),
+            "a worker's death": spread(taken_up(evidence, "killed worker-")),
+        },
+        "violations": [[each.invariant, each.execution, each.text] for each in violations],
+    }
+
+
+def accepted(replies: Mapping[str, int]) -> float:
+    """The share that was accepted of the requests for which an API was there; one that was killed takes its own with it."""
+    there = sum(count for came, count in replies.items() if came != "ConnectError")
+    return round((replies.get("200", 0) + replies.get("202", 0)) / max(1, there), 5)
+
+
+def taken_up(evidence: checker.Evidence, fault: str) -> list[float]:
+    """Seconds from each fault of a kind to the next event of those executions that had events before, and none meanwhile.
+
+    Only executions that were under way and had written something in the last second before the fault count, for of the
+    others nobody knows whether they were touched; so this bounds recovery from above, waits that were meant to be included.
+    """
+    found = []
+    moments = [each.at for each in evidence.faults if each.text.startswith(fault)]
+    for execution in evidence.executions:
+        written = sorted(each.at for each in execution.ranges)
+        for moment in moments:
+            at = bisect.bisect_right(written, moment)
+            if 0 < at < len(written) and written[at - 1] >= moment - 1000:
+                found.append((written[at] - moment) / 1000)
+    return found
+
+
+def spread(times: Sequence[float]) -> dict[str, float]:
+    """A distribution in four numbers."""
+    ordered = sorted(times)
+    last = len(ordered) - 1
+    if not ordered:
+        return {"count": 0}
+    shares = {f"p{share}": ordered[round(last * share / 100)] for share in (50, 90, 99)}
+    return {"count": len(ordered), **shares, "max": ordered[-1]}
 
 
 def summary(evidence: checker.Evidence, nemesis: Nemesis, settled: float, violations: int) -> None:

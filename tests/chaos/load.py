@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -41,6 +41,8 @@ class Load:
         self.cases: dict[str, Case] = {}
         self._names: list[str] = []
         self.ops: list[Op] = []
+        self.replies: Counter[str] = Counter()
+        """What came of each request to start: a status, or the error of the way there."""
         self.cancels: set[str] = set()
         self._threads = [
             threading.Thread(target=self._submit, args=(index,), name=f"client-{index}", daemon=True)
@@ -149,7 +151,7 @@ class Load:
         at = time.time_ns() // 1_000_000
         outcome: Outcome = "info"
         execution = None
-        with suppress(httpx2.TransportError):
+        try:
             reply = client.post(
                 f"/api/v1/workflows/{name}/execute", json={"input": payload}, headers={"Idempotency-Key": key}
             )
@@ -157,7 +159,11 @@ class Load:
                 outcome, execution = "ok", body_of(reply)["id"]
             elif 400 <= reply.status_code < 500:
                 outcome = "fail"
+            came = str(reply.status_code)
+        except httpx2.TransportError as error:
+            came = type(error).__name__
         with self._lock:
+            self.replies[came] += 1
             self.ops.append(Op(key, outcome, execution, at))
             if execution is not None:
                 self._latest.append(execution)

@@ -21,6 +21,12 @@ MEAN: Final = 2.0
 """Seconds between two faults, on average; the times are exponentially distributed."""
 
 
+FLUSHED_EVERY: Final = 20.0
+"""Seconds after which the broker loses all it holds, in any case."""
+OUTAGE: Final = 10.0
+"""Seconds that the broker is away for, so that the API has to accept without it; a kill is a second or two."""
+
+
 class Nemesis:
     """One thread that breaks things until `end`."""
 
@@ -29,6 +35,8 @@ class Nemesis:
         self._load = load
         self._rng = random.Random(f"nemesis {seed}")
         self._lease = lease
+        self._rolling: list[str] = []
+        self._flush_due = time.monotonic() + FLUSHED_EVERY
         self._calm: list[tuple[float, str]] = []
         self.faults: list[Fault] = []
         self.counts: Counter[str] = Counter()
@@ -48,6 +56,8 @@ class Nemesis:
             self._kill: 6,
             self._kill_child: 1,
             self._kill_broker: 2,
+            self._silence_broker: 1,
+            self._roll: 1,
             self._flush: 3,
             self._stall: 4,
             self._reorder: 3,
@@ -58,6 +68,8 @@ class Nemesis:
         due = time.monotonic() + self._rng.expovariate(1 / MEAN)
         while not self._ended.wait(0.1):
             self._wake()
+            self._roll_on()
+            self._flush_regularly()
             self._double()
             if time.monotonic() >= due:
                 due += self._rng.expovariate(1 / MEAN)
@@ -107,6 +119,41 @@ class Nemesis:
         self._stack.broker.kill()
         self._stack.broker_back_at = time.monotonic() + 1.5 * self._rng.random()
         return "killed the broker"
+
+    def _silence_broker(self) -> str | None:
+        if self._stack.broker_back_at is not None:
+            return None
+        self._stack.broker.kill()
+        self._stack.broker_back_at = time.monotonic() + OUTAGE
+        return f"silenced the broker for {OUTAGE:g} s"
+
+    def _roll(self) -> str | None:
+        """Ask every process to end, one after another; each is started again, as a new release would be."""
+        if self._rolling:
+            return None
+        self._rolling = list(self._stack.members)
+        return "rolled every process"
+
+    def _roll_on(self) -> None:
+        """Ask the next one once nobody is on the way down."""
+        if not self._rolling:
+            return
+        with self._stack.lock:
+            members = self._stack.members
+            if any(each.leaving or each.process.code is not None for each in members.values()):
+                return
+            member = members[self._rolling.pop(0)]
+            if not member.stalled:
+                member.leave()
+                self._note(f"asked {member.name} to end")
+
+    def _flush_regularly(self) -> None:
+        if time.monotonic() >= self._flush_due:
+            with self._stack.lock:
+                told = self._flush()
+            if told is not None:
+                self._flush_due = time.monotonic() + FLUSHED_EVERY
+                self._note(told)
 
     def _flush(self) -> str | None:
         return "flushed the broker" if self._stack.broker_back_at is None and self._stack.flush() else None

@@ -29,6 +29,7 @@ STACKS = {
     "sqlite+valkey": ("sqlite", "valkey"),
     "postgresql": ("postgresql", "valkey"),
     "postgresql+redis": ("postgresql", "valkey"),
+    "rabbitmq": ("postgresql", "rabbitmq"),
     "postgresql+rabbitmq": ("postgresql", "rabbitmq"),
 }
 QUEUES = ("default", "cpu")
@@ -62,6 +63,8 @@ class Member:
         self.back_at = 0.0
         self.stalled = False
         self.killed = False
+        self.leaving = False
+        """Whether it has been asked to end."""
         self.codes: list[int] = []
         """How it ended when nobody had killed it."""
         if name in TRAPS:
@@ -79,13 +82,18 @@ class Member:
             return
         if not self.killed:
             self.codes.append(code)
-        self.killed = self.stalled = False
+        self.killed = self.stalled = self.leaving = False
         self.process = self._started()
 
     def kill(self, back_in: float) -> None:
         self.back_at = time.monotonic() + back_in
         self.killed = True
         self.process.kill()
+
+    def leave(self) -> None:
+        """Ask it to end, as whoever puts a new release in its place does."""
+        self.leaving = True
+        self.process.send(signal.SIGTERM)
 
     def disarm(self) -> None:
         """Let it die at no place of its own any more, from its next start on, which is now."""
@@ -119,6 +127,7 @@ class Stack:
             "worker-1": ["-m", "celery", "-A", "worker", "worker", "-Q", ",".join(QUEUES), "-n", "one@%h"],
             "worker-2": ["-m", "celeriac", "worker"],
             "poller": ["-m", "celeriac", "poller"],
+            "poller-2": ["-m", "celeriac", "poller"],
             "api": ["-m", "celeriac", "api", "--port", str(port)],
         }
         self.members = {

@@ -40,17 +40,17 @@ BOUND = LEASE + 2
 class Site:
     """Broker, database, sink, two workers, a client inside the test, and the judge."""
 
-    def __init__(self, dialect: str, folder: Path, opened: ExitStack) -> None:
+    def __init__(self, dialect: str, folder: Path, opened: ExitStack, broker: str = "valkey") -> None:
         self.dialect = dialect
         self.folder = folder
-        self.valkey = servers.Valkey()
-        opened.callback(self.valkey.stop)
+        self.broker: servers.Server = servers.Valkey() if broker == "valkey" else servers.start_rabbitmq()
+        opened.callback(self.broker.stop)
         url = None
         if dialect == "postgresql":
             self.postgres = servers.Postgres()
             opened.callback(self.postgres.stop)
             url = opened.enter_context(self.postgres.database())
-        self.around = environment(folder, self.valkey.url, url)
+        self.around = environment(folder, self.broker.url, url)
         self.settings: Settings = prepared(self.around)
         self.sink = SinkProcess(folder)
         opened.callback(self.sink.kill)
@@ -62,6 +62,12 @@ class Site:
         self.names: dict[str, str] = {}
         for worker in self.workers:
             wait_until(lambda worker=worker: is_ready(worker), 40, "a worker")  # type: ignore[misc]
+
+    @property
+    def valkey(self) -> servers.Valkey:
+        """The broker, for who flushes it."""
+        assert isinstance(self.broker, servers.Valkey)
+        return self.broker
 
     def _end_workers(self) -> None:
         for worker in self.workers:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from engine import failpoints
-from engine.failpoints import FailpointError, parse
+from engine.failpoints import FailpointError, parse, step
 
 ARMED = {"CELERIAC_TEST": "1"}
 
@@ -79,3 +80,57 @@ def test_a_bug_is_planted_in_tests_only(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("CELERIAC_TEST", "1")
     assert failpoints.planted("no_fence")
     assert not failpoints.planted("other")
+
+
+def test_a_step_is_the_function_itself_when_nothing_is_armed() -> None:
+    def leave() -> str:
+        return "answer"
+
+    assert step("unit.leave")(leave) is leave
+
+
+def test_a_step_raises_what_the_outside_would_before_it_is_done_or_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failpoints, "ARMED", True)
+    done: list[int] = []
+    leave = step("unit.leave", OSError)(done.append)
+    arm(monkeypatch, "unit.leave.before=raise")
+    with pytest.raises(OSError, match="before"):
+        leave(1)
+    assert done == []
+    arm(monkeypatch, "unit.leave.after=raise")
+    with pytest.raises(OSError, match="after"):
+        leave(2)
+    assert done == [2]
+
+
+async def test_a_step_may_be_awaited_and_one_that_cannot_fail_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failpoints, "ARMED", True)
+    arm(monkeypatch, "unit.wait.after=raise;unit.clock.before=raise")
+
+    @step("unit.wait", OSError)
+    async def wait() -> None: ...
+
+    with pytest.raises(OSError, match="after"):
+        await wait()
+    assert step("unit.clock", None)(lambda: 7)() == 7
+
+
+def test_rules_come_from_a_file_that_may_change_and_what_fired_is_noted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "rules"
+    arm(monkeypatch, "")
+    monkeypatch.setattr(failpoints, "_path", path)
+    monkeypatch.setattr(failpoints, "_changed", [0])
+    assert fired("a", 1) == [False]
+    path.write_text("a=raise@1")
+    os.utime(path, ns=(1, 1))
+    assert fired("a", 2) == [True, False]
+    path.write_text("b=raise@1")
+    os.utime(path, ns=(2, 2))
+    assert (fired("a", 1), fired("b", 1)) == ([False], [True])
+    assert path.with_suffix(".fired").read_text().split() == ["a=raise@1", "b=raise@1"]
