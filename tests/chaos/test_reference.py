@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.builders import document, edge, edges, node
 from tests.chaos.constructs import LIBRARY
 from tests.chaos.reference import ANYTHING, Begun, Ended, Record, crowds, evaluate, interpret, judge
 from tests.chaos.reference.graphs import Way, losers, start_of
+from tests.chaos.reference.instances import Outcome, Run, seen
 from tests.chaos.reference.nodes import decided
 
 
@@ -292,6 +294,15 @@ def test_a_circle_goes_round_while_an_edge_leads_back_and_shows_what_was_last() 
     assert (
         interpret(document(nodes, [*ways[:2], {**back, "max_iterations": 2}, ways[3]]), {}).status == "failed"
     )
+
+
+def test_what_a_node_came_to_in_an_earlier_round_is_gone_when_it_fails_in_a_later_one() -> None:
+    """Found by the chaos run: a third round saw the output of the second beside its own error."""
+    around = {"n": {"output": 1}, "m": {"output": 2}}
+    round_ = SimpleNamespace(around=around, nodes={"n": Outcome("failed", code="timeout.queue")})
+    found = seen(cast("Run", round_))
+    assert found == {"n": {"error": {"code": "timeout.queue"}}, "m": {"output": 2}}
+    assert around["n"] == {"output": 1}
 
 
 def test_a_join_each_starts_what_follows_once_for_every_edge_taken() -> None:

@@ -469,10 +469,14 @@ def seen(run: Run, around: Mapping[str, Any] | None = None) -> dict[str, Any]:
         if isinstance(outcome.output, Shown):
             nodes |= outcome.output
             continue
+        # What it came to in an earlier round is not what it came to in this one.
+        own: dict[str, Any] = {}
         if outcome.state in ("succeeded", "continued"):
-            nodes[name] = {"output": value_of(outcome)}
+            own["output"] = value_of(outcome)
         if outcome.code is not None:
-            nodes.setdefault(name, {})["error"] = {"code": outcome.code}
+            own["error"] = {"code": outcome.code}
+        if own:
+            nodes[name] = own
     return nodes
 
 
