@@ -11,8 +11,8 @@ import pytest
 from tests.builders import document, edge, edges, node
 from tests.chaos.constructs import LIBRARY
 from tests.chaos.reference import ANYTHING, Begun, Ended, Record, crowds, evaluate, interpret, judge
-from tests.chaos.reference.graphs import Way, losers, start_of
-from tests.chaos.reference.instances import Outcome, Run, seen
+from tests.chaos.reference.graphs import Outcome, Way, losers, start_of
+from tests.chaos.reference.instances import Run, seen
 from tests.chaos.reference.nodes import decided
 
 
