@@ -4,7 +4,7 @@
 `CELERIAC_TEST=1` is set too. `@N` fires on the N-th hit only, `%P` with probability P, otherwise on every hit.
 `CELERIAC_FAILPOINTS=file:PATH` takes the rules from a file, anew whenever it changes, and notes in `PATH.fired` what fired.
 
-`failpoint("a.place")` marks a place between two steps. `@step("database.commit")` names a step that leaves the process, and
+`failpoint(NAME)` marks a place between two steps. `@step("database.commit")` names a step that leaves the process, and
 with it the places `database.commit.before` and `database.commit.after`: whatever touches database, broker, network or clock
 has one, which a house test sees to. To raise at `.after` is what a lost answer is: it was done, and nobody was told.
 `CELERIAC_BUG=name` plants a known bug, to prove that the checker of the fault tests would see it.

@@ -70,8 +70,9 @@ class Circle:
 
 def circles(names: Sequence[str], edges: Sequence[Edge]) -> Iterator[Circle]:
     """Yield the circles of a graph, each followed by those that are left in it when no edge leads back to its entry."""
+    after = {each: reached(each, edges) for each in names}
     for name in names:
-        some = [each for each in names if leads(name, each, edges) and leads(each, name, edges)]
+        some = [each for each in names if each in after[name] and name in after[each]]
         if not some or name != some[0]:
             continue
         entered = {each["to"] for each in edges if each["from"] not in some}
@@ -89,14 +90,21 @@ def _arrives(node: Node) -> bool:
 
 def leads(source: str, target: str, edges: Sequence[Edge]) -> bool:
     """Whether one node leads to another, over one edge at least."""
-    seen_: set[str] = set()
+    return target in reached(source, edges)
+
+
+def reached(source: str, edges: Sequence[Edge]) -> set[str]:
+    """Return every node that one leads to, over one edge at least."""
+    following: dict[str, list[str]] = {}
+    for each in edges:
+        following.setdefault(each["from"], []).append(each["to"])
+    found: set[str] = set()
     heads = [source]
     while heads:
-        here = heads.pop()
-        following = {each["to"] for each in edges if each["from"] == here} - seen_
-        seen_ |= following
-        heads += following
-    return target in seen_
+        new = set(following.get(heads.pop(), ())) - found
+        found |= new
+        heads += new
+    return found
 
 
 def only_after(first: str, nodes: Sequence[str], edges: Sequence[Edge]) -> list[str]:

@@ -147,6 +147,7 @@ def test_of_the_built_in_node_types_these_bring_in_something_foreign() -> None:
         "ai_agent",
         "ai_call",
         "ai_extract",
+        "ai_playbook",
         "ai_search",
     }
     assert trusted_fields(http_request) == {"url": "host", "connection": True}
