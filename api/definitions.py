@@ -13,7 +13,7 @@ from api import noting, principal
 from api.problems import DefinitionInvalid
 from api.state import State, of
 from celeriac import Json
-from engine import callees, catalog, queries, releases
+from engine import callees, catalog, listing, releases, workflow_queries
 from engine.catalog import Pushed
 from engine.checking import problems
 from engine.store.database import Connection
@@ -88,11 +88,11 @@ async def save(
     return JSONResponse(body, 201 if pushed.created else 200, headers)
 
 
-async def current(request: Request, ref: str) -> queries.Body:
+async def current(request: Request, ref: str) -> listing.Body:
     """Return a workflow as it is shown. Raises `NotFound`."""
     project = principal.project(request)
-    found: queries.Body = await of(request).runtime.reader.read(
-        lambda connection: queries.workflow(connection, ref, project)
+    found: listing.Body = await of(request).runtime.reader.read(
+        lambda connection: workflow_queries.workflow(connection, ref, project)
     )
     return found
 

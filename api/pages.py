@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from api.state import of
 from celeriac import Json
 from engine.errors import Invalid
-from engine.queries import Page
+from engine.listing import Page
 
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]

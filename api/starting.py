@@ -7,7 +7,7 @@ import asyncio
 from starlette.responses import JSONResponse, Response
 
 from api.state import State
-from engine import admission, queries
+from engine import admission, listing, queries
 from engine.states import EXECUTION_FINAL
 
 
@@ -28,21 +28,21 @@ async def start(state: State, wish: admission.Request, wait: int) -> Response:
 
 async def ended(
     state: State, execution: str, wait: float, project: str, *, answers: bool = False
-) -> queries.Body:
+) -> listing.Body:
     """Return an execution when it has ended, or with `answers` has answered, or as it is after `wait` seconds."""
     now = asyncio.get_running_loop().time
     deadline = now() + wait
     while True:
         left = deadline - now()
         told = left > 0 and await state.watcher.told(execution, left, answers=answers)
-        body: queries.Body = await state.runtime.reader.read(
+        body: listing.Body = await state.runtime.reader.read(
             lambda connection: queries.execution(connection, execution, project=project)
         )
         if not told or _is_there(body, answers=answers):
             return body
 
 
-def _is_there(body: queries.Body, *, answers: bool) -> bool:
+def _is_there(body: listing.Body, *, answers: bool) -> bool:
     return body["status"] in EXECUTION_FINAL or (answers and "answer" in body)
 
 

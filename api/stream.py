@@ -17,7 +17,7 @@ from api import permission
 from api.hub import TooSlow
 from api.state import State
 from api.topics import Topic
-from engine import queries
+from engine import listing, queries
 from engine.errors import Unavailable
 from engine.feed import Place
 
@@ -95,6 +95,6 @@ async def feed(state: State, topic: Topic, after: Place | None) -> AsyncGenerato
         state.hub.leave(follower)
 
 
-def _encoded(id_: str, event: queries.Body) -> bytes:
+def _encoded(id_: str, event: listing.Body) -> bytes:
     data = json.dumps(event, separators=(",", ":"))
     return f"id: {id_}\nevent: {event['type']}\ndata: {data}\n\n".encode()

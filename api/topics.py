@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from celeriac import Json
-from engine import queries
+from engine import queries, workflow_queries
 from engine.errors import Invalid
 from engine.feed import Entry, Place
-from engine.queries import Body
+from engine.listing import Body
 from engine.store.database import Connection
 
 ALL = "project"
@@ -56,7 +56,9 @@ def find(connection: Connection, name: str, project: str, types: tuple[str, ...]
     if name == ALL:
         return Topic(name, project, types=types)
     if kind == "workflows" and reference:
-        return Topic(name, project, str(queries.workflow_id(connection, reference, project)), types=types)
+        return Topic(
+            name, project, str(workflow_queries.workflow_id(connection, reference, project)), types=types
+        )
     if kind == "executions" and reference:
         queries.is_there(connection, reference, project)
         return Topic(name, project, execution=reference, types=types)

@@ -10,7 +10,7 @@ from typing import Any
 from celeriac import Json
 from engine.approvals import Vote, may_decide
 from engine.errors import NotFound
-from engine.queries import Body, Page
+from engine.listing import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 from engine.store.signals import VOTES

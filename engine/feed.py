@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from engine.errors import Invalid
-from engine.queries import Body, expand
+from engine.listing import Body
+from engine.queries import expand
 from engine.store.database import Connection
 
 _PLACE = re.compile(r"(\d{1,19})\.(\d{1,19})\.(\d{1,9})")

@@ -19,6 +19,12 @@ LONGEST_FILTER: Final = 300
 
 Kind = Literal["text", "number", "flag"]
 
+Body = dict[str, Json]
+"""What is shown of one thing."""
+
+Position = tuple[int, str]
+"""(created_at, id) of the last execution of a page: the next page starts behind it."""
+
 _OPERATORS: Final[Mapping[str, str]] = {
     "eq": "=",
     "ne": "<>",
@@ -30,6 +36,14 @@ _OPERATORS: Final[Mapping[str, str]] = {
 }
 _FLAGS: Final[Mapping[str, int]] = {"true": 1, "false": 0}
 _LARGEST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list, and where the next one starts; nothing when this is the last."""
+
+    rows: list[Body]
+    following: Json | Position
 
 
 @dataclass(frozen=True, slots=True)

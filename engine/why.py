@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from celeriac import Json
 from engine.fans import Fan
+from engine.listing import Body
 from engine.operations import STOPPING
 from engine.plan import Plan
-from engine.queries import Body, attention_body, expand, is_final, plan_of
+from engine.queries import attention_body, expand, is_final, plan_of
 from engine.queries import execution as shown
 from engine.settings import DEFAULT_PROJECT
 from engine.states import SegmentStatus as S

@@ -12,7 +12,7 @@ from api.permission import needs, signed_in
 from api.state import of
 from engine.access import members, projects
 from engine.errors import Invalid
-from engine.queries import Body
+from engine.listing import Body
 from engine.store.database import Connection
 
 router = APIRouter(prefix="/projects", tags=["projects"])

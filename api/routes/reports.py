@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from api import principal
 from api.permission import needs
 from api.state import of
-from engine import queries
+from engine import listing, queries, workflow_queries
 from engine.errors import NotFound
 from engine.reports import MOST, report
 from engine.store.database import Connection
@@ -21,8 +21,8 @@ async def show(request: Request, ref: str, execution: str) -> Response:
     """Show an execution with its result and its log of up to 1,000 lines; of a longer history that is the beginning."""
     project = principal.project(request)
 
-    def look(connection: Connection) -> queries.Body:
-        workflow = queries.workflow_id(connection, ref, project)
+    def look(connection: Connection) -> listing.Body:
+        workflow = workflow_queries.workflow_id(connection, ref, project)
         found = queries.execution(connection, execution, project=project)
         if found["workflow"]["id"] != workflow:  # type: ignore[index,call-overload]  # its own shape
             message = f"There is no execution {execution!r} of this workflow."

@@ -15,7 +15,7 @@ from api import bodies, noting, pages, principal, topics
 from api.permission import needs
 from api.state import State, of
 from celeriac import Fail, Json
-from engine import queries
+from engine import workflow_queries
 from engine.errors import Invalid
 from engine.feed import BEGINNING
 from engine.hooks import message, rows
@@ -204,7 +204,7 @@ async def _changes(request: Request, body: dict[str, Json]) -> dict[str, Any]:
                 raise Invalid("`workflow` is the name or the id of one, or null for all.")
             project = principal.project(request)
             found["workflow_id"] = await of(request).runtime.reader.read(
-                lambda connection: queries.workflow_id(connection, reference, project)
+                lambda connection: workflow_queries.workflow_id(connection, reference, project)
             )
     if "enabled" in body:
         if not isinstance(body["enabled"], bool):

@@ -12,7 +12,7 @@ from api import bodies, noting, pages, preferences, principal
 from api.permission import needs
 from api.state import of
 from celeriac import Json
-from engine import queries, releases
+from engine import releases, workflow_queries
 from engine.diff import diff
 from engine.errors import Invalid
 from engine.releases import Released
@@ -33,7 +33,7 @@ async def listing(
     """List the versions of a workflow, the newest first."""
     project, before = principal.project(request), pages.by_number(request, cursor)
     found = await of(request).runtime.reader.read(
-        lambda connection: queries.versions(connection, ref, limit, before, project)
+        lambda connection: workflow_queries.versions(connection, ref, limit, before, project)
     )
     return pages.answer(request, found)
 
@@ -43,7 +43,7 @@ async def show(request: Request, ref: str, number: Number) -> Response:
     """Show a version with its document. It never changes."""
     project = principal.project(request)
     found = await of(request).runtime.reader.read(
-        lambda connection: queries.version(connection, ref, number, project)
+        lambda connection: workflow_queries.version(connection, ref, number, project)
     )
     return JSONResponse(found)
 
@@ -57,12 +57,12 @@ async def differences(
 ) -> Response:
     """Compare two versions: by default the active one with the one before it."""
     read, project = of(request).runtime.reader.read, principal.project(request)
-    number, after = await read(lambda connection: queries.document(connection, ref, to, project))
+    number, after = await read(lambda connection: workflow_queries.document(connection, ref, to, project))
     if from_ is None and number == 1:
         raise Invalid("There is no version before the first.", hint="Name the versions: ?from=1&to=2.")
     before_number = number - 1 if from_ is None else from_
     before_number, before = await read(
-        lambda connection: queries.document(connection, ref, before_number, project)
+        lambda connection: workflow_queries.document(connection, ref, before_number, project)
     )
     return JSONResponse({"from": before_number, "to": number, "changes": diff(before, after)})
 

@@ -14,7 +14,7 @@ from api.problems import PreconditionRequired
 from api.routes.versions import wanted
 from api.starting import start
 from api.state import of
-from engine import admission, catalog, deletion, listing, queries, releases
+from engine import admission, catalog, deletion, listing, releases, workflow_queries
 from engine.errors import Invalid
 from engine.merging import merged
 from engine.store.database import Connection
@@ -67,10 +67,10 @@ async def listed(
     cursor: pages.Cursor = None,
 ) -> Response:
     """List workflows, by name or as `sort` says; those that `filter` leaves."""
-    by, project = listing.order(sort, queries.WORKFLOWS, "name"), principal.project(request)
+    by, project = listing.order(sort, workflow_queries.WORKFLOWS, "name"), principal.project(request)
     behind = pages.by_order(request, cursor, str(by))
     found = await of(request).runtime.reader.read(
-        lambda connection: queries.workflows(
+        lambda connection: workflow_queries.workflows(
             connection, limit, by=by, filters=filters, behind=behind, deleted=deleted, project=project
         )
     )

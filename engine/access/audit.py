@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from celeriac import Json
-from engine.queries import Body, Page
+from engine.listing import Body, Page
 from engine.store.database import Connection
 
 Outcome = Literal["done", "refused", "failed"]

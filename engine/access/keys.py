@@ -10,8 +10,8 @@ from engine.access import tokens
 from engine.access.principals import Place
 from engine.access.roles import PERMISSIONS, ROLES, Permission, expanded
 from engine.errors import Conflict, Forbidden, Invalid, NotFound
+from engine.listing import Body
 from engine.nearest import nearest
-from engine.queries import Body
 from engine.store.database import Connection
 
 MOST: Final = 500

@@ -11,8 +11,8 @@ from celeriac import Json
 from engine.access import users
 from engine.access.roles import HIGHEST, ROLES
 from engine.errors import Conflict, Forbidden, Invalid, NotFound
+from engine.listing import Body
 from engine.nearest import nearest
-from engine.queries import Body
 from engine.store.database import Connection
 
 _GROUP = re.compile(r"[A-Za-z0-9_.@+-]{1,200}")

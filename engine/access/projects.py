@@ -11,8 +11,8 @@ from celeriac import Json
 from engine import budgets
 from engine.access.principals import unknown
 from engine.errors import Conflict, Invalid
+from engine.listing import Body, Page
 from engine.prices import dollars
-from engine.queries import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 

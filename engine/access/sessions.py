@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from engine.access import tokens
-from engine.queries import Body
+from engine.listing import Body
 from engine.store.database import Connection
 
 ACCESS_MS: Final = 10 * 60_000

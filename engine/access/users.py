@@ -15,7 +15,7 @@ from celeriac import Json
 from engine.access.principals import KEEPER, Place, placed
 from engine.approvals import NOBODY
 from engine.errors import Conflict, Invalid, NotFound
-from engine.queries import Body, Page
+from engine.listing import Body, Page
 from engine.store.database import Connection
 
 _NAME = re.compile(r"[a-z0-9_.@+-]{1,200}")

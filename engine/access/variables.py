@@ -10,7 +10,7 @@ from typing import Final
 from celeriac import Fail, Json
 from engine.encoding import encode
 from engine.errors import Conflict, Invalid, NotFound
-from engine.queries import Body
+from engine.listing import Body
 from engine.store.database import Connection
 
 MOST: Final = 500

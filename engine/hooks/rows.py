@@ -17,7 +17,7 @@ from engine import feed
 from engine.errors import Conflict, NotFound, TooLarge
 from engine.feed import Entry, Place
 from engine.hooks import message
-from engine.queries import Page
+from engine.listing import Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 

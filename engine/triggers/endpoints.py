@@ -19,7 +19,7 @@ from celeriac import Json
 from engine import schema
 from engine.catalog import Active, Versions
 from engine.errors import Conflict, Invalid, NotFound, Unavailable
-from engine.queries import Body, Page
+from engine.listing import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 from engine.triggers import paths, webhooks

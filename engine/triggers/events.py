@@ -19,7 +19,7 @@ from engine import operations as op
 from engine.catalog import Active, Versions
 from engine.errors import CeleriacError, NotFound
 from engine.expressions import ExpressionError, Scope
-from engine.queries import Body, Page
+from engine.listing import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 from engine.triggers.spec import Fault

@@ -18,7 +18,7 @@ from engine import schema
 from engine.catalog import Active, Versions
 from engine.encoding import encode
 from engine.errors import Conflict, Invalid, NotFound
-from engine.queries import Body, Page
+from engine.listing import Body, Page
 from engine.settings import DEFAULT_PROJECT
 from engine.store.database import Connection
 from engine.triggers.registration import API, DEFINITION, EMAIL, SCHEDULE, ScheduleNameTaken, stored

@@ -6,12 +6,13 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from celeriac import Json
-from engine import catalog, deletion, listing, queries, releases, retention
+from engine import catalog, deletion, listing, queries, releases, retention, workflow_queries
 from engine import operations as op
 from engine.outside import connection_rows
 from engine.outside.connections import make_connection
@@ -55,20 +56,21 @@ def test_workflows_are_listed_released_deleted_and_restored(client: Client, stor
     inner = {"nodes": [node("x")]}
     client.push(document([node("call", "workflow", {"definition": inner})], name="order_b"))
     for by, names in (("name:desc", ["order_b", "order_a"]), ("enabled", ["order_a", "order_b"])):
-        order = listing.order(by, queries.WORKFLOWS, "name")
+        order = listing.order(by, workflow_queries.WORKFLOWS, "name")
         found: list[str] = []
         behind: Any = None
         while True:
-            page = read(
-                lambda c: queries.workflows(c, 1, by=order, filters=["name:starts:order"], behind=behind)  # noqa: B023
+            asked = partial(
+                workflow_queries.workflows, limit=1, by=order, filters=["name:starts:order"], behind=behind
             )
+            page = read(asked)
             found += [str(each["name"]) for each in page.rows]
             if page.following is None:
                 break
             following: Any = page.following
             behind = following[1:]
         assert sorted(found) == sorted(names) if by == "enabled" else found == names
-    assert [each["number"] for each in read(lambda c: queries.versions(c, "order_b", 1)).rows] == [2]
+    assert [each["number"] for each in read(lambda c: workflow_queries.versions(c, "order_b", 1)).rows] == [2]
     ask(releases.name_version("order_b", "stable", 1, now))
     ask(releases.name_version("order_b", "stable", 2, now))
     seen = read(lambda c: releases.tag(c, "order_b"))
@@ -76,9 +78,9 @@ def test_workflows_are_listed_released_deleted_and_restored(client: Client, stor
     assert (released.number, released.before) == (1, 2)
     assert read(lambda c: releases.tag(c, "order_b")) != seen
     name = ask(deletion.delete("order_b", now))
-    assert read(lambda c: queries.workflows(c, 5, deleted=True)).rows[0]["id"] == name
+    assert read(lambda c: workflow_queries.workflows(c, 5, deleted=True)).rows[0]["id"] == name
     ask(deletion.restore(name, at.clock))
-    assert read(lambda c: queries.workflow(c, "order_b"))["aliases"] == {"stable": 2}
+    assert read(lambda c: workflow_queries.workflow(c, "order_b"))["aliases"] == {"stable": 2}
     ask(deletion.delete("order_b", now))
     database = open_database(store)
     assert retention.purge(database, now + 1, now + 1).workflows == 1
@@ -117,7 +119,7 @@ def test_of_several_who_have_seen_the_same_one_changes_it(client: Client, store:
 
 
 def _id(at: Runtime) -> str:
-    return at.reader.ask(lambda c: queries.workflow_id(c, "w"))
+    return at.reader.ask(lambda c: workflow_queries.workflow_id(c, "w"))
 
 
 def test_why_it_does_not_go_on_is_told(client: Client) -> None:
@@ -153,8 +155,8 @@ def test_what_was_done_is_found_again_in_every_way_one_may_ask(client: Client) -
     runs = {each.node.id: each.status for each in ask(lambda c: queries.nodes(c, done))}
     assert runs == {"a": "succeeded", "b": "skipped"}
     assert OUTPUT not in runs
-    assert ask(lambda c: queries.workflows(c, 5)).rows[0]["name"] == "orders"
-    assert len(ask(lambda c: queries.versions(c, "orders", 5)).rows) == 1
+    assert ask(lambda c: workflow_queries.workflows(c, 5)).rows[0]["name"] == "orders"
+    assert len(ask(lambda c: workflow_queries.versions(c, "orders", 5)).rows) == 1
     assert ask(lambda c: queries.attention(c, 5, ("exec_0", 0, ""))).rows == []
     assert ask(lambda c: queries.again(c, done))[1] == {"x": 1}
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from api import pages
 from engine.errors import Invalid
-from engine.queries import Page
+from engine.listing import Page
 
 
 def request(path: str = "/api/v1/things", query: str = "limit=2") -> Request:

@@ -70,7 +70,7 @@ async def test_a_mistake_of_the_server_tells_nothing_but_the_id(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("engine.queries.workflows", broken)
+    monkeypatch.setattr("engine.workflow_queries.workflows", broken)
     answer = await api.get("/workflows")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal.error")
     assert "hunter2" not in answer.text
@@ -81,7 +81,7 @@ async def test_what_may_pass_says_when_to_come_back(api: Api, monkeypatch: pytes
     def away(*_: Any, **__: Any) -> Any:
         raise Unavailable("The database cannot be reached.")
 
-    monkeypatch.setattr("engine.queries.workflows", away)
+    monkeypatch.setattr("engine.workflow_queries.workflows", away)
     answer = await api.get("/workflows")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
@@ -92,7 +92,7 @@ async def test_a_failure_in_a_nodes_words_is_told_with_them(
     def failing(*_: Any, **__: Any) -> Any:
         raise Fail("connection.unknown", "There is no such connection.", {"connection": "x"})
 
-    monkeypatch.setattr("engine.queries.workflows", failing)
+    monkeypatch.setattr("engine.workflow_queries.workflows", failing)
     answer = await api.get("/workflows")
     assert (answer.status_code, answer.json()["code"], answer.json()["details"]) == (
         422,

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine import admission, calls, cancels, execute, queries, retention, snapshots
+from engine import admission, calls, cancels, execute, queries, retention, snapshots, workflow_queries
 from engine import operations as op
 from engine.settings import Limits
 from tests.builders import document, edges, node
@@ -245,7 +245,7 @@ async def test_a_definition_may_be_written_in_the_call(bench: Workbench) -> None
     bench.push(document([node("other")]))
     await bench.carry()
     assert bench.output(execution) == {"one": 2, "many": [{"deeper": 4}, {"deeper": 6}]}
-    shown = queries.workflows(bench.connection, 10).rows
+    shown = workflow_queries.workflows(bench.connection, 10).rows
     assert [each["name"] for each in shown] == ["w"]
     hidden = bench.query("SELECT name FROM workflow WHERE hidden = 1 ORDER BY id")
     assert [each.partition("@")[2] for (each,) in hidden] == ["one", "many", "deeper"]

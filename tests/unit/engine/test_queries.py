@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine import catalog, queries
+from engine import catalog, queries, workflow_queries
 from engine import operations as op
 from engine.errors import Conflict, NotFound
 from engine.states import ExecutionStatus
@@ -21,38 +21,38 @@ def versions(bench: Workbench, *names: str) -> None:
 def test_workflows_come_by_name_a_page_at_a_time(bench: Workbench) -> None:
     for name in ("c", "a", "b"):
         bench.push(document([node("n")], name=name))
-    first: Any = queries.workflows(bench.connection, 2)
+    first: Any = workflow_queries.workflows(bench.connection, 2)
     assert ([each["name"] for each in first.rows], first.following[:2]) == (["a", "b"], ["name:asc", "b"])
-    second = queries.workflows(bench.connection, 2, behind=("b", first.following[2]))
+    second = workflow_queries.workflows(bench.connection, 2, behind=("b", first.following[2]))
     assert ([each["name"] for each in second.rows], second.following) == (["c"], None)
 
 
 def test_a_workflow_is_found_by_name_and_by_id_with_its_active_document(bench: Workbench) -> None:
     active = bench.push(document([node("n")]))
-    by_name = queries.workflow(bench.connection, "w")
-    assert by_name == queries.workflow(bench.connection, active.workflow)
+    by_name = workflow_queries.workflow(bench.connection, "w")
+    assert by_name == workflow_queries.workflow(bench.connection, active.workflow)
     assert by_name["document"] == document([node("n")])
     assert by_name["version"] == {"id": active.version, "number": 1}
 
 
 def test_an_unknown_workflow_is_refused_with_the_way_to_the_known_ones(bench: Workbench) -> None:
     with pytest.raises(NotFound) as refused:
-        queries.workflow(bench.connection, "nope")
+        workflow_queries.workflow(bench.connection, "nope")
     assert refused.value.hint == "celeriac workflows list shows what there is."
 
 
 def test_versions_come_newest_first_and_name_the_active_one(bench: Workbench) -> None:
     versions(bench, "a", "b", "a")
-    found = queries.versions(bench.connection, "w", 5).rows
+    found = workflow_queries.versions(bench.connection, "w", 5).rows
     assert [(each["number"], each["active"]) for each in found] == [(2, False), (1, True)]
 
 
 def test_a_version_that_is_not_there_is_refused_with_the_range(bench: Workbench) -> None:
     versions(bench, "a", "b")
-    assert queries.document(bench.connection, "w", 1)[1] == document([node("a")])
-    assert queries.document(bench.connection, "w", None)[0] == 2
+    assert workflow_queries.document(bench.connection, "w", 1)[1] == document([node("a")])
+    assert workflow_queries.document(bench.connection, "w", None)[0] == 2
     with pytest.raises(NotFound) as refused:
-        queries.document(bench.connection, "w", 7)
+        workflow_queries.document(bench.connection, "w", 7)
     assert refused.value.hint == "It has versions 1 to 2."
 
 
