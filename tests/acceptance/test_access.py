@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,16 @@ def test_the_audit_tells_where_it_was_altered_and_that_its_end_is_missing(up: In
     database.close()
     wrong = celeriac(up.environment, "audit", "verify", "--head", "x")
     assert (wrong.code, "usage.head" in wrong.err) == (2, True)
+
+
+def test_old_rows_of_the_audit_are_let_go_of_and_the_rest_is_verified_as_before(up: Installation) -> None:
+    celeriac(up.environment, "variables", "set", "a", "1")
+    young = celeriac(up.environment, "audit", "purge", "--older-than", "365d", "--json")
+    assert (young.code, young.json) == (0, {"rows": 0})
+    time.sleep(1)
+    gone = celeriac(up.environment, "audit", "purge", "--older-than", "1s", "--json").json["rows"]
+    assert gone >= 1
+    verified = celeriac(up.environment, "audit", "verify", "--json")
+    assert (verified.code, verified.json["sound"], verified.json["purged"]) == (0, True, gone)
+    wrong = celeriac(up.environment, "audit", "purge", "--older-than", "soon")
+    assert (wrong.code, "usage.duration" in wrong.err) == (2, True)

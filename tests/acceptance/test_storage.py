@@ -34,10 +34,13 @@ def test_a_backup_under_load_is_restored_elsewhere_and_goes_on(
     loading = threading.Thread(target=load)
     loading.start()
     saved = installation.command("backup", str(folder / "b.db"), "--json")
+    sound = installation.command("verify", "--json")
     stop.set()
     loading.join()
     assert saved.code == 0, saved.err
     assert saved.json["executions"] >= 1
+    assert (sound.code, sound.json["violations"]) == (0, [])
+    assert sound.json["executions"] >= saved.json["executions"]
     assert installation.command("backup", str(folder / "b.db"), "--json").code == 1
     refused = installation.command("restore", str(folder / "b.db"), "--json")
     assert (refused.code, refused.json["error"]["code"]) == (1, "stack.running")

@@ -51,16 +51,12 @@ class Breaker:
             known.until = self._clock() + REST  # for the others: this call is the trial
         try:
             yield
-        except (TryAgain, Uncertain) as error:
-            if error.code in _DOWN:
+        except Exception as error:
+            if isinstance(error, (TryAgain, Uncertain)) and error.code in _DOWN:
                 known.failures += 1
                 known.until = self._clock() + REST
-            else:
+            else:  # it answered, whatever it said
                 self._known.pop(place, None)
-            raise
-        except Exception:
-            # It answered, whatever it said.
-            self._known.pop(place, None)
             raise
         self._known.pop(place, None)
 
