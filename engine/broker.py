@@ -23,7 +23,7 @@ from kombu.exceptions import (  # type: ignore[attr-defined]  # old stubs
 )
 
 from engine.canvas import TASK, segment
-from engine.failpoints import step
+from engine.failpoints import crossing
 from engine.settings import Settings
 
 CANARY = "celeriac:canary"
@@ -59,7 +59,7 @@ class Broker:
         self._connection: Any = None
         self._channel: Any = None
 
-    @step("broker.publish", _silent)
+    @crossing("broker.publish", _silent)
     def publish(self, messages: Iterable[segment]) -> None:
         """Send messages in one batch. Raises one of `DOWN` when some may not have been sent; nobody then knows which."""
         with self._answering() as channel:
@@ -68,7 +68,7 @@ class Broker:
             else:
                 _produce(channel, messages)
 
-    @step("broker.tell", _silent)
+    @crossing("broker.tell", _silent)
     def tell(self, ended: Iterable[tuple[str, str]]) -> None:
         """Send the ids of ended executions to the queues (first of each pair) that wait for them. Raises one of `DOWN`.
 
@@ -96,7 +96,7 @@ class Broker:
                     retry=False,
                 )
 
-    @step("broker.hear", _silent)
+    @crossing("broker.hear", _silent)
     def hear(self, queue: str, heard: Callable[[list[str]], None], ended: Event) -> None:
         """Hand over the ids that are told to a queue of one's own, until `ended` is set. Raises one of `DOWN`."""
         with self._answering() as channel:
@@ -115,7 +115,7 @@ class Broker:
                     with suppress(TimeoutError):
                         self._connection.drain_events(timeout=_LISTENING)
 
-    @step("broker.lengths", _silent)
+    @crossing("broker.lengths", _silent)
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
         """Return how many messages wait in each queue."""
         with self._answering() as channel:
@@ -129,7 +129,7 @@ class Broker:
                 for queue in queues
             }
 
-    @step("broker.emptied", _silent)
+    @crossing("broker.emptied", _silent)
     def emptied(self) -> bool:
         """Whether the broker has lost what it held since this was last asked by anyone. Only the first to ask hears it."""
         with self._answering() as channel:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Protocol
 
-from engine.failpoints import step
+from engine.failpoints import crossing
 from engine.ids import encode
 
 
@@ -43,7 +43,7 @@ class SystemClock:
         base = time.time_ns() // 1_000_000 if now is None else now
         self._since = (base, time.monotonic_ns(), base)
 
-    @step("clock.now", None)
+    @crossing("clock.now", None)
     def now(self) -> int:
         """Return the database's milliseconds since the epoch."""
         base, counted_from, least = self._since
@@ -60,12 +60,12 @@ class SystemClock:
         least = told if told - now < STILL else now
         self._since = (now, time.monotonic_ns(), least)
 
-    @step("clock.monotonic", None)
+    @crossing("clock.monotonic", None)
     def monotonic(self) -> float:
         """Return seconds of the machine's monotonic clock."""
         return time.monotonic()
 
-    @step("clock.entropy", None)
+    @crossing("clock.entropy", None)
     def entropy(self, count: int) -> bytes:
         """Return bytes of the system's generator."""
         return os.urandom(count)

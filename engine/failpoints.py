@@ -4,7 +4,7 @@
 `CELERIAC_TEST=1` is set too. `@N` fires on the N-th hit only, `%P` with probability P, otherwise on every hit.
 `CELERIAC_FAILPOINTS=file:PATH` takes the rules from a file, anew whenever it changes, and notes in `PATH.fired` what fired.
 
-`failpoint(NAME)` marks a place between two steps. `@step("database.commit")` names a step that leaves the process, and
+`failpoint(NAME)` marks a place inside. `@crossing("database.commit")` names a function that leaves the process, and
 with it the places `database.commit.before` and `database.commit.after`: whatever touches database, broker, network or clock
 has one, which a house test sees to. To raise at `.after` is what a lost answer is: it was done, and nobody was told.
 `CELERIAC_BUG=name` plants a known bug, to prove that the checker of the fault tests would see it.
@@ -72,8 +72,8 @@ _changed = [0]
 _hits: dict[str, int] = {}
 _lock = threading.Lock()
 
-STEPS: dict[str, bool] = {}
-"""Every step that has been named so far, and whether it can fail by itself (a clock cannot)."""
+CROSSINGS: dict[str, bool] = {}
+"""Every crossing that has been named so far, and whether it can fail by itself (a clock cannot)."""
 
 
 def _fire(name: str, fault: Fault | None = FailpointError) -> None:
@@ -120,12 +120,12 @@ failpoint: Callable[[str], None] = _fire if ARMED else _pass
 """Mark a place by name."""
 
 
-def step(name: str, fault: Fault | None = FailpointError) -> Callable[[F], F]:
+def crossing(name: str, fault: Fault | None = FailpointError) -> Callable[[F], F]:
     """Name a function that leaves the process. Without any rule it is the function itself: that costs nothing.
 
     `fault` makes the error that is raised before or after it, of the place's name; None for what cannot fail.
     """
-    STEPS[name] = fault is not None
+    CROSSINGS[name] = fault is not None
     return (lambda function: _watched(function, name, fault)) if ARMED else (lambda function: function)
 
 

@@ -177,7 +177,7 @@ class Children:
         return len(self._all)
 
 
-@failpoints.step("child.exchange", ConnectionResetError)
+@failpoints.crossing("child.exchange", ConnectionResetError)
 async def _exchange(child: _Child, request: dict[str, Any], context: NodeContext) -> dict[str, Any]:
     """Hand a call over and return what it came to. The heartbeats before that are those of the call's own context."""
     body = json.dumps(request).encode()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 
 from celeriac import Fail, TryAgain
-from engine.failpoints import step
+from engine.failpoints import crossing
 from engine.outside.addresses import SETTING, Address, Policy, literal
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -50,7 +50,7 @@ class Dialling:
             raise _unreachable(host, port, OSError("the name has no address"))
         return [str(each) for each in found]
 
-    @step("network.connect", _refused)
+    @crossing("network.connect", _refused)
     async def connect(self, host: str, port: int) -> socket.socket:
         """Return a connected, non-blocking socket. Raises `Fail`, or `TryAgain` (`connection.unreachable`)."""
         addresses = await self.judged(host, port)
@@ -102,7 +102,7 @@ def _unreachable(host: str, port: int, error: OSError) -> TryAgain:
     return TryAgain("connection.unreachable", f"{host}:{port} cannot be reached: {reason.rstrip('.')}.")
 
 
-@step("network.resolve", OSError)
+@crossing("network.resolve", OSError)
 async def _system_resolve(host: str, port: int) -> Sequence[str]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(each[4][0]) for each in found]

@@ -26,7 +26,7 @@ import httpcore2
 import httpx2
 
 from celeriac import Fail
-from engine.failpoints import step
+from engine.failpoints import crossing
 from engine.outside.addresses import Address, Limits, Policy, fault_of
 from engine.outside.bodies import CODINGS, Body, BrokenBody, too_large
 from engine.outside.credentials import Credential
@@ -304,7 +304,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             answer = await self._exchange(request, target, flight, credential)
         return answer
 
-    @step("network.exchange", _cut)
+    @crossing("network.exchange", _cut)
     async def _exchange(
         self, request: httpx2.Request, target: Target, flight: _Flight, credential: Credential | None
     ) -> httpx2.Response:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.errors import Misconfigured
-from engine.failpoints import step
+from engine.failpoints import crossing
 from engine.settings import Settings
 from engine.store.sql import Batched, Insert, Row, as_arrays, as_document
 
@@ -141,7 +141,7 @@ class SqliteDatabase:
             raise Misconfigured(message, hint="Use a newer Python build, or PostgreSQL through DATABASE_URL.")
         self.path = path
 
-    @step("database.connect", _disk_fault)
+    @crossing("database.connect", _disk_fault)
     def connect(self) -> SqliteConnection:
         """Open the file."""
         return SqliteConnection(self.path)
@@ -174,22 +174,22 @@ class SqliteConnection:
             self._raw.execute(f"PRAGMA {pragma}")
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    @step("database.run", _disk_fault)
+    @crossing("database.run", _disk_fault)
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one statement."""
         return self._raw.execute(sql, parameters).fetchall()
 
-    @step("database.batch", _disk_fault)
+    @crossing("database.batch", _disk_fault)
     def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
         """Run one statement over a batch."""
         return self._raw.execute(statement.for_sqlite, (as_document(rows),)).fetchall() if rows else []
 
-    @step("database.insert", _disk_fault)
+    @crossing("database.insert", _disk_fault)
     def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
         """Insert a batch."""
         self._raw.executemany(statement.for_sqlite, rows)
 
-    @step("database.begin", _disk_fault)
+    @crossing("database.begin", _disk_fault)
     def begin(self) -> None:
         """Wait in line, then take the write lock at once (a deferred one could not be upgraded)."""
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -199,13 +199,13 @@ class SqliteConnection:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             raise
 
-    @step("database.commit", _disk_fault)
+    @crossing("database.commit", _disk_fault)
     def commit(self) -> None:
         """Commit and let the next writer in."""
         self._raw.execute("COMMIT")
         fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    @step("database.rollback", None)
+    @crossing("database.rollback", None)
     def rollback(self) -> None:
         """Roll back and let the next writer in."""
         with suppress(sqlite3.OperationalError):
@@ -216,7 +216,7 @@ class SqliteConnection:
         """Return the machine's time: the file has no other."""
         return int(self.run("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")[0][0])
 
-    @step("database.backup", _disk_fault)
+    @crossing("database.backup", _disk_fault)
     def backup(self, target: Path) -> None:
         """Copy the whole file as it is at one instant, while others go on writing."""
         copy = sqlite3.connect(target)
@@ -239,7 +239,7 @@ class PostgresDatabase:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    @step("database.connect", _lost_server)
+    @crossing("database.connect", _lost_server)
     def connect(self) -> PostgresConnection:
         """Connect, with limits that keep a stuck statement or a dead peer from holding a lock for ever."""
         import psycopg
@@ -288,7 +288,7 @@ class PostgresConnection:
         self._underway = ExitStack()
         self._texts: dict[str, str] = {}
 
-    @step("database.run", _lost_server)
+    @crossing("database.run", _lost_server)
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one statement."""
         text = self._texts.get(sql)
@@ -296,30 +296,30 @@ class PostgresConnection:
             text = self._texts[sql] = sql.replace("%", "%%").replace("?", "%s")
         return self._execute(text, parameters)
 
-    @step("database.batch", _lost_server)
+    @crossing("database.batch", _lost_server)
     def batch(self, statement: Batched, rows: Sequence[Row]) -> list[Row]:
         """Run one statement over a batch."""
         return self._execute(statement.for_postgres, as_arrays(rows)) if rows else []
 
-    @step("database.insert", _lost_server)
+    @crossing("database.insert", _lost_server)
     def insert(self, statement: Insert, rows: Sequence[Row]) -> None:
         """Insert a batch."""
         if rows:
             self._execute(statement.for_postgres, as_arrays(rows))
 
-    @step("database.begin", _lost_server)
+    @crossing("database.begin", _lost_server)
     def begin(self) -> None:
         """Open a transaction."""
         self._underway.enter_context(self._raw.pipeline())
         self._silent.execute("BEGIN")
 
-    @step("database.commit", _lost_server)
+    @crossing("database.commit", _lost_server)
     def commit(self) -> None:
         """Commit."""
         self._silent.execute("COMMIT")
         self._underway.close()
 
-    @step("database.rollback", None)
+    @crossing("database.rollback", None)
     def rollback(self) -> None:
         """Roll back, if there is still someone to tell."""
         with suppress(Exception):

@@ -1,6 +1,6 @@
 """`python3 dev.py sweep --stack sqlite`: every place where the engine may break, broken in every way, one after another.
 
-The places are those that stand in the sources: `failpoint(...)`, and before and after each `@step(...)`. A case arms one of
+The places are those that stand in the sources: `failpoint(...)`, and before and after each `@crossing(...)`. A case arms one of
 them in a worker that is then sent an execution with effects; two workers that nobody touches are there to end it. The judge
 of the chaos run holds what came of it against the reference and against the ledger of effects.
 
@@ -28,19 +28,19 @@ from queue import Empty, SimpleQueue
 
 from engine.broker import DOWN
 from engine.errors import Unavailable
-from engine.failpoints import STEPS
+from engine.failpoints import CROSSINGS
 from tests.builders import ROOT, Process, document, edges, is_ready, node, wait_until
 from tests.chaos import checker
 from tests.chaos.stack import STACKS
 from tests.faults.conftest import LEASE, Site
 
 for name in ("engine.broker", "engine.store.database", "engine.outside.egress", "worker.children"):
-    import_module(name)  # which names their steps
+    import_module(name)  # which names their crossings
 
 LONG = 1.5 * LEASE
 """Seconds that a process sleeps or stands still: longer than its leases last."""
 ACTIONS = {"kill": "kill", "stop": "stop", "sleep": f"sleep:{LONG}", "raise": "raise"}
-"""To raise after a step is what a lost answer is: done, then timed out."""
+"""To raise after a crossing is what a lost answer is: done, then timed out."""
 ELSEWHERE = {
     "answer.before": "tests/faults/test_answers.py",
     "api.publish.before": "tests/faults/test_processes.py",
@@ -72,10 +72,10 @@ class Trial:
 
 
 def places() -> list[str]:
-    """Every place there is, in the sources and around the steps."""
+    """Every place there is, in the sources and around the crossings."""
     rooms = [path for room in ("engine", "worker", "api") for path in (ROOT / room).rglob("*.py")]
     marked = {found for path in rooms for found in _PLACE.findall(path.read_text(encoding="utf-8"))}
-    around = {f"{name}.{side}" for name in STEPS for side in ("before", "after")}
+    around = {f"{name}.{side}" for name in CROSSINGS for side in ("before", "after")}
     return sorted((marked | around) - {"a.place"})
 
 
@@ -85,7 +85,7 @@ def trials(only: str = "") -> list[Trial]:
     for place in places():
         if place in ELSEWHERE or not re.search(only, place):
             continue
-        fails = STEPS.get(place.rpartition(".")[0], True)
+        fails = CROSSINGS.get(place.rpartition(".")[0], True)
         found += [Trial(place, each) for each in ACTIONS if each != "raise" or fails]
     return found
 

@@ -90,11 +90,14 @@ NO_CODES = FILES | NAMES | EVENTS
 
 
 def is_failpoint(part: ast.AST) -> bool:
-    return isinstance(part, ast.Call) and ast.unparse(part.func).rpartition(".")[2] in ("failpoint", "step")
+    return isinstance(part, ast.Call) and ast.unparse(part.func).rpartition(".")[2] in (
+        "failpoint",
+        "crossing",
+    )
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
-    """Every text of a file, but for the names of failpoints and steps."""
+    """Every text of a file, but for the names of failpoints and crossings."""
     for part in ast.iter_child_nodes(tree):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
             yield part.value

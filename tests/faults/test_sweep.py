@@ -20,7 +20,7 @@ CASES = [
 ]
 
 
-def test_a_worker_that_breaks_at_a_step_loses_nothing_and_does_nothing_twice(site: Site) -> None:
+def test_a_worker_that_breaks_at_a_crossing_loses_nothing_and_does_nothing_twice(site: Site) -> None:
     cases = [Trial(place, action) for place, action in CASES]
     assert sweep.sweep(site, cases, lanes=2) == []
     assert not sweep.failed(cases), "\n".join(sweep.table(site.dialect, cases))

@@ -1,4 +1,4 @@
-"""Whatever leaves the process is a step with a name, so that it can be broken on purpose."""
+"""Whatever leaves the process is a crossing with a name, so that it can be broken on purpose."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PLAIN = {
     ): "`celeriac up` starts a broker of its own with it; it may die at any time",
     ("engine/store/schema.py", "_prepare_sqlite"): "makes the file; nobody runs yet",
 }
-"""Places that need no step of their own, and why."""
+"""Places that need no crossing of their own, and why."""
 
 FACES = {
     "engine/store/database.py": {
@@ -65,17 +65,17 @@ def functions(tree: ast.AST, around: str = "") -> Iterator[tuple[str, ast.AST]]:
             yield from functions(each, name)
 
 
-def is_step(function: ast.AST) -> bool:
+def is_crossing(function: ast.AST) -> bool:
     found = getattr(function, "decorator_list", [])
-    return any("step(" in ast.unparse(each) for each in found)
+    return any("crossing(" in ast.unparse(each) for each in found)
 
 
-def test_what_reaches_outside_is_a_named_step() -> None:
+def test_what_reaches_outside_is_a_named_crossing() -> None:
     found = set()
     for path, tree in modules("engine"):
         for name, function in functions(tree):
             calls = {ast.unparse(each.func) for each in ast.walk(function) if isinstance(each, ast.Call)}
-            if calls & LEAVES and not is_step(function):
+            if calls & LEAVES and not is_crossing(function):
                 found.add((str(path), name))
     assert found == set(PLAIN)
 
@@ -88,7 +88,7 @@ def test_who_speaks_with_the_outside_names_every_question(path: str) -> None:
         f"{owner}.{name}"
         for owner, names in FACES[path].items()
         for name in names
-        if not is_step(found[f"{owner}.{name}"])
+        if not is_crossing(found[f"{owner}.{name}"])
     }
     assert missing == set()
     public = {
@@ -106,7 +106,7 @@ def test_who_speaks_with_the_outside_names_every_question(path: str) -> None:
     }
 
 
-def test_the_steps_are_known_by_name() -> None:
+def test_the_crossings_are_known_by_name() -> None:
     rooms = {place.partition(".")[0] for place in sweep.places() if place.endswith(".before")}
     assert {"database", "broker", "clock", "network", "child"} <= rooms
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import failpoints
-from engine.failpoints import FailpointError, parse, step
+from engine.failpoints import FailpointError, crossing, parse
 
 ARMED = {"CELERIAC_TEST": "1"}
 
@@ -82,19 +82,19 @@ def test_a_bug_is_planted_in_tests_only(monkeypatch: pytest.MonkeyPatch) -> None
     assert not failpoints.planted("other")
 
 
-def test_a_step_is_the_function_itself_when_nothing_is_armed() -> None:
+def test_a_crossing_is_the_function_itself_when_nothing_is_armed() -> None:
     def leave() -> str:
         return "answer"
 
-    assert step("unit.leave")(leave) is leave
+    assert crossing("unit.leave")(leave) is leave
 
 
-def test_a_step_raises_what_the_outside_would_before_it_is_done_or_after(
+def test_a_crossing_raises_what_the_outside_would_before_it_is_done_or_after(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(failpoints, "ARMED", True)
     done: list[int] = []
-    leave = step("unit.leave", OSError)(done.append)
+    leave = crossing("unit.leave", OSError)(done.append)
     arm(monkeypatch, "unit.leave.before=raise")
     with pytest.raises(OSError, match="before"):
         leave(1)
@@ -105,18 +105,18 @@ def test_a_step_raises_what_the_outside_would_before_it_is_done_or_after(
     assert done == [2]
 
 
-async def test_a_step_may_be_awaited_and_one_that_cannot_fail_does_not(
+async def test_a_crossing_may_be_awaited_and_one_that_cannot_fail_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(failpoints, "ARMED", True)
     arm(monkeypatch, "unit.wait.after=raise;unit.clock.before=raise")
 
-    @step("unit.wait", OSError)
+    @crossing("unit.wait", OSError)
     async def wait() -> None: ...
 
     with pytest.raises(OSError, match="after"):
         await wait()
-    assert step("unit.clock", None)(lambda: 7)() == 7
+    assert crossing("unit.clock", None)(lambda: 7)() == 7
 
 
 def test_rules_come_from_a_file_that_may_change_and_what_fired_is_noted(
