@@ -118,7 +118,7 @@ class Stack:
         self._database = self.postgres.database() if self.postgres else None
         url = self._database.__enter__() if self._database else None
         self.sink = SinkProcess(self.folder)
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.token = secrets.token_hex(20)
         around = environment(self.folder, self.broker.url, url, CELERIAC_API_TOKEN=self.token, **extra)
@@ -267,7 +267,8 @@ class Stack:
                     self.broker_back_at = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
