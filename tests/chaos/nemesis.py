@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from os import kill
 from typing import Final
 
@@ -25,12 +25,37 @@ FLUSHED_EVERY: Final = 20.0
 """Seconds after which the broker loses all it holds, in any case."""
 OUTAGE: Final = 10.0
 """Seconds that the broker is away for, so that the API has to accept without it; a kill is a second or two."""
+WAYS: Final = (
+    "kill",
+    "kill-child",
+    "kill-broker",
+    "outage",
+    "roll",
+    "flush",
+    "stall",
+    "reorder",
+    "late",
+    "double",
+    "cut-database",
+    "kill-database",
+)
+"""What may be done to an installation."""
 
 
 class Nemesis:
-    """One thread that breaks things until `end`."""
+    """One thread that breaks things until `end`: in all its ways, or only in those whose names (`WAYS`) are in `only`."""
 
-    def __init__(self, stack: Stack, load: Load, seed: int, lease: float) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        load: Load,
+        seed: int,
+        lease: float,
+        only: Collection[str] = WAYS,
+        outage: float = OUTAGE,
+    ) -> None:
+        self._only = frozenset(only)
+        self._outage = outage
         self._stack = stack
         self._load = load
         self._rng = random.Random(f"nemesis {seed}")
@@ -52,32 +77,44 @@ class Nemesis:
 
     def _run(self) -> None:
         """Draw a fault every two seconds or so; deliver doubles all the time, for they are what a broker may always do."""
-        kinds: dict[Callable[[], str | None], int] = {
-            self._kill: 6,
-            self._kill_child: 1,
-            self._kill_broker: 2,
-            self._silence_broker: 1,
-            self._roll: 1,
-            self._flush: 3,
-            self._stall: 4,
-            self._reorder: 3,
-            self._late: 2,
-        }
-        if self._stack.postgres is not None:
-            kinds |= {self._cut_database: 2, self._restart_database: 1}
+        kinds = self._kinds()
         due = time.monotonic() + self._rng.expovariate(1 / MEAN)
         while not self._ended.wait(0.1):
             self._wake()
             self._roll_on()
-            self._flush_regularly()
-            self._double()
-            if time.monotonic() >= due:
+            if "flush" in self._only:
+                self._flush_regularly()
+            if "double" in self._only:
+                self._double()
+            if kinds and time.monotonic() >= due:
                 due += self._rng.expovariate(1 / MEAN)
                 fault = self._rng.choices(list(kinds), list(kinds.values()))[0]
                 with self._stack.lock:
                     told = fault()
                 if told is not None:
                     self._note(told)
+
+    def _kinds(self) -> dict[Callable[[], str | None], int]:
+        """The faults that are drawn, and how often each is of them."""
+        ways = {
+            "kill": (self._kill, 6),
+            "kill-child": (self._kill_child, 1),
+            "kill-broker": (self._kill_broker, 2),
+            "outage": (self._silence_broker, 1),
+            "roll": (self._roll, 1),
+            "flush": (self._flush, 3),
+            "stall": (self._stall, 4),
+            "reorder": (self._reorder, 3),
+            "late": (self._late, 2),
+        }
+        if self._stack.postgres is not None:
+            ways |= {
+                "cut-database": (self._cut_database, 2),
+                "kill-database": (self._restart_database, 1),
+            }
+        if self._only == {"flush"}:  # at its regular times and no other
+            return {}
+        return dict(way for name, way in ways.items() if name in self._only)
 
     def _note(self, text: str) -> None:
         self.faults.append(Fault(time.time_ns() // 1_000_000, text))
@@ -124,8 +161,8 @@ class Nemesis:
         if self._stack.broker_back_at is not None:
             return None
         self._stack.broker.kill()
-        self._stack.broker_back_at = time.monotonic() + OUTAGE
-        return f"silenced the broker for {OUTAGE:g} s"
+        self._stack.broker_back_at = time.monotonic() + self._outage
+        return f"silenced the broker for {self._outage:g} s"
 
     def _roll(self) -> str | None:
         """Ask every process to end, one after another; each is started again, as a new release would be."""

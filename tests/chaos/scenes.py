@@ -74,6 +74,8 @@ class Scene(ABC):
     """How many workers an installation for this needs besides."""
     around: ClassVar[dict[str, str]] = {}
     """The environment of such an installation."""
+    patience: ClassVar[float] = 40.0
+    """Seconds within which work has to come to its end, whatever is broken."""
     is_short: ClassVar[bool] = False
     """Whether the process ends by itself when it has done its work."""
 
@@ -200,7 +202,9 @@ class Door(Scene):
         """Put a question, and return the answer if one came."""
         headers = {"Authorization": f"Bearer {_TOKEN}", **more.pop("headers", {})}
         with suppress(httpx2.TransportError):
-            return httpx2.request(method, f"{self._url}{path}", headers=headers, timeout=_ANSWER_SECONDS, **more)
+            return httpx2.request(
+                method, f"{self._url}{path}", headers=headers, timeout=_ANSWER_SECONDS, **more
+            )
         return None
 
     def work(self) -> Work:
@@ -285,6 +289,7 @@ class Post(Scene):
 
     name = "mail"
     survivors = 0
+    patience = 100.0  # a mailbox that could not be read is left alone for a minute
 
     def __init__(self, site: Site, lane: int) -> None:
         super().__init__(site, lane)
@@ -335,9 +340,12 @@ class Copy(Scene):
         assert victim.code in (None, 0), victim.said()[-2000:]
         return victim.code == 0
 
+    def _is_there(self) -> bool:
+        return self._file.exists()
+
     def work(self) -> Work:
         """Nothing but the copy itself."""
-        return Work(self.site, secrets.token_hex(8), 0, [self._file.exists])
+        return Work(self.site, secrets.token_hex(8), 0, [self._is_there])
 
 
 SCENES: dict[str, type[Scene]] = {each.name: each for each in (Worker, Door, Clockwork, Post, Copy)}

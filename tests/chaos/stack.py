@@ -55,7 +55,9 @@ TRAPS = {
 class Member:
     """One process of the installation. It is started again at `back_at` (monotonic seconds) when it is dead."""
 
-    def __init__(self, name: str, line: Sequence[str], around: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, line: Sequence[str], around: Mapping[str, str], log: Path, *, traps: bool = True
+    ) -> None:
         self.name = name
         self._line = line
         self._around = dict(around)
@@ -67,7 +69,7 @@ class Member:
         """Whether it has been asked to end."""
         self.codes: list[int] = []
         """How it ended when nobody had killed it."""
-        if name in TRAPS:
+        if traps and name in TRAPS:
             rules = (f"{place}=kill%{share}" for place, share in TRAPS[name].items())
             self._around |= {"CELERIAC_TEST": "1", "CELERIAC_FAILPOINTS": ";".join(rules)}
         self.process = self._started()
@@ -108,7 +110,7 @@ class Member:
 class Stack:
     """Broker, database, sink, two workers, a poller and an API; `close` ends them all."""
 
-    def __init__(self, name: str, extra: Mapping[str, str]) -> None:
+    def __init__(self, name: str, extra: Mapping[str, str], *, traps: bool = True) -> None:
         database, broker = STACKS[name]
         self.folder = Path(tempfile.mkdtemp(prefix="clrx-", dir="/tmp"))
         self.broker: servers.Valkey | servers.RabbitMQ = (
@@ -131,7 +133,8 @@ class Stack:
             "api": ["-m", "celeriac", "api", "--port", str(port)],
         }
         self.members = {
-            each: Member(each, line, around, self.folder / f"{each}.log") for each, line in lines.items()
+            each: Member(each, line, around, self.folder / f"{each}.log", traps=traps)
+            for each, line in lines.items()
         }
         self.lock = threading.RLock()
         """Held by whoever changes what runs."""
