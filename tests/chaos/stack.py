@@ -139,6 +139,8 @@ class Stack:
         self.lock = threading.RLock()
         """Held by whoever changes what runs."""
         self.broker_back_at: float | None = None
+        self.frozen: servers.Server | None = None
+        """A server that stands still, with its connections open."""
         self._ended = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
@@ -183,6 +185,22 @@ class Stack:
     def forget(self) -> None:
         """Remove the folder with the database and the logs."""
         shutil.rmtree(self.folder)
+
+    @property
+    def whole(self) -> bool:
+        """Whether broker and database answer, so that one can do something with them."""
+        return self.broker_back_at is None and self.frozen is None
+
+    def freeze(self, server: servers.Server) -> None:
+        """Let a server stand still until `thaw`."""
+        server.freeze(on=True)
+        self.frozen = server
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self.frozen is not None:
+            self.frozen.freeze(on=False)
+            self.frozen = None
 
     def queued(self) -> int:
         """How many messages wait in the broker."""

@@ -287,9 +287,8 @@ class Sweep:
         if key not in self._sites:
             folder = self._folder / f"site-{len(self._sites)}"
             folder.mkdir()
-            around = {"CELERIAC_EGRESS_ALLOW": "127.0.0.1,localhost", **scene.around}
             self._sites[key] = Site(
-                self.dialect, folder, self._opened, self._broker, scene.survivors, **around
+                self.dialect, folder, self._opened, self._broker, scene.survivors, **scene.around
             )
         return self._sites[key]
 
@@ -301,35 +300,35 @@ class Sweep:
                 found[lane.scene.name] = lane.rehearse()
         return found
 
-    def carry_out(self, cases: Sequence[Trial]) -> list[checker.Violation]:
-        """Carry the cases out, then judge them all."""
-        todo: dict[str, SimpleQueue[Trial]] = {name: SimpleQueue() for name in SCENES}
-        for each in cases:
-            todo[each.scene].put(each)
-        threads = [
-            threading.Thread(
-                target=self._run, args=(lane, todo[lane.scene.name]), name=lane.scene.lane, daemon=True
-            )
-            for lane in self.lanes
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for lane in self.lanes:
-            lane.end()
-        time.sleep(LEASE + 1)  # What a sleeper still holds ends with its lease.
-        return [each for site in self._sites.values() for each in _judged(site, cases)]
 
-    @staticmethod
-    def _run(lane: Lane, todo: SimpleQueue[Trial]) -> None:
-        while True:
-            try:
-                trial = todo.get_nowait()
-            except Empty:
-                return
-            lane.carry_out(trial)
-            print(f"  {trial.outcome:12} {trial.title}  {trial.seconds or 0:.2f} s  {trial.told}", flush=True)
+def carry_out(lanes: Sequence[Lane], cases: Sequence[Trial]) -> list[checker.Violation]:
+    """Carry the cases out, then judge them all."""
+    todo: dict[str, SimpleQueue[Trial]] = {name: SimpleQueue() for name in SCENES}
+    for each in cases:
+        todo[each.scene].put(each)
+    threads = [
+        threading.Thread(target=_run, args=(lane, todo[lane.scene.name]), name=lane.scene.lane, daemon=True)
+        for lane in lanes
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for lane in lanes:
+        lane.end()
+    time.sleep(LEASE + 1)  # What a sleeper still holds ends with its lease.
+    sites = {id(lane.site): lane.site for lane in lanes}
+    return [each for site in sites.values() for each in _judged(site, cases)]
+
+
+def _run(lane: Lane, todo: SimpleQueue[Trial]) -> None:
+    while True:
+        try:
+            trial = todo.get_nowait()
+        except Empty:
+            return
+        lane.carry_out(trial)
+        print(f"  {trial.outcome:12} {trial.title}  {trial.seconds or 0:.2f} s  {trial.told}", flush=True)
 
 
 def _judged(site: Site, cases: Sequence[Trial]) -> list[checker.Violation]:
@@ -404,7 +403,7 @@ def main(arguments: Sequence[str]) -> int:
         ]
         missing = set() if given.scenes else uncovered(sweep.dialect, ways)
         print(f"sweep: {len(cases)} cases on {given.stack}", flush=True)
-        violations = sweep.carry_out(cases)
+        violations = carry_out(sweep.lanes, cases)
     for line in table(given.stack, cases):
         print(line)
     for place in sorted(missing):

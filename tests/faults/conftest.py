@@ -59,7 +59,9 @@ class Site:
             self.postgres = servers.Postgres()
             opened.callback(self.postgres.stop)
             url = opened.enter_context(self.postgres.database())
-        self.around = environment(folder, self.broker.url, url, **more)
+        self.around = environment(
+            folder, self.broker.url, url, **{"CELERIAC_EGRESS_ALLOW": "127.0.0.1,localhost", **more}
+        )
         self.settings: Settings = prepared(self.around)
         self.sink = SinkProcess(folder)
         opened.callback(self.sink.kill)
