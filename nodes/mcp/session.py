@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import httpx2
 
 VERSION = "2025-06-18"
-_MOST_PAGES = 50
+MOST_PAGES = 50
+MOST_TOOLS = 1_000
+MOST_LISTED = 10_485_760
+"""How many tools a server may list, and in how many bytes."""
 
 
 @dataclass(slots=True)
@@ -71,16 +74,28 @@ class Session:
             raise exchange.refused(response, Effect.READ, self.now)
 
     async def tools(self) -> list[dict[str, Any]]:
-        """Return what tools there are."""
+        """Return what tools there are, in the server's order. Raises `Fail` (`mcp.too_many_tools`) for a list without end."""
         found: list[dict[str, Any]] = []
-        cursor: Json = None
-        for _ in range(_MOST_PAGES):
-            page = await self.ask("tools/list", {} if cursor is None else {"cursor": cursor}, Effect.READ)
-            found += [each for each in page.get("tools", []) if isinstance(each, dict)]
-            cursor = page.get("nextCursor")
-            if cursor is None:
+        params: dict[str, Json] = {}
+        size = 0
+        for _ in range(MOST_PAGES):
+            page = await self.ask("tools/list", params, Effect.READ)
+            listed = page.get("tools")
+            if not isinstance(listed, list):
+                raise Fail("mcp.invalid", f"{self.url} answered tools/list with something that is no list.")
+            found += [each for each in listed if isinstance(each, dict)]
+            size += len(json.dumps(listed))
+            if len(found) > MOST_TOOLS or size > MOST_LISTED:
                 break
-        return found
+            if page.get("nextCursor") is None:
+                return found
+            params = {"cursor": page["nextCursor"]}
+        raise Fail(
+            "mcp.too_many_tools",
+            f"{self.server or self.url} lists more than {MOST_TOOLS} tools, {MOST_PAGES} pages or {MOST_LISTED} bytes of them. "
+            "Have it list less, or name its tools one by one with mcp_call.",
+            {"tools": MOST_TOOLS, "pages": MOST_PAGES, "bytes": MOST_LISTED},
+        )
 
     async def _send(self, message: Mapping[str, Any], effect: Effect) -> httpx2.Response:
         headers = {"Accept": "application/json, text/event-stream", **self.headers}
