@@ -24,7 +24,7 @@ from nodes.ai.models.foreign_schema import fault_of
 from nodes.ai.models.provider import Tool
 from nodes.ai.models.shape import misfits_of
 from nodes.ai.models.tools import Approval
-from nodes.mcp.session import session
+from nodes.mcp.session import KINDS, session
 
 DISCOVERED = 64
 """Tools of servers that one agent has."""
@@ -63,7 +63,9 @@ class Allowed(BaseModel, extra="forbid"):
 class ServerOfTools(BaseModel, extra="forbid"):
     """A server of tools (Model Context Protocol), and which of them the model may use."""
 
-    connection: str = Field(description="The connection to the server, of the kind mcp.", min_length=1)
+    connection: str = Field(
+        description="The connection to the server, of the kind mcp or mcp_program.", min_length=1
+    )
     name: str = Field(
         "",
         description="How the names of its tools begin, for the model, before `__`. Default: the connection's name.",
@@ -193,8 +195,8 @@ async def discovered(ctx: Context, servers: Iterable[ServerOfTools]) -> list[Dis
 
 async def _of_server(ctx: Context, server: ServerOfTools) -> list[Discovered]:
     async def ask(_: str) -> Json:
-        link = await ctx.connect(server.connection, "mcp")
-        async with session(link.http, link.fields.url, ctx.now(), seconds(server.timeout)) as made:
+        link = await ctx.connect(server.connection, *KINDS)
+        async with session(link, ctx.now(), seconds(server.timeout)) as made:
             listed = await made.tools()
         return list(accepted(server, listed))
 
