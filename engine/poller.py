@@ -81,8 +81,8 @@ _QUIET_SECONDS = 60.0
 class Keeps(Clock, Protocol):
     """A clock that follows the database's."""
 
-    def sync(self, now: int) -> None:
-        """Take over the time the database tells."""
+    def sync(self, now: int, asked: float | None = None) -> None:
+        """Take over the time the database tells, who was asked at that time of the monotonic clock."""
 
 
 class Asks(Protocol):
@@ -242,7 +242,7 @@ class Poller:
         told: int = self._read(lambda connection: connection.now())
         if told - self.clock.now() > _STEP:
             self._lenient_until = monotonic + self.settings.timing.lease / 1000
-        self.clock.sync(told)
+        self.clock.sync(told, monotonic)
 
     def _learn_queues(self) -> None:
         if self._given is None and self.clock.monotonic() - self._queues_at > 5:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 class Forwarding:
     """The port. With `cut_at` the connection breaks when these bytes are on their way to the server, before or after.
 
-    `changes` are bytes on their way back and what comes in their place, `changed` times so far; `seen` is what went to the server.
+    `changes` are bytes on their way back and what comes in their place, `changed` times so far. `seen` went to the server.
     """
 
     port: int = 0

@@ -13,8 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 from celeriac import Json
+from engine.outside import connection_rows, secret_key
+from engine.outside.connections import make_connection
+from engine.outside.sealing import SealingKeys
+from engine.settings import DEFAULT_PROJECT
+from tests.builders import Client
 from tests.servers import Den
 
 USER = "ada"
@@ -129,3 +135,24 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def keep(client: Client, imap: Imap) -> None:
+    """Store the connection to the mail server."""
+    at = client.runtime
+    keys = SealingKeys.of(
+        *secret_key.load(at.settings.secret_key, at.settings.data, make=False, random_bytes=bytes)
+    )
+    sealed: Any = make_connection(
+        connection_id="conn_inbox",
+        project_id=DEFAULT_PROJECT,
+        name="inbox",
+        kind="imap",
+        hosts=[],
+        values=imap.values,
+        kinds=at.registry.connections,
+        keys=keys,
+        now=at.clock.now(),
+        random_bytes=at.clock.entropy,
+    )
+    at.ledger.ask(connection_rows.save(sealed, replace=False))
