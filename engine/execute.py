@@ -369,7 +369,13 @@ class Executor:
         context = self._context(run, step, tries)
         try:
             result = await self._call(run, step, context)
-        except (Lost, Ended, asyncio.CancelledError, NoChild, Unavailable):  # the last is ours: no node failed
+        except (
+            Lost,
+            Ended,
+            asyncio.CancelledError,
+            NoChild,
+            Unavailable,
+        ):  # the last is ours: no node failed
             raise
         except ChildDied as error:
             await self._give_up(run, error)

@@ -20,6 +20,7 @@ from nodes.connections.google import google
 from nodes.connections.imap import imap
 from nodes.connections.mariadb import mariadb
 from nodes.connections.mcp import mcp
+from nodes.connections.mcp_program import mcp_program
 from nodes.connections.microsoft import defender, entra
 from nodes.connections.oauth2 import oauth2
 from nodes.connections.openai import openai
@@ -125,6 +126,7 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     imap,
     mariadb,
     mcp,
+    mcp_program,
     oauth2,
     openai,
     pihole,

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from celeriac.answers import flaw
-from celeriac.connections import Link
+from celeriac.connections import Link, Program
 from celeriac.contract import TRUSTED, Effect, NodeType
 from celeriac.outcomes import (
     Call,
@@ -199,6 +200,11 @@ class OpenLink:
     async def addresses(self, host: str, _: int) -> list[str]:
         """Return the host itself."""
         return [host]
+
+    def program(self, name: str, values: Mapping[str, str]) -> AbstractAsyncContextManager[Program]:
+        """Refuse: a test hands in a link of its own for that."""
+        message = f"The node starts the program {name}. Hand a link to run_node whose `program` gives one."
+        raise Fail("program.unknown", message, {"program": name, "values": list(values)})
 
 
 class _Context:

@@ -40,6 +40,10 @@ PLAIN = {
         "engine/valkey.py",
         "Valkey.start",
     ): "`celeriac up` starts a broker of its own with it; it may die at any time",
+    (
+        "engine/outside/warden.py",
+        "main",
+    ): "takes up its end of a socket, in a process that is none of the engine's",
     ("engine/store/schema.py", "_prepare_sqlite"): "makes the file; nobody runs yet",
 }
 """Places that need no crossing of their own, and why."""
