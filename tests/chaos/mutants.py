@@ -376,7 +376,8 @@ class Harsh(Town):
     def weights(self) -> dict[Callable[[], None], float]:
         more = {
             self._beat: 6,
-            self._put_to_sleep: 3,
+            self._put_to_sleep: 1,
+            self._oversleep: 8,
             self._ask_again: 2,
             self._jump: 0.5,
             self._kill: 1,
