@@ -50,6 +50,9 @@ from tests.workbench import HandClock, QuickDatabase, migrated
 TIMING = Timing(lease=2_000, heartbeat=500, poll=100, grace=500, canary=100, loop_lag=3_600_000)
 QUEUES = ("default", "cpu")
 SINK = "http://sink"
+PATIENCE = 3_000
+"""Tenths of a second in which a healed world has to come to rest. Items that stand in line for a rate take their time."""
+
 NEVER = 10**15
 """Until then sleeps whom only the seed wakes."""
 
@@ -298,7 +301,7 @@ class World:
             ACTOR.set(None)
             await _settle()
 
-    async def heal(self, rounds: int = 600) -> bool:
+    async def heal(self) -> bool:
         """Let everything go on without faults. Returns whether all executions ended."""
         self.fragile = self.doubtful = 0.0
         for each in self.actors:
@@ -307,14 +310,14 @@ class World:
         self._renew_the_dead(always=True)
         for accepted in self._known():
             self._ask(op.Pause(accepted, self.clock.now(), resume=True))
-        for _ in range(rounds):
+        for number in range(PATIENCE):
             for deed in (self._deliver, self._look, self._commit, self._carry_call) * 4:
                 deed()
                 ACTOR.set(None)
                 await _settle()
             for actor in self.actors:
                 actor.leases.renew()
-                actor.poller.tick()
+            self.actors[number % len(self.actors)].poller.tick()
             await _settle()
             self.clock.move(0.1)
             if not self._unfinished() and not self._under_way():
