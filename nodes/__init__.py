@@ -12,6 +12,7 @@ from nodes.ai.ai_index import ai_index
 from nodes.ai.ai_playbook import ai_playbook
 from nodes.ai.ai_search import ai_search
 from nodes.ai.mcp_call import mcp_call
+from nodes.ai.playbook_run import playbook_run
 from nodes.connections.anthropic import anthropic
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
@@ -97,6 +98,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     merge,
     noop,
     pdf_text,
+    playbook_run,
     redis_command,
     respond,
     s3_get,

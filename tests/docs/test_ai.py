@@ -31,7 +31,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 11
+    assert len(EXAMPLES) == 12
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
