@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from engine import admission, calls, cancels, identity
 from engine import operations as op
+from engine.broker import DOWN
 from engine.catalog import Versions
 from engine.clock import Clock
 from engine.dispatch import Room
@@ -225,7 +226,7 @@ class Poller:
         text = f"{type(error).__name__}: {error}"
         self._complaints = {each: at for each, at in self._complaints.items() if now - at < _QUIET_SECONDS}
         if text not in self._complaints:
-            known = isinstance(error, (CeleriacError, OSError))
+            known = isinstance(error, (CeleriacError, *DOWN))  # these have said it all
             log.warning("A part of the poller's work failed: %s", text, exc_info=None if known else error)
         self._complaints[text] = now
 
