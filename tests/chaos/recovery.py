@@ -50,7 +50,15 @@ class Ward:
         site.client.finished(site.start(self._active), 30)
 
     def lose(self, kind: str) -> float:
-        """Have an execution lose its performer; return the seconds until it is taken up again."""
+        """Have an execution lose its performer; return the seconds until it is taken up again.
+
+        A child that is only starting looks as busy as one at work: where its death cost nothing, another one is tried.
+        """
+        while (seconds := self._lose(kind)) is None:
+            pass
+        return max(0.0, round(seconds, 3))
+
+    def _lose(self, kind: str) -> float | None:
         execution = self._site.start(self._active)
         worker = self._performer(execution)
         child = self._busy(worker)
@@ -63,8 +71,15 @@ class Ward:
             for pid in (worker.pid, *worker.children()):
                 os.kill(pid, signal.SIGSTOP)
         died = time.time()
-        wait_until(lambda: len(self._claims(execution)) > before, LEASE + 30, "somebody who takes it up")
-        seconds = self._claims(execution)[before] / 1000 - died
+        wait_until(
+            lambda: (
+                len(self._claims(execution)) > before or self._site.client.status(execution) == "succeeded"
+            ),
+            LEASE + 30,
+            "somebody who takes it up",
+        )
+        claims = self._claims(execution)[before:]
+        seconds = claims[0] / 1000 - died if claims else None
         if kind == STILL:
             for pid in (worker.pid, *worker.children()):
                 with suppress(ProcessLookupError):
@@ -72,7 +87,7 @@ class Ward:
         assert self._site.client.finished(execution, 30) == "succeeded"
         if kind == WORKER:
             self._replace(worker)
-        return max(0.0, round(seconds, 3))
+        return seconds
 
     def _claims(self, execution: str) -> list[int]:
         """When the first segment was claimed, each time."""

@@ -18,13 +18,14 @@ from typing import Any, ClassVar
 import httpx2
 
 from engine.triggers import schedules
-from tests.builders import Process, document, edges, is_ready, node
+from tests.builders import Process, document, edge, edges, is_ready, node
 from tests.chaos.drafts import Case
 from tests.chaos.stack import free_port
 from tests.faults.conftest import Site
 from tests.imap import Imap, keep, message
 
 ENDS = ("succeeded", "failed", "cancelled", "timed_out")
+NEVER = {"name": "never", "event": {"type": "never"}}
 _ANSWER_SECONDS = 1.0
 _TOKEN = secrets.token_hex(20)
 
@@ -124,12 +125,18 @@ class Worker(Scene):
                 "ask", "workflow", {"workflow": f"inner-{queue}", "input": {"k": "{{ k }}", "s": "{{ s }}"}}
             ),
             node("pause", "wait", {"for": 0.05}),
+            node("hear", "wait", {"any_of": [NEVER, {"name": "late", "for": 0.05}]}),
             node("meet", "merge"),
             far,
         ]
         ways = edges(
-            "say->first->left->meet->last", "first->tell->meet", "first->ask->meet", "first->pause->meet"
+            "say->first->left->meet->last",
+            "first->tell->meet",
+            "first->ask->meet",
+            "first->pause->meet",
+            "first->hear",
         )
+        ways.append(edge("hear", "meet", port="late"))
         self._workflow = site.push(document(nodes, ways, queue=queue), f"swept-{queue}")
 
     def start(self, **more: str) -> Process:
@@ -144,7 +151,9 @@ class Worker(Scene):
     def work(self) -> Work:
         """Accept an execution, as an API does that dies then, and send it."""
         word = secrets.token_hex(8)
-        execution = self.site.accept_silently(self._workflow, {"k": 1, "s": word})
+        execution = self.site.accept_silently(
+            self._workflow, {"k": 1, "s": word}, reply_to=f"told-{self.lane}"
+        )
         self.site.send([(execution, 0, "")], self.lane)
         return Work(self.site, word, 2)
 
@@ -215,7 +224,7 @@ class Door(Scene):
         now = at.clock.now()
         first = (now // 1000 - 3600) * 1000
         past = {"every": "1s", "start": _instant(first), "end": _instant(first + 999), "payload": payload}
-        at.ledger.ask(schedules.add(f"sched_{word}", f"plain-{self.lane}", word, past, now))
+        at.ledger.ask(schedules.add(f"sched_{word}", f"plain-{self.lane}", f"s{word}", past, now))
 
         def granted(*good: int) -> Callable[[httpx2.Response | None], bool]:
             def is_granted(reply: httpx2.Response | None) -> bool:
@@ -240,10 +249,15 @@ class Door(Scene):
             return granted(200, 201, 202)(self._ask("POST", "/api/v1/events", json=body))
 
         def fill() -> bool:
-            past = {"from": _instant(first), "to": _instant(first + 1)}
-            return granted(200)(self._ask("POST", f"/api/v1/schedules/sched_{word}/backfill", json=past))
+            span = {"from": _instant(first), "to": _instant(first + 1)}
+            return granted(200)(self._ask("POST", f"/api/v1/schedules/sched_{word}/backfill", json=span))
 
-        return Work(self.site, word, 4, [start, deliver, publish, fill])
+        def clash() -> bool:
+            """Ask for a schedule whose name is taken, so that a transaction is taken back."""
+            body = {"workflow": f"plain-{self.lane}", "name": f"s{word}", "config": past}
+            return granted(409)(self._ask("POST", "/api/v1/schedules", json=body))
+
+        return Work(self.site, word, 4, [start, deliver, publish, fill, clash])
 
 
 class Clockwork(Scene):

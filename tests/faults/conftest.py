@@ -101,9 +101,9 @@ class Site:
         self.names[execution] = active.name
         return execution
 
-    def accept_silently(self, active: catalog.Active, payload: Any = None) -> str:
+    def accept_silently(self, active: catalog.Active, payload: Any = None, **more: Any) -> str:
         """Accept an execution and send nothing, as an API does that dies after its commit."""
-        request = admission.Request(active, payload if payload is not None else {"k": 1, "s": "x"})
+        request = admission.Request(active, payload if payload is not None else {"k": 1, "s": "x"}, **more)
         wish = admission.operation(self.client.runtime, request)
         started: op.Started = self.client.runtime.ledger.ask(wish)
         return started.execution
