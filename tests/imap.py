@@ -139,17 +139,22 @@ def _free_port() -> int:
 
 def keep(client: Client, imap: Imap) -> None:
     """Store the connection to the mail server."""
+    store(client, "inbox", "imap", imap.values)
+
+
+def store(client: Client, name: str, kind: str, values: Mapping[str, Json]) -> None:
+    """Store a connection."""
     at = client.runtime
     keys = SealingKeys.of(
         *secret_key.load(at.settings.secret_key, at.settings.data, make=False, random_bytes=bytes)
     )
     sealed: Any = make_connection(
-        connection_id="conn_inbox",
+        connection_id=f"conn_{name}",
         project_id=DEFAULT_PROJECT,
-        name="inbox",
-        kind="imap",
+        name=name,
+        kind=kind,
         hosts=[],
-        values=imap.values,
+        values=values,
         kinds=at.registry.connections,
         keys=keys,
         now=at.clock.now(),

@@ -6,7 +6,9 @@ one more, however often it was asked for.
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,11 +20,12 @@ from typing import Any, ClassVar
 import httpx2
 
 from engine.triggers import schedules
+from tests import tool_program
 from tests.builders import Process, document, edge, edges, is_ready, node
 from tests.chaos.drafts import Case
 from tests.chaos.stack import free_port
 from tests.faults.conftest import Site
-from tests.imap import Imap, keep, message
+from tests.imap import Imap, keep, message, store
 
 ENDS = ("succeeded", "failed", "cancelled", "timed_out")
 NEVER = {"name": "never", "event": {"type": "never"}}
@@ -299,10 +302,13 @@ class Clockwork(Scene):
 
 
 class Post(Scene):
-    """A worker that reads a mailbox."""
+    """A worker that reads a mailbox, and has a program of this machine look at each message."""
 
     name = "mail"
     survivors = 0
+    around: ClassVar = {
+        "CELERIAC_MCP_PROGRAMS": f"tools={sys.executable} {tool_program.__file__} {os.devnull}"
+    }
     patience = 100.0  # a mailbox that could not be read is left alone for a minute
 
     def __init__(self, site: Site, lane: int) -> None:
@@ -311,10 +317,13 @@ class Post(Scene):
         self._imap = Imap()
         site.opened.callback(self._imap.close)
         keep(site.client, self._imap)
+        store(site.client, "tools", "mcp_program", {"program": "tools"})
         self._box = self._imap.mailbox()
         trigger = {"type": "email", "config": {"mailbox": self._box.name, "every": "1s", "existing": True}}
         said = node("said", "transform", {"expression": "email.subject"})
-        site.push(document([said], trigger=trigger), f"post-{self.lane}")
+        add = {"connection": "tools", "tool": "add", "arguments": {"a": 1, "b": 1}, "reads": True}
+        nodes = [said, node("looked", "mcp_call", add)]
+        site.push(document(nodes, edges("said->looked"), trigger=trigger), f"post-{self.lane}")
 
     def start(self, **more: str) -> Process:
         """Start it."""
