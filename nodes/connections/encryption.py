@@ -1,4 +1,4 @@
-"""Encryption with mail servers (RFC 8314): whom it trusts, and what comes of it when it fails."""
+"""Encryption with servers: whom it trusts, and, with those of mail (RFC 8314), what comes of it when it fails."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from celeriac import Fail
 def trusting(ca: str | None) -> ssl.SSLContext:
     """Return what trusts the certificates (PEM), else those of the system, and insists on the server's name.
 
-    Raises `Fail` (`email.insecure`) for text that is no certificate.
+    Raises `Fail` (`connection.certificate_invalid`) for text that is no certificate.
     """
     try:
         return ssl.create_default_context(cadata=ca)
-    except ssl.SSLError as error:
+    except (ssl.SSLError, ValueError) as error:
         raise Fail(
-            "email.insecure", "The `ca` of the connection holds no certificate in PEM. Store it anew."
+            "connection.certificate_invalid",
+            "The `ca` of the connection holds no certificate in PEM. Store it anew.",
         ) from error
 
 
