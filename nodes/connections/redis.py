@@ -60,8 +60,8 @@ async def redis(fields: Redis, link: Link) -> str:
 @asynccontextmanager
 async def conversation(fields: Redis, link: Link, seconds: float) -> AsyncIterator[Conversation]:
     """Hand over a signed-in conversation. Raises `Fail` or `TryAgain`: nothing was asked yet."""
-    sock = await link.dial(fields.host, fields.port)
     trusted = trusting(fields.ca) if fields.tls == "verify" else None
+    sock = await link.dial(fields.host, fields.port)
     try:
         reader, writer = await asyncio.open_connection(
             sock=sock,

@@ -35,8 +35,8 @@ async def opened(link: Link, *, read_only: bool, seconds: float) -> AsyncIterato
     import pymysql
 
     fields = link.fields
-    sock = await link.dial(fields.host, fields.port)
     trusted = trusting(fields.ca) if fields.tls == "verify" else None
+    sock = await link.dial(fields.host, fields.port)
     connection: Connection[Any] = pymysql.connect(
         host=fields.host,
         user=fields.username,
