@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeriac import Effect, Fail, Json, TryAgain, Uncertain, exchange
+from nodes.http.events import Events
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 VERSION = "2025-06-18"
 _MOST_PAGES = 50
+_END = b"\n\n"
+"""What ends an event that a server has left without its end."""
 
 
 @dataclass(slots=True)
@@ -118,7 +121,7 @@ async def session(
 def _answer(response: httpx2.Response, number: int) -> dict[str, Any] | None:
     """Return the answer to a question out of what came: one message, or a stream of them."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    texts = _events(response.text) if kind == "text/event-stream" else [response.text]
+    texts = Events().feed(response.content + _END) if kind == "text/event-stream" else [response.text]
     for text in texts:
         try:
             message = json.loads(text)
@@ -127,15 +130,3 @@ def _answer(response: httpx2.Response, number: int) -> dict[str, Any] | None:
         if isinstance(message, dict) and message.get("id") == number and "method" not in message:
             return message
     return None
-
-
-def _events(text: str) -> list[str]:
-    """Return the data of each event (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
-    found, lines = [], []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("data:"):
-            lines.append(line[5:].removeprefix(" "))
-        elif not line and lines:
-            found.append("\n".join(lines))
-            lines = []
-    return found

@@ -70,6 +70,7 @@ EVENTS = {
     "node.pinned",
     "node.responded",
     "node.retrying",
+    "node.saying",
     "node.skipped",
     "node.started",
     "node.succeeded",
