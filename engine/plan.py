@@ -13,8 +13,8 @@ their instances run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache, cached_property
 from typing import Any, Final, Literal, NamedTuple
 
 from celeriac import Effect, Json
@@ -366,12 +366,12 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
         return {
-            "segments": [asdict(each) for each in self.segments],
+            "segments": [_stored(each) for each in self.segments],
             "variables": dict(self.variables),
             "outputs": self.outputs,
             "timeout": self.timeout,
-            "regions": [asdict(each) for each in self.regions],
-            "budget": None if self.budget is None else asdict(self.budget),
+            "regions": [_stored(each) for each in self.regions],
+            "budget": _stored(self.budget),
             **({"shared": dict(self.shared)} if self.shared else {}),
         }
 
@@ -389,6 +389,24 @@ class Plan:
             Allowance(**body["budget"]) if body.get("budget") else None,
             body.get("shared", {}),
         )
+
+
+def _stored(value: Any) -> Any:
+    """Return what is stored of a value: objects for dataclasses, all else as it is.
+
+    `dataclasses.asdict` copies everything it meets, also what only has to be read, and took a tenth of a push.
+    """
+    kind = type(value)
+    if kind is tuple:
+        return tuple(map(_stored, value))
+    if not is_dataclass(kind):
+        return value
+    return {name: _stored(getattr(value, name)) for name in _names(kind)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 def _segment_from_json(body: Mapping[str, Any]) -> Segment:

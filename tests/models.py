@@ -110,7 +110,7 @@ def chunks(*texts: str, finish: str = "stop", usage: tuple[int, int] | None = (1
 
 def message_parts(*texts: str, stop: str = "end_turn") -> list[bytes]:
     """A whole message of Anthropic's API in events, one for each text, and those around them."""
-    start = {
+    start: dict[str, Any] = {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",

@@ -26,7 +26,7 @@ from tests.chaos import checker
 from tests.chaos.constructs import RECURSIVE
 from tests.chaos.dags import Case, Taste, draw, library
 from tests.chaos.reference import folded, graphs
-from tests.chaos.society import Forking, Society
+from tests.chaos.society import Forking, Society, Store
 from tests.chaos.world import SINK, opened, outlive
 
 TOGETHER = 5
@@ -54,12 +54,12 @@ PATIENCE = 60.0
 SAYS = 15.0
 """Seconds between two words on how far it is."""
 
-Database = Callable[[], AbstractContextManager[str | None]]
+Database = Callable[[], AbstractContextManager[Store]]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where worlds are: in a folder, on a file each, or on a fresh database that a server gives each time."""
+    """Where worlds are: in a folder, on a file each, or on what is given each time, which is empty."""
 
     folder: Path
     database: Database = nullcontext
@@ -106,7 +106,7 @@ def live(
 ) -> tuple[checker.Evidence, bool]:
     """Let one world go its way, with faults for so many steps. Returns what is left of it, and whether it came to rest."""
     try:
-        with place.database() as url, opened(kind(place.folder, seed, url)) as world:
+        with place.database() as store, opened(kind(place.folder, seed, store)) as world:
             for each in cast.called.values():
                 world.save(each)
             for name, case in cast.cases.items():

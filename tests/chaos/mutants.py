@@ -32,6 +32,7 @@ from engine.triggers import scheduler
 from tests.builders import document, edges, node
 from tests.chaos import agree, checker, simulate, unreliable
 from tests.chaos.drafts import Case
+from tests.chaos.society import Store
 from tests.chaos.town import Town
 from tests.chaos.world import SINK, Died, at_place
 
@@ -366,8 +367,8 @@ UNSAFE = Case(
 class Harsh(Town):
     """A town where everything goes wrong more often."""
 
-    def __init__(self, folder: Path, seed: int, database_url: str | None = None) -> None:
-        super().__init__(folder, seed, database_url)
+    def __init__(self, folder: Path, seed: int, store: Store = None) -> None:
+        super().__init__(folder, seed, store)
         self.fragile, self.doubtful = 0.03, 0.1
         for each in self.actors:
             each.fragile = self.fragile
@@ -376,7 +377,8 @@ class Harsh(Town):
     def weights(self) -> dict[Callable[[], None], float]:
         more = {
             self._beat: 6,
-            self._put_to_sleep: 3,
+            self._put_to_sleep: 1,
+            self._oversleep: 8,
             self._ask_again: 2,
             self._jump: 0.5,
             self._kill: 1,
@@ -389,8 +391,8 @@ def look(name: str, seeds: Sequence[int] = range(SEEDS)) -> Seen:
     """Play worlds with a bug until the judge sees it, in one where it sees nothing without the bug."""
     logging.disable(logging.CRITICAL)
     try:
-        with simulate.memory() as folder:
-            place, quiet = agree.Place(folder), MUTANTS[name].calm
+        with simulate.memory() as place:
+            quiet = MUTANTS[name].calm
             for seed in seeds:
                 with planted(name):
                     found = violations(place, seed, calm=quiet)
@@ -411,8 +413,7 @@ def violations(place: agree.Place, seed: int, *, calm: bool) -> list[checker.Vio
 
 def calm(seeds: Sequence[int]) -> list[str]:
     """Play worlds in which nothing goes wrong. Returns what the judge said nevertheless."""
-    with simulate.memory() as folder:
-        place = agree.Place(folder)
+    with simulate.memory() as place:
         return [f"seed {seed}: {one}" for seed in seeds for one in violations(place, seed, calm=True)]
 
 

@@ -10,6 +10,7 @@ same seed leaves the same, on every machine. A seed that breaks a promise is tol
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import multiprocessing
 import sys
@@ -17,12 +18,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos import agree, checker
 from tests.chaos.town import Town
+from tests.kept import KeptDatabase
 
 TOGETHER = 2
 """Definitions in one world."""
@@ -83,22 +85,30 @@ def all_of(seeds: Sequence[int], processes: int = PROCESSES) -> Iterator[Outcome
         for block in blocks:
             yield from _play(block)
         return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, _hold_back) as pool:
         for outcomes in pool.imap(_play, blocks):
             yield from outcomes
 
 
+def _hold_back() -> None:
+    """Look for cycles of garbage seldom: what a world leaves is little, and what was imported is there for good."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def _play(seeds: Sequence[int]) -> list[Outcome]:
-    with memory() as folder:
-        return [simulate(agree.Place(folder), each) for each in seeds]
+    with memory() as place:
+        return [simulate(place, each) for each in seeds]
 
 
 @contextmanager
-def memory() -> Iterator[Path]:
-    """Make a folder that is in memory, where the system has one."""
+def memory() -> Iterator[agree.Place]:
+    """Make a place that is in memory, where the system has room there, with one file for all its worlds."""
     root = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="clrs-", dir=root) as folder:
-        yield Path(folder)
+        (worlds := Path(folder) / "worlds").mkdir()
+        with closing(KeptDatabase(Path(folder) / "kept.db")) as kept:
+            yield agree.Place(worlds, kept.once)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,6 +13,10 @@ from engine.settings import DEFAULT_PROJECT, Settings
 from engine.store.database import Database, PostgresDatabase
 from tests.chaos.constructs import EVENTS, EVERYBODY, PEOPLE
 from tests.chaos.world import World, settings_for
+from tests.kept import KeptDatabase
+
+Store = str | KeptDatabase | None
+"""Where a world keeps everything: the URL of a PostgreSQL database, a file that others have used before it, or a new one."""
 
 MOST = 12
 """So many executions are started in a world at most."""
@@ -35,13 +39,13 @@ _DEFINED = (
 
 
 class Society(World):
-    """A world with people in it, on a file or on a PostgreSQL database."""
+    """A world with people in it, on a new file or in the place it is given."""
 
     forks = False
     """Whether some executions are forked after all have ended."""
 
-    def __init__(self, folder: Path, seed: int, database_url: str | None = None) -> None:
-        self._database_url = database_url
+    def __init__(self, folder: Path, seed: int, store: Store = None) -> None:
+        self._store = store
         self._said = 0
         super().__init__(folder, seed)
 
@@ -55,9 +59,11 @@ class Society(World):
         }
 
     def _storage(self, folder: Path) -> tuple[Settings, Database]:
-        if self._database_url is None:
+        if self._store is None:
             return super()._storage(folder)
-        return settings_for(self._database_url, folder), PostgresDatabase(self._database_url)
+        if isinstance(self._store, KeptDatabase):
+            return settings_for(self._store.url, folder), self._store
+        return settings_for(self._store, folder), PostgresDatabase(self._store)
 
     def _payload(self) -> op.Payload:
         """Something that nobody has said before."""

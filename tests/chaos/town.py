@@ -12,7 +12,7 @@ from tests.builders import document, edges, node
 from tests.chaos import checker
 from tests.chaos.constructs import PEOPLE
 from tests.chaos.drafts import Case
-from tests.chaos.society import Society
+from tests.chaos.society import Society, Store
 from tests.chaos.world import Accepting
 
 EVERY = 5
@@ -57,18 +57,18 @@ def _limited(case: Case) -> bool:
 class Town(Society):
     """A society with a clock and with clients."""
 
-    def __init__(self, folder: Path, seed: int, database_url: str | None = None) -> None:
-        super().__init__(folder, seed, database_url)
+    def __init__(self, folder: Path, seed: int, store: Store = None) -> None:
+        super().__init__(folder, seed, store)
         self._asked = self._edited = 0
         self.save(CLOCKWORK)
 
     def weights(self) -> dict[Callable[[], None], float]:
         return {**super().weights(), self._ask_again: 0.5, self._edit: 0.3, self._decide_late: 0.4}
 
-    async def heal(self, rounds: int = 600) -> bool:
+    async def heal(self) -> bool:
         """Stop the clock first: nothing would come to rest with it."""
         self.actors[0].connection.run("UPDATE schedule SET due = NULL")
-        return await super().heal(rounds)
+        return await super().heal()
 
     def _ask_again(self) -> None:
         """A client asks for an execution, or asks again because nobody has answered, and may go without an answer."""

@@ -50,6 +50,11 @@ from tests.workbench import HandClock, QuickDatabase, migrated
 TIMING = Timing(lease=2_000, heartbeat=500, poll=100, grace=500, canary=100, loop_lag=3_600_000)
 QUEUES = ("default", "cpu")
 SINK = "http://sink"
+PATIENCE = 3_000
+"""Tenths of a second in which a healed world has to come to rest. Items that stand in line for a rate take their time."""
+
+NEVER = 10**15
+"""Until then sleeps whom only the seed wakes."""
 
 
 FATES: Sequence[Fate] = ("busy", "gone before", "gone after", "gone after")
@@ -272,6 +277,8 @@ class World:
             self._flush: 0.2,
             self._kill: 0.3,
             self._put_to_sleep: 0.4,
+            self._oversleep: 0.4,
+            self._wake: 1,
             self._renew_the_dead: 2,
             self._cancel: 0.5,
             self._hold: 0.3,
@@ -288,12 +295,13 @@ class World:
         """Do steps that the seed draws, faults among them."""
         deeds = self.weights()
         for _ in range(steps):
+            self._rouse()
             deed = self.rng.choices(list(deeds), list(deeds.values()))[0]
             deed()
             ACTOR.set(None)
             await _settle()
 
-    async def heal(self, rounds: int = 600) -> bool:
+    async def heal(self) -> bool:
         """Let everything go on without faults. Returns whether all executions ended."""
         self.fragile = self.doubtful = 0.0
         for each in self.actors:
@@ -302,14 +310,14 @@ class World:
         self._renew_the_dead(always=True)
         for accepted in self._known():
             self._ask(op.Pause(accepted, self.clock.now(), resume=True))
-        for _ in range(rounds):
+        for number in range(PATIENCE):
             for deed in (self._deliver, self._look, self._commit, self._carry_call) * 4:
                 deed()
                 ACTOR.set(None)
                 await _settle()
             for actor in self.actors:
                 actor.leases.renew()
-                actor.poller.tick()
+            self.actors[number % len(self.actors)].poller.tick()
             await _settle()
             self.clock.move(0.1)
             if not self._unfinished() and not self._under_way():
@@ -510,6 +518,42 @@ class World:
             actor.asleep_until = self.clock.now() + self.rng.randint(500, 5_000)
             self._note(f"sleeps: {actor.name}, until {actor.asleep_until}")
 
+    def _oversleep(self) -> None:
+        """A process that holds something stands still for longer than its lease, while the others live on."""
+        awake = self._awake()
+        holders = [each for each in awake if each.leases.held()]
+        if not holders or len(awake) < 2:
+            return
+        actor = self.rng.choice(holders)
+        actor.asleep_until = NEVER
+        self._note(f"oversleeps: {actor.name}")
+        for _ in range(TIMING.lease // TIMING.heartbeat + 1):
+            self.clock.move(TIMING.heartbeat / 1000)
+            for each in self._awake():
+                each.leases.renew()
+        for each in self._awake():
+            each.poller.tick()
+
+    def _rouse(self) -> None:
+        """Where nobody is awake, let time pass until somebody is: else most of a world's steps would come to nothing."""
+        if self._awake():
+            return
+        alive = [each.asleep_until for each in self.actors if not each.dead]
+        if not alive:
+            self._renew_the_dead(always=True)
+        elif min(alive) == NEVER:
+            self._wake()
+        else:
+            self.clock.move((min(alive) - self.clock.now()) / 1000)
+
+    def _wake(self) -> None:
+        """Who has overslept goes on. Its heart beats first: what it held may be another's by now."""
+        found = [each for each in self.actors if not each.dead and each.asleep_until == NEVER]
+        if found:
+            actor = self.rng.choice(found)
+            actor.asleep_until = 0
+            actor.leases.renew()
+
     def _cancel(self) -> None:
         """Somebody asks an execution to stop."""
         execution = self._any()
@@ -574,9 +618,12 @@ def _answer(future: asyncio.Future[Any], answer: Any) -> None:
 
 
 async def _settle() -> None:
-    """Let every coroutine go on until it waits for the world again."""
+    """Let every coroutine go on until it waits for the world again, or has had many turns."""
+    ready = cast("Any", asyncio.get_running_loop())._ready
     for _ in range(12):
         await asyncio.sleep(0)
+        if not ready:
+            return
 
 
 def _call_type(world: World) -> Any:

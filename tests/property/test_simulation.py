@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.builders import ROOT
 from tests.chaos import simulate
 from tests.chaos.agree import Place
 
 SEEDS = range(3)
+REMEMBERED = {628: "Items that stood in line for a rate of one a second were taken for stuck after a minute."}
+"""What went wrong with a seed. Where the draws change, it plays something else: a mistake of the engine has its own test."""
 
 
 def again(hash_seed: str) -> str:
@@ -32,3 +36,9 @@ def test_the_same_seed_leaves_the_same_in_another_process(tmp_path: Path) -> Non
         told = again(hash_seed)
         for each in outcomes:
             assert f"seed {each.seed}: {each.digest}" in told
+
+
+@pytest.mark.parametrize("seed", REMEMBERED)
+def test_a_seed_that_went_wrong_once_keeps_every_promise(seed: int) -> None:
+    with simulate.memory() as place:
+        assert not simulate.simulate(place, seed).report

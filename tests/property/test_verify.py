@@ -163,8 +163,8 @@ class Watched(Town):
             await super().run(steps // 10)
             self.look()
 
-    async def heal(self, rounds: int = 600) -> bool:
-        came = await super().heal(rounds)
+    async def heal(self) -> bool:
+        came = await super().heal()
         self.look()
         return came
 
