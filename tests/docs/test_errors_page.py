@@ -36,6 +36,7 @@ NAMES = {
     "celeriac.join",
     "celeriac.nodes",
     "celeriac.perform",
+    "celeriac.said",
     "celeriac.segment",
     "r.status",
     "trigger.payload",
