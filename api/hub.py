@@ -1,7 +1,8 @@
 """The hub: one reader of the feed in this process, for all who follow events live.
 
 A follower first catches up from where it says it is, by reading for itself, and then gets what the hub reads. Nobody is
-waited for: a follower that does not take what is there for it is cut off, and comes back with the last place it saw.
+waited for: a follower that does not take what is there for it is cut off, and comes back with the last place it saw. Of
+pieces, which nobody has to see, it gets the latest.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from engine import feed
 from engine.errors import Unavailable
 from engine.feed import Entry, Place
 from engine.reader import Reader
+from engine.speech import Piece
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,24 @@ _SHORTEST, _LONGEST = 0.01, 0.2
 """Seconds between two looks, while much happens and while nothing does."""
 _ROWS = 500
 
-Wanted = Callable[[Entry], bool]
+
+class About(Protocol):
+    """What events and pieces say of whose they are."""
+
+    @property
+    def project(self) -> str:
+        """The project."""
+
+    @property
+    def workflow(self) -> str:
+        """The workflow."""
+
+    @property
+    def execution(self) -> str:
+        """The execution."""
+
+
+Wanted = Callable[[About], bool]
 
 
 class TooSlow(Exception):
@@ -33,11 +53,16 @@ class TooSlow(Exception):
 
 @dataclass(eq=False)
 class Follower:
-    """Who follows, and what waits to be taken. `since` is the place from which on the hub tells everything."""
+    """Who follows, and what waits to be taken. `since` is the place from which on the hub tells everything.
+
+    `said` are the latest pieces, for one that `hears` them at all.
+    """
 
     wanted: Wanted
     since: Place
     keeps: int
+    hears: bool
+    said: deque[Piece]
     waiting: deque[Entry] = field(default_factory=deque)
     some: asyncio.Event = field(default_factory=asyncio.Event)
     count: int = 0
@@ -55,6 +80,17 @@ class Follower:
             self.waiting.append(entry)
         self.some.set()
 
+    def say(self, piece: Piece) -> None:
+        """Put a piece before it, in the place of an old one if it has to be."""
+        self.said.append(piece)
+        self.some.set()
+
+    def heard(self) -> list[Piece]:
+        """Take the pieces that wait."""
+        found = list(self.said)
+        self.said.clear()
+        return found
+
     async def taken(self, patience: float | None) -> list[Entry]:
         """Take everything that waits, after at most `patience` seconds; then it may be nothing. Raises `TooSlow`."""
         with suppress(TimeoutError):
@@ -70,23 +106,39 @@ class Follower:
 
 
 class Hub:
-    """The followers of one event loop. `keeps` is how many events wait for one of them at most."""
+    """The followers of one event loop. `keeps` is how many events wait for one of them at most, `pieces` how many pieces."""
 
-    def __init__(self, reader: Reader, keeps: int) -> None:
+    def __init__(self, reader: Reader, keeps: int, pieces: int = 0) -> None:
         self._reader = reader
         self._keeps = keeps
+        self._pieces = pieces
         self._followers: dict[Follower, None] = {}
         self._place: Place | None = None
         self._reading: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._lock = asyncio.Lock()
 
-    async def join(self, wanted: Wanted) -> Follower:
+    @property
+    def followed(self) -> bool:
+        """Whether anyone follows."""
+        return bool(self._followers)
+
+    def wants(self, about: About) -> bool:
+        """Whether anyone hears pieces of this."""
+        return any(each.hears and each.wanted(about) for each in self._followers)
+
+    def say(self, piece: Piece) -> None:
+        """Put a piece before all who hear it."""
+        for each in self._followers:
+            if each.hears and each.wanted(piece):
+                each.say(piece)
+
+    async def join(self, wanted: Wanted, *, hears: bool = False) -> Follower:
         """Begin to tell someone what happens from now on. Raises `Unavailable`."""
         async with self._lock:
             if self._place is None:
                 self._place = await self._reader.read(feed.end)
-            follower = Follower(wanted, self._place, self._keeps)
+            follower = Follower(wanted, self._place, self._keeps, hears, deque(maxlen=self._pieces))
             self._followers[follower] = None
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read(self._place))

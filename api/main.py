@@ -13,6 +13,7 @@ from api import openapi, permission, problems, token
 from api.guard import Guard
 from api.hub import Hub
 from api.limiter import Limiter
+from api.pieces import Pieces
 from api.replies import Replies
 from api.routes import (
     addresses,
@@ -77,7 +78,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         runtime = assemble(settings, poll=serves, registry=registry)
         watcher = Watcher(runtime.reader, _FIRST_LOOK)
         replies = Replies(runtime.app, watcher.tell) if serves else None
-        hub = Hub(runtime.reader, settings.limits.events_kept)
+        hub = Hub(runtime.reader, limits.events_kept, limits.pieces_kept)
         state = app.state.celeriac = State(
             settings,
             runtime,
@@ -91,6 +92,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
             Limiter(limits.logins),
         )
         courier = _courier(state) if serves else None
+        pieces = Pieces(runtime.app, hub, lambda: state.sealing) if serves else None
         if serves:
             gc.collect()
             gc.freeze()
@@ -106,6 +108,8 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
             await state.end()
             if replies is not None:
                 replies.close()
+            if pieces is not None:
+                pieces.close()
             state.passwords.close()
             runtime.close()
 

@@ -1,7 +1,8 @@
 """Events as they happen: Server-Sent Events (WHATWG HTML, section 9.2).
 
 The id of an event says where its reader is: the number of the event in its execution, or a place in the feed of the
-project. A browser that reconnects names the last one it has, and goes on behind it.
+project. A browser that reconnects names the last one it has, and goes on behind it. A piece of what a node says has no id:
+nobody can go on behind it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from api.topics import Topic
 from engine import listing, queries
 from engine.errors import Unavailable
 from engine.feed import Place
+from engine.speech import Piece
 
 _PING = 15.0
 _PATIENCE = 1.0
@@ -43,9 +45,14 @@ async def events(state: State, execution: str, after: int, project: str) -> Asyn
     """Yield events of an execution behind a number until it has ended and all of them are out."""
     yield b"retry: 1000\n\n"
     said = time.monotonic()
-    follower = await state.hub.join(lambda entry: entry.execution == execution)
+    follower = await state.hub.join(
+        lambda about: about.execution == execution and about.project == project, hears=True
+    )
     try:
         while not state.stopping:
+            if pieces := follower.heard():
+                yield b"".join(map(_piece, pieces))
+                said = time.monotonic()
             position = after
             try:
                 found, final = await state.runtime.reader.read(
@@ -75,7 +82,7 @@ async def events(state: State, execution: str, after: int, project: str) -> Asyn
 async def feed(state: State, topic: Topic, after: Place | None) -> AsyncGenerator[bytes]:
     """Yield the events of a topic, from now on or behind a place in the feed, for ever."""
     yield b"retry: 1000\n\n"
-    follower = await state.hub.join(topic.wants)
+    follower = await state.hub.join(topic.wants, hears=topic.hears)
     said = time.monotonic()
     try:
         if after is not None:
@@ -83,7 +90,11 @@ async def feed(state: State, topic: Topic, after: Place | None) -> AsyncGenerato
                 for entry in entries:
                     yield b"".join(_encoded(str(place), event) for place, event in topic.chosen(entry))
         while not state.stopping:
-            for entry in await follower.taken(_PATIENCE):
+            entries = await follower.taken(_PATIENCE)
+            if pieces := follower.heard():
+                yield b"".join(map(_piece, pieces))
+                said = time.monotonic()
+            for entry in entries:
                 yield b"".join(_encoded(str(place), event) for place, event in topic.chosen(entry))
                 said = time.monotonic()
             if time.monotonic() - said > _PING:
@@ -95,6 +106,14 @@ async def feed(state: State, topic: Topic, after: Place | None) -> AsyncGenerato
         state.hub.leave(follower)
 
 
+def _piece(piece: Piece) -> bytes:
+    return _lines(piece.told)
+
+
 def _encoded(id_: str, event: listing.Body) -> bytes:
+    return f"id: {id_}\n".encode() + _lines(event)
+
+
+def _lines(event: listing.Body) -> bytes:
     data = json.dumps(event, separators=(",", ":"))
-    return f"id: {id_}\nevent: {event['type']}\ndata: {data}\n\n".encode()
+    return f"event: {event['type']}\ndata: {data}\n\n".encode()

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from api.hub import About
 from celeriac import Json
 from engine import queries, workflow_queries
 from engine.errors import Invalid
 from engine.feed import Entry, Place
 from engine.listing import Body
+from engine.speech import KIND
 from engine.store.database import Connection
 
 ALL = "project"
@@ -31,13 +33,18 @@ class Topic:
     execution: str | None = None
     types: tuple[str, ...] = ()
 
-    def wants(self, entry: Entry) -> bool:
-        """Whether there may be something for it in a row of the feed."""
+    def wants(self, about: About) -> bool:
+        """Whether there may be something for it in a row of the feed, or in a piece."""
         return (
-            entry.project == self.project
-            and self.workflow in (None, entry.workflow)
-            and self.execution in (None, entry.execution)
+            about.project == self.project
+            and self.workflow in (None, about.workflow)
+            and self.execution in (None, about.execution)
         )
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is told what nodes say: of one execution unless its types leave that out, otherwise if they name it."""
+        return (self.execution is not None or bool(self.types)) and self.takes({"type": KIND})
 
     def takes(self, event: Body) -> bool:
         """Whether it wants an event of a row that it wants."""

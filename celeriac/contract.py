@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -168,6 +169,14 @@ class Context(Protocol):
 
     def collection(self, name: str) -> Passages:
         """Return a collection of texts of the project. Raises `Fail` (`collection.invalid`) for what cannot be its name."""
+
+    def speech(self, name: str, model: str) -> AbstractContextManager[Callable[[str], None]]:
+        """Begin to say something whose whole is to come: `with ctx.speech("answer", "gpt-4o") as say: say("Once ")`.
+
+        Whoever follows the execution hears it in pieces, without the credentials of this call, under the `name` of the step it is
+        for and the model that speaks. Nothing of it is kept, and any piece may be lost: what counts is the output. A block
+        that is left by an exception says that what was said is to be forgotten.
+        """
 
     async def model(self, name: str) -> Model | None:
         """Return what the deployment has entered of the model of this name, if it has."""

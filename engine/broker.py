@@ -1,4 +1,4 @@
-"""The Celery application, and the few questions the engine asks a broker: how long is a queue, were you emptied.
+"""The Celery application, and the few things that are asked of a broker: how long is a queue, were you emptied, tell them this.
 
 A broker holds hints that may vanish. Nothing here may be needed for correctness.
 """
@@ -27,6 +27,10 @@ from engine.failpoints import crossing
 from engine.settings import Settings
 
 CANARY = "celeriac:canary"
+SAID = "celeriac.said"
+"""Where pieces of what nodes say are told, to every process that listens just then."""
+_UNHEARD = 1_000
+"""Pieces that wait for a process that is slow to listen, on RabbitMQ; with more the oldest are dropped."""
 _FORGOTTEN_AFTER = 60
 """Seconds that a word waits for who was to hear it."""
 _LISTENING = 0.2
@@ -108,12 +112,37 @@ class Broker:
                 channel.client.delete(queue)
                 return
             own = Queue(queue, exchange=Exchange(""), durable=False, auto_delete=True)
-            with Consumer(
-                channel, [own], on_message=lambda message: heard(_told(message)), no_ack=True, accept=["json"]
-            ):
-                while not ended.is_set():
-                    with suppress(TimeoutError):
-                        self._connection.drain_events(timeout=_LISTENING)
+            self._listen(channel, own, heard, ended)
+
+    @crossing("broker.say", _silent)
+    def say(self, pieces: Sequence[str]) -> None:
+        """Tell pieces of what nodes say to all who listen, if anyone does. Raises one of `DOWN`."""
+        with self._answering() as channel:
+            if hasattr(channel, "client"):
+                pipe = channel.client.pipeline(transaction=False)
+                for piece in pieces:
+                    pipe.publish(SAID, piece)
+                pipe.execute()
+                return
+            producer: Any = Producer(channel, _said())
+            for piece in pieces:
+                producer.publish([piece], serializer="json", delivery_mode=1, retry=False)
+
+    @crossing("broker.overhear", _silent)
+    def overhear(self, name: str, heard: Callable[[list[str]], None], ended: Event) -> None:
+        """Hand over the pieces that are told, until `ended` is set. `name` is this process's own. Raises one of `DOWN`."""
+        with self._answering() as channel:
+            if hasattr(channel, "client"):
+                with channel.client.pubsub(ignore_subscribe_messages=True) as listening:
+                    listening.subscribe(SAID)
+                    while not ended.is_set():
+                        if (told := listening.get_message(timeout=_LISTENING)) is not None:
+                            heard([told["data"].decode(errors="replace")])
+                return
+            own = Queue(
+                name, exchange=_said(), durable=False, exclusive=True, auto_delete=True, max_length=_UNHEARD
+            )
+            self._listen(channel, own, heard, ended)
 
     @crossing("broker.lengths", _silent)
     def lengths(self, queues: Sequence[str]) -> dict[str, int]:
@@ -142,6 +171,14 @@ class Broker:
             connection.collect()  # closes the socket without a word to a broker that may be gone
             connection.release()
 
+    def _listen(self, channel: Any, own: Queue, heard: Callable[[list[str]], None], ended: Event) -> None:
+        with Consumer(
+            channel, [own], on_message=lambda message: heard(_told(message)), no_ack=True, accept=["json"]
+        ):
+            while not ended.is_set():
+                with suppress(TimeoutError):
+                    self._connection.drain_events(timeout=_LISTENING)
+
     @contextmanager
     def _answering(self) -> Iterator[Any]:
         """Hand over an open channel, and bring the transport's own errors into one word.
@@ -161,8 +198,12 @@ class Broker:
             raise OperationalError(message) from error
 
 
+def _said() -> Exchange:
+    return Exchange(SAID, "fanout", durable=False)
+
+
 def _told(message: Any) -> list[str]:
-    """Read the ids of a message that anyone may have written."""
+    """Read the texts of a message that anyone may have written."""
     try:
         body = message.decode()
     except (KombuError, ValueError):

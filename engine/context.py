@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -31,6 +32,7 @@ from engine.encoding import storable
 from engine.outside.scrub import scrub
 from engine.programs import validated
 from engine.pulse import Pulse
+from engine.speech import Speak, Speech
 from engine.taint import trusted_fields
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ class NodeContext:
         "_purse",
         "_ready_at",
         "_secrets",
+        "_speak",
         "_step",
         "attempt",
         "execution_id",
@@ -143,6 +146,7 @@ class NodeContext:
         purse: Purse | None = None,
         inside: Inside | None = None,
         prefix: str = "",
+        speak: Speak | None = None,
     ) -> None:
         self.execution_id = execution_id
         self.node_id = node_id
@@ -161,6 +165,7 @@ class NodeContext:
         self._purse = purse
         self._inside = inside
         self._prefix = prefix
+        self._speak = speak
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -200,6 +205,20 @@ class NodeContext:
         """Say that the call is alive. What is returned is there when the details are durable."""
         self.pulse.beat()
         return self._beat(scrub(details, self.secrets) if self.secrets else details)
+
+    @contextmanager
+    def speech(self, name: str, model: str) -> Iterator[Callable[[str], None]]:
+        """Begin to say something whose whole is to come. Without anyone to tell it to, nothing is said."""
+        if self._speak is None:
+            yield lambda _: None
+            return
+        speech = self._speak(self._named(name), model, lambda: self.secrets)
+        whole = False
+        try:
+            yield speech.say
+            whole = True
+        finally:
+            speech.end(whole=whole)
 
     async def step(self, name: str, effect: Effect, call: Callable[[str], Awaitable[Json]]) -> Json:
         """Run a memoised sub-step. Its result is journaled, so the credentials of this call are taken out of it first."""
@@ -276,6 +295,7 @@ class NodeContext:
             purse=self._purse,
             inside=self._inside,
             prefix=self._named(name),
+            speak=None if self._speak is None else self._spoken_inside,
         )
         inner.lines = self.lines
 
@@ -288,6 +308,11 @@ class NodeContext:
             return _value(result, found)
 
         return await self.step(name, found.effect_of(config), run)
+
+    def _spoken_inside(self, name: str, model: str, secrets: Callable[[], Collection[str]]) -> Speech:
+        """Begin a speech of a node that this one uses, whose secrets it has to keep as well."""
+        assert self._speak is not None  # noqa: S101  who has nobody to tell does not hand this on
+        return self._speak(name, model, lambda: self.secrets.union(secrets()))
 
     def _named(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name

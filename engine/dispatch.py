@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 
 from engine.broker import DOWN, Broker
@@ -20,6 +20,8 @@ from engine.snapshots import Reference
 log = logging.getLogger(__name__)
 
 COALESCED = 32
+UNSAID = 1_000
+"""Pieces of what nodes say that wait to be told; with more the oldest are dropped."""
 _ALONE = frozenset({"cpu"})
 """Queues whose segments are worth a message each: they take longer than any message costs."""
 
@@ -57,6 +59,7 @@ class Dispatcher:
         self._broker = broker
         self._waiting: dict[str, list[Reference]] = defaultdict(list)
         self._ended: list[tuple[str, str]] = []
+        self._said: deque[str] = deque(maxlen=UNSAID)
         self._some = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -80,6 +83,12 @@ class Dispatcher:
                 self._ended.append((reply_to, execution))
                 self._some.notify()
 
+    def say(self, piece: str) -> None:
+        """Tell whoever listens a piece of what a node says."""
+        with self._some:
+            self._said.append(piece)
+            self._some.notify()
+
     def close(self) -> None:
         """Send what waits, then stop."""
         with self._some:
@@ -90,21 +99,35 @@ class Dispatcher:
     def _run(self) -> None:
         while True:
             with self._some:
-                while not self._waiting and not self._ended and not self._closing:
+                while not self._some_waits() and not self._closing:
                     self._some.wait()
-                if not self._waiting and not self._ended:
+                if not self._some_waits():
                     break
                 taken, self._waiting = self._waiting, defaultdict(list)
                 ended, self._ended = self._ended, []
+                said = list(self._said)
+                self._said.clear()
             try:
                 if ended:
                     self._tell(ended)
                 if taken:
                     self._publish(taken)
+                if said:
+                    self._say(said)
             except Exception:
                 log.exception("Messages could not be sent; their rows will be.")
                 self._broker.close()
         self._broker.close()
+
+    def _some_waits(self) -> bool:
+        return bool(self._waiting or self._ended or self._said)
+
+    def _say(self, pieces: list[str]) -> None:
+        try:
+            self._broker.say(pieces)
+        except DOWN as error:
+            log.debug("%d pieces of what nodes say are lost: %s", len(pieces), str(error))
+            self._broker.close()
 
     def _tell(self, ended: list[tuple[str, str]]) -> None:
         try:

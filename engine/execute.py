@@ -402,13 +402,14 @@ class Executor:
         at = self._services
         acts = step.node.effect is not Effect.NONE
         before = run.work.past.get((step.node.id, HEARTBEAT))
+        facts, item, speaking = run.work.facts, run.work.item, at.speaking
         return NodeContext(
-            run.work.facts.execution,
+            facts.execution,
             step.node.id,
-            run.work.item,
+            item,
             tries,
             run.work.ready_at,
-            run.work.facts.project,
+            facts.project,
             at.around if acts else None,
             self._journal_of_steps(run, step) if acts else None,
             at.settings.limits.log_lines,
@@ -417,6 +418,7 @@ class Executor:
             beat=self._heart(run, step, tries),
             purse=Purse(at, run, step.node.id) if acts else None,
             inside=Inside(at, run, step) if acts else None,
+            speak=speaking.of(facts, step.node.id, item, tries) if acts and speaking is not None else None,
         )
 
     async def _call(self, run: Run, step: Step, context: NodeContext) -> Any:

@@ -30,6 +30,7 @@ from engine.snapshots import (
     Reference,
     Work,
 )
+from engine.speech import Speaking
 
 TRIGGER = "trigger"
 JOINED = "joined"
@@ -190,6 +191,7 @@ class Services:
     owner: str
     secret: bytes
     callbacks: Callbacks | None = None
+    speaking: Speaking | None = None
     matrices: Matrices = field(default_factory=Matrices)
 
 

@@ -41,6 +41,10 @@ class Limits:
     sockets: int = 5_000
     socket_topics: int = 100
     events_kept: int = 2_000
+    pieces_kept: int = 500
+    piece_ms: int = 100
+    piece_characters: int = 2_000
+    said_characters: int = 1_000_000
     subscriptions: int = 100
 
 

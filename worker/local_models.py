@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import httpx2
 
 from celeriac import Fail, Link, Program
-from worker.model_child import LENGTH
+from worker.model_child import LENGTH, PART
 
 BASE = "http://local/v1/"
 IDLE_SECONDS = 600.0
@@ -82,8 +82,11 @@ class LocalModels:
         """Whether there is a process."""
         return self._child is not None
 
-    async def ask(self, path: str, body: Any) -> tuple[int, Any]:
-        """Return status and body of the answer. Raises `Fail` (`ai.not_installed`), `ConnectionError` when the process dies."""
+    async def ask(self, path: str, body: Any) -> AsyncGenerator[tuple[int, Any]]:
+        """Yield the parts of the answer, each with the status `PART`, and in the end its status and body.
+
+        Raises `Fail` (`ai.not_installed`), `ConnectionError` when the process dies. Who stops before the end ends the process.
+        """
         if not (self._folder / "xllamacpp").is_dir():
             message = "There are no models on this machine. Put them there with: celeriac models install."
             raise Fail("ai.not_installed", message, {"folder": str(self._folder)})
@@ -91,7 +94,9 @@ class LocalModels:
             self._stay()
             child = self._child or await self._spawn()
             try:
-                status, answer = await _exchange(child, {"path": path, "body": body})
+                await _write(child, {"path": path, "body": body})
+                while (answer := await _read(child))[0] == PART:
+                    yield answer
             except (asyncio.IncompleteReadError, OSError) as error:
                 await self._kill()
                 message = "the process of the local models died"
@@ -100,7 +105,7 @@ class LocalModels:
                 await self._kill()
                 raise
             self._rest()
-            return status, answer
+        yield answer
 
     async def end(self) -> None:
         """End the process."""
@@ -168,22 +173,62 @@ class _Transport(httpx2.AsyncBaseTransport):
         if request.url.host != httpx2.URL(BASE).host:
             message = f"The local models are not at {request.url.host}."
             raise Fail("egress.refused", message)
-        seconds = request.extensions.get("timeout", {}).get("read")
-        try:
-            async with asyncio.timeout(seconds):
-                status, body = await self._models.ask(request.url.path, json.loads(await request.aread()))
-        except TimeoutError as error:
-            message = f"No answer within {seconds:g} seconds."
-            raise httpx2.ReadTimeout(message, request=request) from error
-        except OSError as error:
-            raise httpx2.ReadError(str(error), request=request) from error
+        answer = _Answer(self._models.ask(request.url.path, json.loads(await request.aread())), request)
+        status, body = await answer.next()
+        if status == PART:
+            answer.first = body
+            headers = {"Content-Type": "text/event-stream"}
+            return httpx2.Response(200, headers=headers, stream=answer, request=request)
+        await answer.aclose()
         return httpx2.Response(status, json=body, request=request)
 
 
-async def _exchange(child: _Child, request: dict[str, Any]) -> tuple[int, Any]:
+class _Answer(httpx2.AsyncByteStream):
+    """An answer on its way, within the time of its request. As a stream it is what is left of it, in events."""
+
+    def __init__(self, parts: AsyncGenerator[tuple[int, Any]], request: httpx2.Request) -> None:
+        self._parts = parts
+        self._request = request
+        self._seconds: float | None = request.extensions.get("timeout", {}).get("read")
+        self._began = asyncio.get_running_loop().time()
+        self.first: Any = None
+
+    async def next(self) -> tuple[int, Any]:
+        """Return the next part or the end. Raises `ReadTimeout` or `ReadError`."""
+        deadline = None if self._seconds is None else self._began + self._seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await anext(self._parts)
+        except TimeoutError as error:
+            message = f"No answer within {self._seconds:g} seconds."
+            raise httpx2.ReadTimeout(message, request=self._request) from error
+        except OSError as error:
+            raise httpx2.ReadError(str(error), request=self._request) from error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        status, body = PART, self.first
+        while status == PART:
+            yield _event(body)
+            status, body = await self.next()
+        if status != 200:
+            yield _event(body)
+
+    async def aclose(self) -> None:
+        """Give up what has not come."""
+        await self._parts.aclose()
+
+
+def _event(body: Any) -> bytes:
+    return f"data: {json.dumps(body)}\n\n".encode()
+
+
+async def _write(child: _Child, request: dict[str, Any]) -> None:
     body = json.dumps(request).encode()
     child.writer.write(LENGTH.pack(len(body)) + body)
     await child.writer.drain()
+
+
+async def _read(child: _Child) -> tuple[int, Any]:
     (size,) = LENGTH.unpack(await child.reader.readexactly(LENGTH.size))
     status, answer = json.loads(await child.reader.readexactly(size))
     return status, answer

@@ -13,13 +13,15 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from worker.child import die_with_parent
 
 LENGTH = struct.Struct(">I")
+PART = 0
+"""Stands for the status of what is not the whole answer yet."""
 CONTEXT = 8192
 """Tokens that the chat model can keep in mind: question and answer together."""
 
@@ -33,6 +35,10 @@ _NAMES = {
 }
 
 
+Tell = Callable[[Any], None]
+"""Sends a part of an answer."""
+
+
 class _Refusal(Exception):
     """The request cannot be served."""
 
@@ -44,10 +50,12 @@ class _Refusal(Exception):
 class _Models:
     """The models, each loaded when it is first asked for."""
 
-    def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer a chat completion."""
+    def chat(self, body: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+        """Answer a chat completion; one that is wanted in parts is told, and nothing is left to be returned."""
         _check(body, CHAT)
         asked = {name: value for name, value in body.items() if name != "model"}
+        if body.get("stream"):
+            return self._told(asked, tell)
         try:
             reply = self._reply(asked)
         except _Refusal:
@@ -58,6 +66,21 @@ class _Models:
             raise _Refusal(int(reply["error"].get("code", 500)), str(reply["error"].get("message")))
         return {**reply, "model": CHAT}
 
+    def _told(self, body: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+        failed: list[dict[str, Any]] = []
+
+        def chunk(part: dict[str, Any]) -> bool:
+            if "error" in part:
+                failed.append(part["error"])
+            else:
+                tell({**part, "model": CHAT})
+            return False  # go on
+
+        self._server.handle_chat_completions(body, chunk)
+        for error in failed:
+            raise _Refusal(int(error.get("code", 500)), str(error.get("message")))
+        return {}
+
     def _reply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         try:
             reply: dict[str, Any] = self._server.handle_chat_completions(body)
@@ -65,7 +88,7 @@ class _Models:
             raise _Refusal(400, str(error)) from error
         return reply
 
-    def embeddings(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def embeddings(self, body: Mapping[str, Any], _: Tell) -> dict[str, Any]:
         """Answer a request for embeddings."""
         _check(body, VECTORS)
         texts = body.get("input")
@@ -114,21 +137,28 @@ def main(arguments: list[str]) -> None:
     routes = {"/v1/chat/completions": models.chat, "/v1/embeddings": models.embeddings}
     stream.write(LENGTH.pack(0))
     stream.flush()
-    while len(head := stream.read(LENGTH.size)) == LENGTH.size:
-        body = json.dumps(_answer(routes, json.loads(stream.read(LENGTH.unpack(head)[0])))).encode()
-        stream.write(LENGTH.pack(len(body)) + body)
+
+    def send(status: int, body: Any) -> None:
+        frame = json.dumps([status, body]).encode()
+        stream.write(LENGTH.pack(len(frame)) + frame)
         stream.flush()
+
+    while len(head := stream.read(LENGTH.size)) == LENGTH.size:
+        request = json.loads(stream.read(LENGTH.unpack(head)[0]))
+        send(*_answer(routes, request, partial(send, PART)))
 
 
 def _answer(
-    routes: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]], request: Mapping[str, Any]
+    routes: Mapping[str, Callable[[Mapping[str, Any], Tell], dict[str, Any]]],
+    request: Mapping[str, Any],
+    tell: Tell,
 ) -> list[Any]:
-    """Return status and body of the answer."""
+    """Return status and body of the answer, after its parts."""
     route = routes.get(request["path"])
     if route is None:
         return [404, {"error": {"message": f"There is nothing at {request['path']}.", "code": 404}}]
     try:
-        return [200, route(request["body"])]
+        return [200, route(request["body"], tell)]
     except _Refusal as refusal:
         return [refusal.status, {"error": {"message": str(refusal), "code": refusal.status}}]
     except Exception as error:  # noqa: BLE001  whatever it is, it is the answer, and the next question may be a better one

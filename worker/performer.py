@@ -15,6 +15,7 @@ from engine.outside.sealing import SealingKeys
 from engine.outside.surroundings import Outside
 from engine.performance import Services
 from engine.snapshots import Reference
+from engine.speech import Speaking
 from worker.application import settings
 from worker.children import Children
 from worker.local_models import LocalModels
@@ -65,6 +66,7 @@ class Performer:
                 at.owner,
                 secret_key.derive(secrets[0], "draws"),
                 Callbacks.of(secrets, settings),
+                Speaking(SealingKeys.of(*secrets), at.dispatcher.say, at.clock, settings.limits),
             )
         )
 

@@ -26,6 +26,7 @@ from engine import feed, queries
 from engine.access.tokens import LONGEST
 from engine.errors import CeleriacError, Invalid, Unavailable
 from engine.feed import Entry, Place
+from engine.speech import Piece
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ class _Conversation:
         )
         after = _after(topic, asked.get("after"))
         await self._unsubscribe(name)
-        follower = await state.hub.join(topic.wants)
+        follower = await state.hub.join(topic.wants, hears=topic.hears)
         cursor = str(follower.since) if topic.execution is None else None
         await self._say({"type": "subscribed", "topic": name, "cursor": cursor, **answer})
         self._following[name] = asyncio.create_task(self._follow(topic, follower, after))
@@ -185,7 +186,9 @@ class _Conversation:
                 async for entries in self._state.hub.missed(follower, after):
                     await self._tell(topic, entries)
             while True:
-                await self._tell(topic, await follower.taken(None))
+                entries = await follower.taken(None)
+                await self._pass_on(topic, follower.heard())
+                await self._tell(topic, entries)
         except TooSlow:
             await self._leave(TRY_AGAIN_LATER, "Too slow; come back with the last cursor.")
         except Unavailable as error:
@@ -217,11 +220,17 @@ class _Conversation:
                 await self._send(topic, str(after), feed.texts(filter(topic.takes, found)))
             if len(found) < _AT_ONCE:
                 await follower.taken(None)
+                await self._pass_on(topic, follower.heard())
 
     async def _tell(self, topic: Topic, entries: list[Entry]) -> None:
         if entries:
             parts = [each.text if not topic.types else _some(topic, each) for each in entries]
             await self._send(topic, str(entries[-1].end), ",".join(filter(None, parts)))
+
+    async def _pass_on(self, topic: Topic, pieces: list[Piece]) -> None:
+        """Tell pieces of what nodes say. They have no cursor, since nobody can go on behind them."""
+        if pieces:
+            await self._say({"type": "pieces", "topic": topic.name, "data": [each.told for each in pieces]})
 
     async def _send(self, topic: Topic, cursor: str, events: str) -> None:
         if events:

@@ -45,7 +45,7 @@ class Executions(Asking):
             after = found[-1]["seq"]
 
     async def follow(self, name: str, after: int = 0) -> AsyncIterator[Body]:
-        """Yield events as they happen, until the execution has ended."""
+        """Yield events as they happen, until the execution has ended; and pieces of what models say, which have no `seq`."""
         path = f"/api/v1/executions/{part(name)}/events"
         headers = {"Accept": "text/event-stream"}
         try:

@@ -389,4 +389,7 @@ def _event_line(event: dict[str, Any]) -> str:
     known = ("seq", "type", "at", "node", "segment")
     subject = event.get("node", event.get("segment", ""))
     more = ", ".join(f"{key}={value}" for key, value in event.items() if key not in known)
-    return f"{event['seq']:>5}  {when(event['at'])}  {event['type']:<24} {subject}  {more}".rstrip()
+    if event["type"] == "node.saying":
+        more = repr(event["text"]) if event["state"] != "broken" else "what it said so far does not count"
+    number = event.get("seq", "")  # a piece of what a model says has none
+    return f"{number:>5}  {when(event['at'])}  {event['type']:<24} {subject}  {more}".rstrip()

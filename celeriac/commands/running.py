@@ -150,7 +150,7 @@ async def _watch(client: Client, execution: str, after: int, deadline: float | N
     try:
         async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
             async for event in client.follow(execution, after):
-                after = event["seq"]
+                after = event.get("seq", after)  # a piece of what a model says has none
                 if (line := line_of(event)) is not None:
                     say(line)
     except TimeoutError:
@@ -179,6 +179,10 @@ def line_of(event: dict[str, Any]) -> str | None:
             return f"  {'answer' if event['counts'] else 'too late'}   {node}"
         case "node.uncertain":
             return f"  {paint('unsure', 'uncertain', sys.stderr)}   {node}  {event['message']}"
+        case "node.saying" if event["state"] == "broken":
+            return f"  {paint('again', 'waiting', sys.stderr)}    {node}  what it said so far does not count"
+        case "node.saying" if event["text"]:
+            return f"  {paint('says', 'dim', sys.stderr)}     {node}  {' '.join(event['text'].split())}"
         case "node.log":
             return f"  {event['level']:<8} {node}  {event['message']}"
         case "segment.limited":

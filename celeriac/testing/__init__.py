@@ -8,7 +8,7 @@
 Nothing is reached that the test did not hand in: without `http` and `connections` a node has no way out.
 """
 
-from celeriac.testing.calls import DEFAULT_NOW, Connections, Line, OpenLink, Outcome, Paid, run_node
+from celeriac.testing.calls import DEFAULT_NOW, Connections, Line, OpenLink, Outcome, Paid, Said, run_node
 from celeriac.testing.conformance import World, conform
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "OpenLink",
     "Outcome",
     "Paid",
+    "Said",
     "World",
     "conform",
     "run_node",

@@ -6,8 +6,8 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
@@ -85,6 +85,16 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What the node has said on its way to a whole, piece by piece. `whole` is false where it was to be forgotten."""
+
+    name: str
+    model: str
+    pieces: tuple[str, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one call came to.
 
@@ -94,7 +104,7 @@ class Outcome:
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
     `steps` are the results of the sub-steps that were done, by name; `paid` are the calls of models, `heartbeats` the
-    details that were sent.
+    details that were sent, `said` is what was said before it was whole.
     """
 
     kind: Kind
@@ -110,6 +120,7 @@ class Outcome:
     scope: str | None = None
     paid: tuple[Paid, ...] = ()
     heartbeats: tuple[Json, ...] = ()
+    said: tuple[Said, ...] = ()
 
     @property
     def code(self) -> str | None:
@@ -173,6 +184,7 @@ async def run_node(
         steps=context.steps,
         paid=tuple(context.paid),
         heartbeats=tuple(context.heartbeats),
+        said=tuple(context.said),
     )
 
 
@@ -242,6 +254,7 @@ class _Context:
         self.heartbeats: list[Json] = []
         self.steps: dict[str, Json] = {}
         self.paid: list[Paid] = []
+        self.said: list[Said] = []
         self._done = done
         self._models = models
         self._answers = answers
@@ -356,6 +369,16 @@ class _Context:
             return _json(result.value if isinstance(result, Route) else result)
 
         return await self.step(name, found.effect_of(config), run)
+
+    @contextmanager
+    def speech(self, name: str, model: str) -> Iterator[Callable[[str], None]]:
+        pieces: list[str] = []
+        whole = False
+        try:
+            yield pieces.append
+            whole = True
+        finally:
+            self.said.append(Said(name, model, tuple(pieces), whole))
 
     async def model(self, name: str) -> Model | None:
         return self._models.get(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from urllib.parse import quote, quote_plus
 
@@ -41,6 +41,28 @@ def forms_of(secrets: Collection[str]) -> tuple[str, ...]:
         if len(secret) >= SHORTEST:
             found |= _forms(secret)
     return tuple(sorted(found, key=lambda form: (-len(form), form)))
+
+
+def safe_length(text: str, forms: Sequence[str]) -> int:
+    """Return how much of a text that goes on can be told: none of the forms (the longest first) reaches over that place.
+
+    Behind it stands what may be the beginning of one, and seldom more than a few characters.
+    """
+    end = len(text)
+    first = max(0, end - max(map(len, forms), default=1) + 1)
+    found = next((at for at in range(first, end) if any(each.startswith(text[at:]) for each in forms)), end)
+    while (across := _first_across(text, forms, found)) is not None:
+        found = across
+    return found
+
+
+def _first_across(text: str, forms: Sequence[str], place: int) -> int | None:
+    """Return where a form begins that reaches over a place."""
+    for form in forms:
+        at = text.find(form, max(0, place - len(form) + 1), place + len(form) - 1)
+        if at >= 0:
+            return at
+    return None
 
 
 def _forms(secret: str) -> set[str]:
@@ -78,11 +100,11 @@ def _base64_forms(data: bytes) -> set[str]:
 
 def _without(value: Json, forms: tuple[str, ...]) -> Json:
     if isinstance(value, str):
-        return _clean(value, forms)
+        return without(value, forms)
     if isinstance(value, dict):
         cleaned: dict[str, Json] = {}
         for key, each in value.items():
-            cleaned[_clean(key, forms)] = _without(each, forms)
+            cleaned[without(key, forms)] = _without(each, forms)
         return cleaned
     if isinstance(value, list):
         # No comprehension: its frame of its own would halve the depth that can be cleaned.
@@ -95,7 +117,8 @@ def _without(value: Json, forms: tuple[str, ...]) -> Json:
     return value
 
 
-def _clean(text: str, forms: tuple[str, ...]) -> str:
+def without(text: str, forms: Sequence[str]) -> str:
+    """Return a text without any of the forms (the longest first)."""
     # Substring search runs at memory speed; one alternation of all forms would look at each character many
     # times.
     for form in forms:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, JsonValue, model_validator
 from celeriac import Context, Effect, Fail, Json, node
 from celeriac.contract import TRUSTED
 from celeriac.duration import seconds
-from nodes.ai.models.asking import RETRY, Speaking, Text
+from nodes.ai.models.asking import RETRY, Aloud, Speaking, Text
 from nodes.ai.models.chain import answer
 from nodes.ai.models.discovered import ORDER, Servers, discovered
 from nodes.ai.models.provider import Ask, Message, Reply
@@ -61,6 +61,7 @@ class Config(Speaking):
     shape: dict[str, JsonValue] | None = Field(
         None, alias="schema", description="JSON Schema of the result; without it the result is text."
     )
+    stream: Aloud = False
 
     @model_validator(mode="after")
     def _different(self) -> Self:
@@ -128,7 +129,8 @@ async def ai_agent(config: Config, ctx: Context) -> Json:
     for turn in range(1, limits.turns + 1):
         if is_late():
             raise _limit("time", turn - 1, done)
-        reply = await answer(ctx, chain, replace(ask, messages=tuple(messages)), f"turn {turn}")
+        asked = replace(ask, messages=tuple(messages))
+        reply = await answer(ctx, chain, asked, f"turn {turn}", aloud=config.stream)
         if not reply.calls:
             messages.append(Message("assistant", reply.text or "Done."))
             result = reply.text if config.shape is None else await _shaped(config, ctx, ask, messages)

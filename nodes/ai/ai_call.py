@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from celeriac import Context, Effect, Json, node
-from nodes.ai.models.asking import RETRY, TIMEOUT, Picture, Speaking, Text, Turn, conversation
+from nodes.ai.models.asking import RETRY, TIMEOUT, Aloud, Picture, Speaking, Text, Turn, conversation
 from nodes.ai.models.chain import answer
 from nodes.ai.models.provider import Ask, Message, Tool
 
@@ -41,6 +41,7 @@ class Config(Speaking):
     stop: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description="Texts at which the answer ends.", max_length=4
     )
+    stream: Aloud = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -106,7 +107,7 @@ async def ai_call(config: Config, ctx: Context) -> Json:
         choose=config.tool_choice,
         stop=tuple(config.stop),
     )
-    reply = await answer(ctx, await config.chain(ctx), ask, "answer")
+    reply = await answer(ctx, await config.chain(ctx), ask, "answer", aloud=config.stream)
     return {
         "text": reply.text,
         "model": reply.model,

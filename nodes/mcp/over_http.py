@@ -11,11 +11,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from celeriac import Effect, Link, TryAgain, Uncertain, exchange
+from nodes.http.events import Events
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import httpx2
+
+_END = b"\n\n"
+"""What ends an event that a server has left without its end."""
 
 
 class Http:
@@ -82,7 +86,7 @@ async def wire(link: Link, now: datetime, seconds: float) -> AsyncIterator[Http]
 def _answer(response: httpx2.Response, number: int) -> dict[str, Any] | None:
     """Return the answer to a question out of what came: one message, or a stream of them."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    texts = _events(response.text) if kind == "text/event-stream" else [response.text]
+    texts = Events().feed(response.content + _END) if kind == "text/event-stream" else [response.text]
     for text in texts:
         try:
             message = json.loads(text)
@@ -91,15 +95,3 @@ def _answer(response: httpx2.Response, number: int) -> dict[str, Any] | None:
         if isinstance(message, dict) and message.get("id") == number and "method" not in message:
             return message
     return None
-
-
-def _events(text: str) -> list[str]:
-    """Return the data of each event (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
-    found, lines = [], []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("data:"):
-            lines.append(line[5:].removeprefix(" "))
-        elif not line and lines:
-            found.append("\n".join(lines))
-            lines = []
-    return found

@@ -20,7 +20,7 @@ from engine.leases import _Loop
 from engine.registry import Registry
 from engine.settings import DEFAULT_PROJECT
 from tests.loopback import Asked, answer, serving
-from tests.models import Way, chat, embeddings, wants
+from tests.models import Way, chat, chunks, embeddings, streaming, wants
 from tests.office import office
 from tests.toolbox import TOKEN, toolbox
 from tests.workbench import Workbench
@@ -31,7 +31,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 12
+    assert len(EXAMPLES) == 13
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -63,6 +63,11 @@ ANSWERS: dict[str, tuple[Any, str | list[bytes] | None, Any]] = {
         {"number": "7", "total": 12.5},
     ),
     "Triage": ({"text": "It is broken!"}, '{"label": "bug"}', "bug"),
+    "Story": (
+        {"of": "a hare"},
+        [streaming(*chunks("Once ", "upon ", "a time."))],
+        "Once upon a time.",
+    ),
     "Thrifty": ({"question": "Why?"}, "Because.", "Because."),
     "Keep the manual": (
         {"pages": [{"id": "tea", "text": "Pour it."}, {"id": "milk", "text": "Cool it."}]},
@@ -124,6 +129,9 @@ async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> No
 
     async def handle(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(next(turns) if asked.method == "POST" else answer("4.50"))
+        if b'"stream": true' in asked.body:
+            await writer.drain()
+            writer.close()
 
     price: dict[str, Json] = {
         "provider": "openai",

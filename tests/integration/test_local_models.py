@@ -60,6 +60,32 @@ async def test_a_question_is_answered_in_words(local: httpx2.AsyncClient) -> Non
     assert 0 < paid.usage.output_tokens <= 30
 
 
+async def test_an_answer_is_said_while_it_is_being_written(local: httpx2.AsyncClient) -> None:
+    asked: dict[str, Json] = {"model": "local", "prompt": "Say hello.", "max_tokens": 30, "temperature": 0}
+    whole, outcome = await ask(ai_call, local, **asked), await ask(ai_call, local, **asked, stream=True)
+    assert value(outcome) == value(whole)
+    (said,) = outcome.said
+    assert "".join(said.pieces) == value(whole)["text"]
+    assert len(said.pieces) > 3
+    assert [each.usage.tokens for each in outcome.paid] == [each.usage.tokens for each in whole.paid]
+
+
+async def test_a_question_in_parts_that_is_too_long_is_refused(local: httpx2.AsyncClient) -> None:
+    config: dict[str, Json] = {"prompt": "word " * 9000, "max_tokens": 10, "stream": True}
+    assert (await ask(ai_call, local, model="local", **config)).code == "ai.invalid_request"
+
+
+async def test_a_choice_of_tools_is_not_said(local: httpx2.AsyncClient) -> None:
+    tools: list[Json] = [
+        {"name": "weather", "description": "Tells the weather.", "parameters": {"type": "object"}}
+    ]
+    outcome = await ask(
+        ai_call, local, model="local", prompt="Weather?", tools=tools, max_tokens=60, stream=True
+    )
+    assert outcome.error is None
+    assert outcome.said == ()
+
+
 async def test_a_question_that_is_too_long_is_refused(local: httpx2.AsyncClient) -> None:
     outcome = await ask(ai_call, local, model="local", prompt="word " * 9000, max_tokens=10)
     assert outcome.code == "ai.invalid_request"

@@ -26,9 +26,10 @@ def server(request: pytest.FixtureRequest) -> Server:
 class Listener:
     """A thread that hears, as an API process has one; it begins anew when the broker comes back."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, over: str = "") -> None:
         self.heard: list[str] = []
         self._broker = broker
+        self._over = over
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -40,7 +41,10 @@ class Listener:
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
-                self._broker.hear(QUEUE, self.heard.extend, self._ended)
+                if self._over:
+                    self._broker.overhear(self._over, self.heard.extend, self._ended)
+                else:
+                    self._broker.hear(QUEUE, self.heard.extend, self._ended)
             except DOWN:
                 self._broker.close()
                 self._ended.wait(0.05)
@@ -100,3 +104,28 @@ def test_a_broker_that_was_away_is_heard_again(valkey: Valkey, tmp_path: Path) -
             return "exec_again" in listener.heard
 
         wait_until(told, 20, "the word after the outage")
+
+
+def test_what_is_said_is_overheard_by_all_who_listen(server: Server, tmp_path: Path) -> None:
+    broker = Broker(make_app(settings(server, tmp_path)))
+    listeners = [
+        Listener(Broker(make_app(settings(server, tmp_path))), over=f"celeriac.said.{number}")
+        for number in range(2)
+    ]
+
+    def all_heard_the_first() -> bool:
+        broker.say(["first"])
+        return all(each.heard for each in listeners)
+
+    try:
+        wait_until(all_heard_the_first, 20, "the first piece")
+        broker.say(["second", "third \u00fc"])
+        wait_until(
+            lambda: all(each.heard[-2:] == ["second", "third \u00fc"] for each in listeners),
+            10,
+            "both pieces",
+        )
+    finally:
+        for each in listeners:
+            each.close()
+        broker.close()

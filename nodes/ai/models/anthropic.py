@@ -1,24 +1,29 @@
 """The API of Anthropic: messages.
 
 Sources: https://platform.claude.com/docs/en/api/messages, .../api/errors, .../api/versioning,
-https://platform.claude.com/docs/en/build-with-claude/structured-outputs.
+https://platform.claude.com/docs/en/build-with-claude/structured-outputs, .../build-with-claude/streaming.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from celeriac import Json
 from celeriac.usage import Usage
 from nodes.ai.models.plain import is_plain, with_one_kind_each
 from nodes.ai.models.provider import (
     Ask,
     Finish,
+    Gathering,
     Image,
     Letter,
     Message,
     Reply,
     ToolCall,
+    Unfinished,
     Unreadable,
     Vectors,
     whole_number,
@@ -103,6 +108,14 @@ class Anthropic:
             calls,
         )
 
+    def in_parts(self, letter: Letter) -> Letter | None:
+        """Return the same question, to be answered as a stream of events."""
+        return replace(letter, body={**letter.body, "stream": True})
+
+    def gather(self) -> Gathering:
+        """Return what puts the events of one message together."""
+        return _Parts()
+
     def embed(self, model: str, texts: Sequence[str], dimensions: int | None) -> Letter | None:  # noqa: ARG002  there are none
         """Return that there are no vectors to be had."""
         return None
@@ -116,6 +129,62 @@ class Anthropic:
         details = error.get("details")
         code = details.get("error_code") if isinstance(details, Mapping) else None
         return error.get("type") == "billing_error" or code in _SPENT
+
+
+class _Parts:
+    """The events of one message: it begins, has blocks that grow, says why it stops and what it used, and ends."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._written: dict[int, str] = {}
+        self._ended = False
+
+    def take(self, event: Mapping[str, Any]) -> str:
+        """Take an event. Kinds that nobody knows may come at any time, and are passed over."""
+        try:
+            match event["type"]:
+                case "message_start":
+                    self._message = {**event["message"]}
+                case "content_block_start":
+                    self._blocks[int(event["index"])] = {**event["content_block"]}
+                case "content_block_delta":
+                    return self._grown(int(event["index"]), event["delta"])
+                case "message_delta":
+                    self._message |= event["delta"]
+                    used = event.get("usage") or {}
+                    told = {name: each for name, each in used.items() if each is not None}
+                    self._message["usage"] = {**(self._message.get("usage") or {}), **told}
+                case "message_stop":
+                    self._ended = True
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unreadable(f"an event of it has no {error}") from error
+        return ""
+
+    def body(self) -> Mapping[str, Any]:
+        """Return the message. Without the event that ends it it has broken off."""
+        if not self._ended:
+            raise Unfinished
+        for place, text in self._written.items():
+            self._blocks[place]["input"] = _input(text)
+        return {**self._message, "content": [self._blocks[place] for place in sorted(self._blocks)]}
+
+    def _grown(self, place: int, delta: Mapping[str, Any]) -> str:
+        if delta["type"] == "input_json_delta":
+            self._written[place] = self._written.get(place, "") + delta["partial_json"]
+        if delta["type"] != "text_delta":
+            return ""
+        self._blocks[place]["text"] = self._blocks[place].get("text", "") + delta["text"]
+        return str(delta["text"])
+
+
+def _input(text: str) -> Json:
+    """Return what a tool is to be given: text that should be JSON, and is handed on as text when it is none."""
+    try:
+        found: Json = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return text
+    return found
 
 
 def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:

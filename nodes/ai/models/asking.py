@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, StrictBool, model_validator
 
 from celeriac import Context, Retry, TryAgain
 from celeriac.contract import TRUSTED
@@ -156,6 +156,14 @@ class Speaking(Asking):
             for each in self.fallback
         ]
         return Chain((*first.models, *others), first.timeout)
+
+
+Aloud = Annotated[
+    StrictBool,
+    Field(
+        description="Whether whoever follows the execution reads the answer while it is being written. Default: no.",
+    ),
+]
 
 
 def conversation(turns: Iterable[Turn]) -> tuple[str, tuple[Message, ...]]:

@@ -30,14 +30,16 @@ class Chain:
     timeout: float
 
 
-async def answer(ctx: Context, chain: Chain, ask: Ask, step: str) -> Reply:
+async def answer(ctx: Context, chain: Chain, ask: Ask, step: str, *, aloud: bool = False) -> Reply:
     """Ask, once for every `step`: a later try of the node gets the answer from the journal.
 
+    With `aloud` whoever follows the execution reads along; what counts is the whole answer all the same.
     Raises `TryAgain` when no model answers now and one may later, else the `Fail` of the first.
     """
 
     async def first(_: str) -> Json:
-        return reply_to_json(await _first(ctx, chain, lambda meant: _asked(ctx, chain, meant, ask)))
+        said = step if aloud else None
+        return reply_to_json(await _first(ctx, chain, lambda meant: _asked(ctx, chain, meant, ask, said)))
 
     return reply_from_json(await ctx.step(step, Effect.READ, first))
 
@@ -74,15 +76,22 @@ async def _first(ctx: Context, chain: Chain, call: Callable[[Meant], Awaitable[T
     raise next((each for each in failed if isinstance(each, TryAgain)), failed[0])
 
 
-async def _asked(ctx: Context, chain: Chain, meant: Meant, ask: Ask) -> Reply:
+async def _asked(ctx: Context, chain: Chain, meant: Meant, ask: Ask, said: str | None) -> Reply:
+    """Ask one model. Where something is `said`, it is said as that step."""
     post = await _post(ctx, chain, meant)
     letter = meant.provider.ask(replace(ask, model=meant.model), own=post.own)
+    most = Usage(estimated(letter, ask.messages), ask.max_tokens)
+    in_parts = None if said is None else meant.provider.in_parts(letter)
 
     async def call() -> tuple[Reply, Usage]:
-        reply = await post.send(letter, meant.provider.reply)
-        return reply, reply.usage
+        if said is None or in_parts is None:
+            reply = await post.send(letter, meant.provider.reply)
+            return reply, reply.usage
+        with ctx.speech(said, meant.name) as say:
+            reply = await post.send_in_parts(in_parts, meant.provider.reply, say)
+        # A server that does not say what it used when it answers in parts is not taken to have used nothing.
+        return reply, reply.usage if reply.usage.tokens else most
 
-    most = Usage(estimated(letter, ask.messages), ask.max_tokens)
     reply = await ctx.pay(post.payee, meant.name, most, call)
     if reply.finish == "refused":
         raise Fail("ai.refused", f"{meant.model} will not answer: {reply.text[:500]}")

@@ -40,6 +40,10 @@ class Local(OpenAI):
             own=False,
         )
 
+    def in_parts(self, letter: Letter) -> Letter | None:
+        """Return the same question, to be answered in chunks, unless its answer is a choice written as JSON."""
+        return None if "response_format" in letter.body else super().in_parts(letter)
+
     def reply(self, body: Mapping[str, Any]) -> Reply:
         """Read a chat completion, and a call of a tool out of its text."""
         reply = super().reply(body)

@@ -1,6 +1,6 @@
 """The API of OpenAI, which vLLM, Ollama, llama.cpp, LM Studio and many others speak as well.
 
-Sources: https://developers.openai.com/api/reference/resources/chat (chat completions), .../embeddings,
+Sources: https://developers.openai.com/api/reference/resources/chat (chat completions and their chunks), .../embeddings,
 https://developers.openai.com/api/docs/guides/error-codes.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from celeriac import Json
@@ -16,11 +17,13 @@ from nodes.ai.models.plain import is_plain
 from nodes.ai.models.provider import (
     Ask,
     Finish,
+    Gathering,
     Image,
     Letter,
     Message,
     Reply,
     ToolCall,
+    Unfinished,
     Unreadable,
     Vectors,
     whole_number,
@@ -115,6 +118,16 @@ class OpenAI:
             calls,
         )
 
+    def in_parts(self, letter: Letter) -> Letter | None:
+        """Return the same question, to be answered in chunks, the last of which says what was used."""
+        return replace(
+            letter, body={**letter.body, "stream": True, "stream_options": {"include_usage": True}}
+        )
+
+    def gather(self) -> Gathering:
+        """Return what puts the chunks of one chat completion together."""
+        return _Chunks()
+
     def embed(self, model: str, texts: Sequence[str], dimensions: int | None) -> Letter | None:
         """Write a request for embeddings down."""
         body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "float"}
@@ -134,6 +147,56 @@ class OpenAI:
     def spent(self, error: Mapping[str, Any]) -> bool:
         """Whether the code is one of those about money."""
         return bool(_SPENT & {str(error.get("code")), str(error.get("type"))})
+
+
+class _Chunks:
+    """The chunks of one chat completion. Calls of tools come in parts as well, by their place among the others."""
+
+    def __init__(self) -> None:
+        self._model = ""
+        self._words: list[str] = []
+        self._refusal: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._finish: object = None
+        self._usage: object = None
+
+    def take(self, event: Mapping[str, Any]) -> str:
+        """Take a chunk; the last one has no choice, and says what was used."""
+        try:
+            self._model = str(event.get("model") or self._model)
+            self._usage = event.get("usage") or self._usage
+            for choice in event["choices"][:1]:
+                self._finish = choice.get("finish_reason") or self._finish
+                delta = choice.get("delta") or {}
+                for each in delta.get("tool_calls") or ():
+                    self._called(each)
+                self._refusal.append(delta.get("refusal") or "")
+                self._words.append(delta.get("content") or "")
+                return str(self._words[-1])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unreadable(f"a chunk of it has no {error}") from error
+        return ""
+
+    def body(self) -> Mapping[str, Any]:
+        """Return the chat completion. Without a reason why it stopped it has broken off."""
+        if self._finish is None:
+            raise Unfinished
+        message: dict[str, Any] = {
+            "content": "".join(self._words),
+            "refusal": "".join(self._refusal),
+            "tool_calls": [self._calls[place] for place in sorted(self._calls)],
+        }
+        choice = {"message": message, "finish_reason": self._finish}
+        return {"model": self._model, "choices": [choice], "usage": self._usage}
+
+    def _called(self, part: Mapping[str, Any]) -> None:
+        made = self._calls.setdefault(
+            int(part["index"]), {"id": "", "function": {"name": "", "arguments": ""}}
+        )
+        made["id"] = part.get("id") or made["id"]
+        told, function = part.get("function") or {}, made["function"]
+        function["name"] = told.get("name") or function["name"]
+        function["arguments"] += told.get("arguments") or ""
 
 
 def _system(text: str) -> list[dict[str, Any]]:

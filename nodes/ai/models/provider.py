@@ -104,6 +104,20 @@ class Unreadable(Exception):
     """An answer is not what the provider documents."""
 
 
+class Unfinished(Unreadable):
+    """An answer that came in parts has broken off before its end."""
+
+
+class Gathering(Protocol):
+    """An answer that comes in parts, and is put together to what it would be as a whole. Both raise `Unreadable`."""
+
+    def take(self, event: Mapping[str, Any]) -> str:
+        """Take the next part; return the words in it, which may be none."""
+
+    def body(self) -> Mapping[str, Any]:
+        """Return the whole answer, as `Provider.reply` reads it. Raises `Unfinished` when its end has not come."""
+
+
 class Provider(Protocol):
     """One kind of API. Readers raise `Unreadable`."""
 
@@ -116,6 +130,12 @@ class Provider(Protocol):
 
     def reply(self, body: Mapping[str, Any]) -> Reply:
         """Read an answer."""
+
+    def in_parts(self, letter: Letter) -> Letter | None:
+        """Return the same question, to be answered in parts; None where the parts would be no words for people."""
+
+    def gather(self) -> Gathering:
+        """Return what puts the parts of one answer together."""
 
     def embed(self, model: str, texts: Sequence[str], dimensions: int | None) -> Letter | None:
         """Write a request for vectors down, if the provider has any."""

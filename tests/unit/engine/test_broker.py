@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,33 @@ def test_what_is_no_word_of_ours_is_not_heard(
     assert heard == ["exec_1"]
 
 
+def test_who_listens_overhears_what_is_said_and_who_does_not_misses_it(app: Any, broker: Broker) -> None:
+    heard: list[list[str]] = [[], []]
+    ended = threading.Event()
+    broker.say(["nobody hears this"])
+    listeners = [Broker(app), Broker(app)]
+    threads = [
+        threading.Thread(target=each.overhear, args=(f"q_over_{at}", heard[at].extend, ended))
+        for at, each in enumerate(listeners)
+    ]
+    for each in threads:
+        each.start()
+    while not all(heard):
+        broker.say(["once"])
+        time.sleep(0.01)
+    broker.say(["upon", "a time"])
+    while not all(each[-1] == "a time" for each in heard):
+        time.sleep(0.01)
+    ended.set()
+    for each in threads:
+        each.join(5)
+    for listener in listeners:
+        listener.close()
+    for texts in heard:
+        assert set(texts) == {"once", "upon", "a time"}
+        assert texts[-2:] == ["upon", "a time"]
+
+
 class Client:
     """The part of a Redis client that is asked. A pipeline is the client itself, which does everything at once."""
 
@@ -228,10 +256,12 @@ def test_who_listens_on_redis_hears_all_at_once_and_leaves_no_list_behind(
     [
         lambda broker: broker.publish([segment.of([], "default")]),
         lambda broker: broker.tell([("q", "exec_1")]),
+        lambda broker: broker.say(["once"]),
+        lambda broker: broker.overhear("q", print, threading.Event()),
         lambda broker: broker.lengths(["default"]),
         lambda broker: broker.emptied(),
     ],
-    ids=["publish", "tell", "lengths", "emptied"],
+    ids=["publish", "tell", "say", "overhear", "lengths", "emptied"],
 )
 def test_a_broker_that_is_not_there_is_down_in_one_word(ask: Callable[[Broker], Any], tmp_path: Path) -> None:
     broker = Broker(application(f"redis+socket://{tmp_path}/none.sock"))

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from celeriac import Effect, Fail, Json
+from celeriac import Context, Effect, Fail, Json, NodeType, node
 from engine.context import NodeContext, idempotency_key
+from engine.settings import Limits
+from engine.speech import Speech
+
+
+class Nothing(BaseModel, extra="forbid"):
+    """No config."""
 
 
 class Around:
@@ -123,3 +131,51 @@ async def test_a_node_in_a_child_process_has_no_steps() -> None:
     with pytest.raises(Fail) as caught:
         await context().step("pay", Effect.ONCE, call)
     assert caught.value.code == "node.no_steps"
+
+
+async def test_what_is_said_is_told_without_the_secrets_of_what_was_opened() -> None:
+    told: list[tuple[str, str, str, str]] = []
+
+    def speak(step: str, model: str, secrets: Callable[[], Collection[str]]) -> Speech:
+        return Speech(lambda text, _, state: told.append((step, model, text, state)), secrets, Limits())
+
+    made = context(speak=speak)
+    with made.speech("answer", "gpt-4o") as say:
+        await made.connect("crm")
+        say("the secret of")
+        say(" crm")
+    with pytest.raises(ValueError, match="broke"), made.speech("answer", "gpt-4o") as say:
+        raise ValueError("broke")
+    assert told == [("answer", "gpt-4o", "the ***", "whole"), ("answer", "gpt-4o", "", "broken")]
+
+
+async def test_without_anyone_to_tell_nothing_is_said() -> None:
+    with context().speech("answer", "gpt-4o") as say:
+        say("Once")
+
+
+async def test_a_node_that_another_uses_keeps_the_secrets_of_both() -> None:
+    told: list[tuple[str, str]] = []
+
+    def speak(step: str, _: str, secrets: Callable[[], Collection[str]]) -> Speech:
+        return Speech(lambda text, *_: told.append((step, text)), secrets, Limits())
+
+    @node("teller", effect=Effect.READ)
+    async def teller(config: Nothing, ctx: Context) -> Json:
+        """Tell all that is known."""
+        await ctx.connect("mail")
+        with ctx.speech("all", "gpt-4o") as say:
+            say("secret of crm, secret of mail, secret of nobody")
+        return None
+
+    class Types:
+        def type(self, _: str) -> NodeType:
+            return teller
+
+    async def journal(_: str, __: Effect, key: str, call: Callable[[str], Awaitable[Json]]) -> Json:
+        return await call(key)
+
+    made = context(speak=speak, step=journal, inside=Types())
+    await made.connect("crm")
+    await made.use("tool 1", "teller", {})
+    assert told == [("tool 1/all", "***, ***, secret of nobody")]

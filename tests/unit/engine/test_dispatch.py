@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
 
+from engine import dispatch
 from engine.canvas import segment
 from engine.dispatch import COALESCED, Dispatcher, Room, coalesce
 
@@ -64,6 +65,7 @@ class Post:
         self.raises = list(raises)
         self.published: list[list[list[Any]]] = []
         self.told: list[tuple[str, str]] = []
+        self.said: list[str] = []
         self.closed = 0
         self.some = threading.Condition()
 
@@ -72,6 +74,9 @@ class Post:
 
     def tell(self, ended: Iterable[tuple[str, str]]) -> None:
         self._answer(lambda: self.told.extend(ended))
+
+    def say(self, pieces: Sequence[str]) -> None:
+        self._answer(lambda: self.said.extend(pieces))
 
     def close(self) -> None:
         with self.some:
@@ -118,6 +123,43 @@ def test_what_waits_is_sent_before_the_end(post: Post) -> None:
     assert post.told == [("me", "exec_1")]
     assert post.closed == 1
     assert not dispatcher._thread.is_alive()
+
+
+def test_what_nodes_say_is_told_in_its_order(post: Post, dispatcher: Dispatcher) -> None:
+    for each in ("Once", "upon", "a time"):
+        dispatcher.say(each)
+    post.wait(lambda: len(post.said) == 3)
+    assert post.said == ["Once", "upon", "a time"]
+
+
+def test_pieces_that_cannot_be_told_are_lost_and_the_next_are_told() -> None:
+    post = Post(ConnectionError("gone"))
+    dispatcher = Dispatcher(cast("Any", post))
+    dispatcher.say("lost")
+    post.wait(lambda: post.closed)
+    dispatcher.say("told")
+    dispatcher.close()
+    assert post.said == ["told"]
+
+
+def test_of_pieces_that_nobody_takes_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "UNSAID", 3)
+    post, gate = Post(), threading.Event()
+
+    def publish(_: Iterable[segment]) -> None:
+        post._answer(lambda: None)
+        gate.wait(5)
+
+    post.publish = publish  # type: ignore[method-assign,assignment]  # a broker that takes its time
+    dispatcher = Dispatcher(cast("Any", post))
+    with post.some:
+        dispatcher.send("exec_1", [(2, "", "default")])
+        post.some.wait(5)
+    for number in range(9):
+        dispatcher.say(str(number))
+    gate.set()
+    dispatcher.close()
+    assert post.said == ["6", "7", "8"]
 
 
 def test_nobody_is_told_when_nobody_waits(post: Post, dispatcher: Dispatcher) -> None:

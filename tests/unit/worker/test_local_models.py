@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,27 @@ class Server:
     def __init__(self, settings):
         self.settings = settings
 
-    def handle_chat_completions(self, body):
+    def handle_chat_completions(self, body, chunk=None):
         said = body["messages"][0]["content"]
+        if chunk is not None and said != "refuse":
+            for word in said.split("|"):
+                if word == "die":
+                    os._exit(7)
+                if word == "hang":
+                    time.sleep(600)
+                if word == "refuse":
+                    chunk({"error": {"code": 500, "message": "no more memory"}})
+                    return
+                chunk({"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
+            chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "model": "path"})
+            return
         if said == "die":
             os._exit(7)
         if said == "hang":
             time.sleep(600)
         if said == "refuse":
-            return {"error": {"code": 400, "message": "too long"}}
+            refusal = {"error": {"code": 400, "message": "too long"}}
+            return refusal if chunk is None else chunk(refusal)
         if said == "break":
             raise RuntimeError("no memory")
         if said == "schema" and "response_format" not in body:
@@ -179,3 +194,68 @@ async def test_its_client_goes_nowhere_else(models: LocalModels) -> None:
     with pytest.raises(Fail) as told:
         await models.link().http.post("http://127.0.0.1:9/v1/chat/completions", json={})
     assert (told.value.code, models.lives) == ("egress.refused", False)
+
+
+@asynccontextmanager
+async def told(models: LocalModels, text: str, timeout: float = 30) -> AsyncIterator[httpx2.Response]:
+    """An answer that comes in parts."""
+    body = {"model": "smollm2", "messages": [{"role": "user", "content": text}], "stream": True}
+    async with models.link().http.stream("POST", "chat/completions", json=body, timeout=timeout) as response:
+        yield response
+
+
+async def parts(response: httpx2.Response) -> list[Any]:
+    return [json.loads(line[6:]) async for line in response.aiter_lines() if line]
+
+
+def said(events: list[Any]) -> list[str | None]:
+    return [each["choices"][0]["delta"].get("content") for each in events]
+
+
+async def test_an_answer_in_parts_is_a_stream_of_events_and_the_process_stays(models: LocalModels) -> None:
+    (pid, *_) = await words(models)
+    async with told(models, "Once |upon |a time") as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        events = await parts(response)
+    assert said(events) == ["Once ", "upon ", "a time", None]
+    assert {each["model"] for each in events} == {"smollm2-135m-instruct"}
+    assert (await words(models))[0] == pid
+
+
+async def test_a_refusal_of_an_answer_in_parts_is_a_refusal(models: LocalModels) -> None:
+    async with told(models, "refuse") as response:
+        assert (response.status_code, json.loads(await response.aread())) == (
+            400,
+            {"error": {"message": "too long", "code": 400}},
+        )
+
+
+async def test_what_fails_in_the_midst_is_told_there(models: LocalModels) -> None:
+    async with told(models, "Once |refuse") as response:
+        events = await parts(response)
+    assert said(events[:1]) == ["Once "]
+    assert events[1] == {"error": {"message": "no more memory", "code": 500}}
+
+
+async def test_a_process_that_dies_in_the_midst_breaks_the_answer_off(models: LocalModels) -> None:
+    async with told(models, "Once |die") as response:
+        with pytest.raises(httpx2.ReadError):
+            await parts(response)
+    assert not models.lives
+    assert (await say(models, "hi")).status_code == 200
+
+
+async def test_one_that_hangs_in_the_midst_is_killed_when_its_time_is_over(models: LocalModels) -> None:
+    async with told(models, "Once |hang", timeout=1) as response:
+        with pytest.raises(httpx2.ReadTimeout):
+            await parts(response)
+    assert not models.lives
+
+
+async def test_who_hears_no_further_ends_the_process_and_lets_the_next_one_ask(models: LocalModels) -> None:
+    async with told(models, "Once |hang") as response:
+        async for line in response.aiter_lines():
+            assert "Once" in line
+            break
+    assert not models.lives
+    assert (await say(models, "hi")).status_code == 200

@@ -22,7 +22,8 @@ from api.routes import socket as route
 from api.server import Server
 from engine import operations as op
 from engine.feed import BEGINNING
-from engine.settings import Limits
+from engine.settings import DEFAULT_PROJECT, Limits
+from engine.speech import Piece
 from tests.builders import document, node
 from tests.workbench import Workbench
 
@@ -187,6 +188,26 @@ async def test_a_frame_that_means_nothing_is_answered_and_harms_nobody(
         answer = await ask(one, **frame, id=1)
         assert (answer["type"], answer["code"], answer["id"]) == ("error", code, 1)
         assert (await ask(one, type="ping"))["type"] == "pong"
+
+
+@pytest.mark.parametrize("wide", [True, False])
+async def test_what_a_node_says_comes_in_frames_of_its_own_without_a_cursor(live: Live, wide: bool) -> None:
+    name = await live.execution()
+    hub = live.server._guard.app.state.celeriac.hub
+    about = ("project", {"types": ["node.saying"]}) if wide else (f"executions/{name}", {})
+    async with live.connect() as one:
+        await said(one)
+        await ask(one, type="subscribe", topic=about[0], **about[1])
+        if not wide:
+            await events(one, 1)
+        for project, text in (("proj_other", "Not"), (DEFAULT_PROJECT, "Once")):
+            hub.say(Piece(project, "wf_a", name, {"type": "node.saying", "text": text}))
+        frame = await said(one)
+    assert frame == {
+        "type": "pieces",
+        "topic": about[0],
+        "data": [{"execution_id": name, "workflow_id": "wf_a", "type": "node.saying", "text": "Once"}],
+    }
 
 
 async def test_nobody_is_told_of_a_topic_that_was_given_up(live: Live) -> None:

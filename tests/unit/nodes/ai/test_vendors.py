@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from pydantic import TypeAdapter
 from nodes.ai.models.anthropic import Anthropic
 from nodes.ai.models.openai import OpenAI
 from nodes.ai.models.provider import Ask, Image, Message, Tool, ToolCall
+from nodes.http.events import Events
+from tests.models import chunks, message_parts
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -101,6 +105,37 @@ def test_questions_are_what_anthropic_takes(ask: Ask, anthropic_asks: TypeAdapte
         assert letter.headers == {"anthropic-version": "2026-10-21"}
     assert letter.path == "messages"
     assert written(anthropic_asks.validate_python(body)) == body
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_questions_in_parts_are_what_both_take(ask: Ask) -> None:
+    from anthropic.types.message_create_params import MessageCreateParamsStreaming
+    from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+
+    ask = replace(ask, temperature=None)
+    for provider, theirs in (
+        (OpenAI(), CompletionCreateParamsStreaming),
+        (Anthropic(), MessageCreateParamsStreaming),
+    ):
+        letter = provider.in_parts(provider.ask(ask, own=True))
+        assert letter is not None
+        assert letter.body["stream"] is True
+        assert written(TypeAdapter(theirs).validate_python(letter.body)) == letter.body
+
+
+def test_what_our_servers_send_in_parts_is_what_the_vendors_send() -> None:
+    from anthropic.types import RawMessageStreamEvent
+    from openai.types.chat import ChatCompletionChunk
+
+    reader, read = Events(), TypeAdapter(RawMessageStreamEvent)
+    for text in reader.feed(b"".join(chunks("a", "b"))):
+        if text != "[DONE]":
+            ChatCompletionChunk.model_validate_json(text)
+    found = [json.loads(text) for text in reader.feed(b"".join(message_parts("a", "b")))]
+    assert len(found) == 8
+    for event in found:
+        if event["type"] != "ping":  # which their package passes over before it looks
+            read.validate_python(event)
 
 
 def test_anthropic_is_told_a_schema_only_when_it_is_plain() -> None:
