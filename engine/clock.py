@@ -41,13 +41,13 @@ class SystemClock:
     def __init__(self, now: int | None = None) -> None:
         """Begin at `now`; without it, at what the machine takes for the time."""
         base = time.time_ns() // 1_000_000 if now is None else now
-        self._since = (base, time.monotonic_ns(), base)
+        self._since = (base, self._counted(), base)
 
     @crossing("clock.now", None)
     def now(self) -> int:
         """Return the database's milliseconds since the epoch."""
         base, counted_from, least = self._since
-        return max(least, base + (time.monotonic_ns() - counted_from) // 1_000_000)
+        return max(least, base + (self._counted() - counted_from) // 1_000_000)
 
     def sync(self, now: int) -> None:
         """Take over the time the database tells.
@@ -58,7 +58,7 @@ class SystemClock:
         """
         told = self.now()
         least = told if told - now < STILL else now
-        self._since = (now, time.monotonic_ns(), least)
+        self._since = (now, self._counted(), least)
 
     @crossing("clock.monotonic", None)
     def monotonic(self) -> float:
@@ -73,3 +73,7 @@ class SystemClock:
     def mint(self, prefix: str) -> str:
         """Return a new id, sortable by birth."""
         return encode(prefix, self.now(), os.urandom(10))
+
+    def _counted(self) -> int:
+        """Return nanoseconds of the machine's monotonic clock."""
+        return time.monotonic_ns()
