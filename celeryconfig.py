@@ -42,7 +42,7 @@ broker_transport_options = (
     }
 )
 worker_pool = "worker.pool:AsyncPool"  # thousands of waiting nodes in one process; -P cannot override it
-worker_consumer = "worker.consumer:QuickConsumer"  # back in half a second when the broker is
+worker_consumer = "worker.consumer:SturdyConsumer"  # soon back at its broker, and no message brings it down
 worker_concurrency = int(os.environ.get("CELERIAC_SLOTS", "64"))  # messages at once in one process
 worker_cancel_long_running_tasks_on_connection_loss = False  # a broker's hiccup must not cancel running nodes
 worker_soft_shutdown_timeout = 0.0  # the pool drains by itself, and hands back what it cannot finish

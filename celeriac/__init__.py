@@ -1,6 +1,6 @@
 """Celeriac: JSON workflows as durable executions. This package is the porch: what an author of node types imports."""
 
-from celeriac.connections import Carried, ConnectionType, Link, Token, connection
+from celeriac.connections import Carried, ConnectionType, Link, Program, Token, connection
 from celeriac.contract import Context, Effect, Expr, NodeType, Retry, node
 from celeriac.outcomes import (
     Call,
@@ -36,6 +36,7 @@ __all__ = [
     "OnCallback",
     "OnDecision",
     "OnEvent",
+    "Program",
     "Respond",
     "Retry",
     "Route",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,22 @@ from celeriac.outcomes import Json
 
 if TYPE_CHECKING:
     import httpx2
+
+
+class Program(Protocol):
+    """A program that was started for one call, and is spoken to by lines."""
+
+    async def write(self, line: bytes) -> None:
+        """Write a line to its input. Raises `ConnectionError` when it does not read any more."""
+
+    async def read(self) -> bytes | None:
+        """Return the next line of its output, without the end; None when there is none any more.
+
+        Raises `Fail` (`program.line_too_large`).
+        """
+
+    async def last_words(self) -> str:
+        """Return the last of what it has said to its standard error, and how it ended, if it has."""
 
 
 class Link(Protocol):
@@ -48,6 +65,13 @@ class Link(Protocol):
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """Return the judged addresses of a bound host, for drivers that dial themselves. Raises as `dial` does."""
+
+    def program(self, name: str, values: Mapping[str, str]) -> AbstractAsyncContextManager[Program]:
+        """Start a program that the deployment allows under this name, and end it with all that came of it behind the block.
+
+        `values` take the places of their names in the environment that the deployment gives it. Raises `Fail` (`program.*`)
+        for one that is not allowed, and `TryAgain` (`program.not_started`).
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,19 @@ class Context(Protocol):
     def mistakes(self, definition: Json) -> list[dict[str, Json]]:
         """Return what is wrong with a definition, as validation tells it: `{pointer, code, message, hint}`, without warnings."""
 
+    async def agreed(self, shown: Json) -> bool:
+        """Whether people have agreed to exactly this in this execution.
+
+        The last approval that showed it, or showed it as one member of what it showed, and that people decided with their
+        voices, has approved. What time decided counts for nothing.
+        """
+
+    async def keep(self, definition: Json) -> str:
+        """Save a definition with the version that is carried out, in no list, and return the name to call it by (`Call`).
+
+        The same one is saved once. It has no mistakes.
+        """
+
     def trusted(self, node_type: str) -> Collection[str]:
         """Return the fields of a node type's config that nothing foreign may choose. Raises `Fail` (`node.unknown_type`)."""
 

@@ -153,6 +153,26 @@ def push(
     return change
 
 
+def keep(
+    version: str, name: str, definition: Json, registry: Registry, clock: Clock, project: str
+) -> Callable[[Connection], Pushed]:
+    """Return the change that saves a definition without problems with a version, as those are that are written inside a call.
+
+    `name` begins with `nested.MARK`, and belongs to this definition alone.
+    """
+    saved = push({"name": version + name, "definition": definition}, registry, clock, project, hidden=True)
+
+    def change(connection: Connection) -> Pushed:
+        # Whoever keeps the same for this version at the same time waits here, and finds it there then.
+        connection.run(
+            f"SELECT 1 FROM workflow_version WHERE id = ?{locking(connection)}",  # noqa: S608  words of ours
+            (version,),
+        )
+        return saved(connection)
+
+    return change
+
+
 def set_enabled(
     reference: str, *, enabled: bool, now: int, project: str = DEFAULT_PROJECT
 ) -> Callable[[Connection], str]:

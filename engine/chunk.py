@@ -134,7 +134,7 @@ async def _compute(services: Services, run: Run, step: Step, context: NodeContex
         message = f"The plan names {step.node.type}, which has no node type."
         raise Fail("node.unknown_type", message)
     model = step.bind(scope)
-    if run.work.deliveries >= 2:
+    if run.work.deliveries >= op.SUSPECTED:
         config = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
         seconds = step.node.attempt_timeout
         return await services.children.call(step, config, context, seconds, lambda: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Protocol
@@ -49,16 +50,25 @@ class SystemClock:
         base, counted_from, least = self._since
         return max(least, base + (self._counted() - counted_from) // 1_000_000)
 
-    def sync(self, now: int) -> None:
-        """Take over the time the database tells.
+    def sync(self, now: int, asked: float | None = None) -> None:
+        """Take over the time the database tells. `asked` is when it was asked, in seconds of the monotonic clock.
+
+        The answer was true somewhen between the question and now, so a time that fits in between is kept, and another is moved
+        no further than it must be: a slow answer tells little, and must not make a good clock worse (Marzullo and Owicki,
+        *Maintaining the time in a distributed system*, 1983).
 
         Forward at once. Back not at all when it is less than `STILL`, which is what two looks differ by: then time stands
         until the database has caught up. A larger step back means that the database's own clock was set; every process
         follows it, since a lease that is written in one time and read in another is worse than an hour that comes twice.
         """
-        told = self.now()
-        least = told if told - now < STILL else now
-        self._since = (now, self._counted(), least)
+        counted = self._counted()
+        mine = self.now()
+        took = 0 if asked is None else max(0, counted // 1_000_000 - math.floor(asked * 1000))
+        if asked is not None and now <= mine <= now + took:
+            return
+        true = now if mine < now else now + took
+        least = mine if mine - true < STILL else true
+        self._since = (true, counted, least)
 
     @crossing("clock.monotonic", None)
     def monotonic(self) -> float:

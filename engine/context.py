@@ -96,6 +96,12 @@ class Inside(Protocol):
     def collection(self, name: str) -> Passages:
         """Return a collection of texts."""
 
+    async def agreed(self, shown: Json) -> bool:
+        """Return whether people have agreed to exactly this."""
+
+    async def keep(self, definition: Json) -> str:
+        """Save a definition, and return the name to call it by."""
+
 
 class NodeContext:
     """What the engine hands to a node's function."""
@@ -223,6 +229,14 @@ class NodeContext:
     def mistakes(self, definition: Json) -> list[dict[str, Json]]:
         """Return what is wrong with a definition."""
         return self._calling().mistakes(definition)
+
+    async def agreed(self, shown: Json) -> bool:
+        """Return whether people have agreed to exactly this in this execution."""
+        return await self._calling().agreed(shown)
+
+    async def keep(self, definition: Json) -> str:
+        """Save a definition in no list, and return the name to call it by."""
+        return await self._calling().keep(definition)
 
     def trusted(self, node_type: str) -> Collection[str]:
         """Return the fields of a node type's config that nothing foreign may choose."""

@@ -185,7 +185,7 @@ class Executor:
                 return
 
     async def _perform(self, family: Family, work: Work, hold: Hold | None) -> list[tuple[Work, Hold | None]]:
-        pure = work.segment.pure and work.deliveries < 2
+        pure = work.segment.pure and work.deliveries < op.SUSPECTED
         if hold is None and not pure:
             if self._stopping:
                 return []
@@ -369,7 +369,13 @@ class Executor:
         context = self._context(run, step, tries)
         try:
             result = await self._call(run, step, context)
-        except (Lost, Ended, asyncio.CancelledError, NoChild):
+        except (
+            Lost,
+            Ended,
+            asyncio.CancelledError,
+            NoChild,
+            Unavailable,
+        ):  # the last is ours: no node failed
             raise
         except ChildDied as error:
             await self._give_up(run, error)
@@ -432,7 +438,7 @@ class Executor:
         if node.effect is not Effect.NONE:
             await self._before_effect(run, step, context.attempt)
         seconds = _seconds_left(step, run, at.clock)
-        if node.process or (run.work.deliveries >= 2 and node.effect is Effect.NONE):
+        if node.process or (run.work.deliveries >= op.SUSPECTED and node.effect is Effect.NONE):
             config = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
             return await at.children.call(
                 step, config, context, seconds, lambda: self._watch_over(run.hold, seconds)

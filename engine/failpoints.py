@@ -2,7 +2,8 @@
 
 `CELERIAC_FAILPOINTS="claim.after=kill@3;publish.before=sleep:3;commit.after=raise%0.02"` arms them, and only when
 `CELERIAC_TEST=1` is set too. `@N` fires on the N-th hit only, `%P` with probability P, otherwise on every hit.
-`CELERIAC_FAILPOINTS=file:PATH` takes the rules from a file, anew whenever it changes, and notes in `PATH.fired` what fired.
+`CELERIAC_FAILPOINTS=file:PATH` takes the rules from a file, anew whenever it changes, and notes in `PATH.fired` what fired. Of
+all processes with the same file only the first one fires a rule with `@N`. `*=note` notes every place that is come to.
 
 `failpoint(NAME)` marks a place inside. `@crossing("database.commit")` names a function that leaves the process, and
 with it the places `database.commit.before` and `database.commit.after`: whatever touches database, broker, network or clock
@@ -25,7 +26,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 _RULE = re.compile(
-    r"(?P<name>[a-z_.]+)=(?P<action>kill|stop|raise|sleep:(?P<seconds>[\d.]+))(@(?P<nth>\d+)|%(?P<share>[\d.]+))?"
+    r"(?P<name>[a-z_.]+|\*)=(?P<action>kill|stop|raise|note|sleep:(?P<seconds>[\d.]+))"
+    r"(@(?P<nth>\d+)|%(?P<share>[\d.]+))?"
 )
 
 
@@ -39,7 +41,9 @@ def parse(text: str) -> dict[str, re.Match[str]]:
     for part in filter(None, text.split(";")):
         match = _RULE.fullmatch(part.strip())
         if match is None:
-            message = f"Cannot read the failpoint {part!r}; write name=kill|stop|raise|sleep:SECONDS[@N|%P]."
+            message = (
+                f"Cannot read the failpoint {part!r}; write name=kill|stop|raise|note|sleep:SECONDS[@N|%P]."
+            )
             raise ValueError(message)
         rules[match["name"]] = match
     return rules
@@ -79,7 +83,7 @@ CROSSINGS: dict[str, bool] = {}
 def _fire(name: str, fault: Fault | None = FailpointError) -> None:
     with _lock:
         _look()
-        rule = _rules.get(name)
+        rule = _rules.get(name) or _rules.get("*")
         if rule is None:
             return
         _hits[name] = _hits.get(name, 0) + 1
@@ -87,9 +91,8 @@ def _fire(name: str, fault: Fault | None = FailpointError) -> None:
             return
         if rule["share"] and random.random() >= float(rule["share"]):  # noqa: S311  no secret
             return
-        if _path is not None:
-            with _path.with_suffix(".fired").open("a", encoding="utf-8") as file:
-                file.write(f"{rule[0]}\n")
+        if _path is not None and not _note(_path.with_suffix(".fired"), name, rule):
+            return
     if rule["action"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif rule["action"] == "stop":
@@ -97,8 +100,18 @@ def _fire(name: str, fault: Fault | None = FailpointError) -> None:
     elif rule["action"] == "raise":
         if fault is not None:
             raise fault(name)
-    else:
+    elif rule["action"] != "note":
         time.sleep(float(rule["seconds"]))
+
+
+def _note(path: Path, name: str, rule: re.Match[str]) -> bool:
+    """Write down that a place is broken, and by whom. Returns whether it is to be: a rule for one hit is for one process."""
+    try:
+        with path.open("x" if rule["nth"] else "a", encoding="utf-8") as file:
+            file.write(f"{name} {os.getpid()}\n")
+    except FileExistsError:
+        return False
+    return True
 
 
 def _look() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from celeriac import Call, Fail, Json, NodeType
+from engine import agreement
+from engine.nested import MARK
 from engine.passages import Shelf
 from engine.performance import CallsInside, Run, Services
 from engine.programs import Step
@@ -12,6 +14,8 @@ from engine.registry import UnknownNodeType
 from engine.snapshots import Past
 
 YEAR: Final = 366 * 86_400.0
+KEPT: Final = f"{MARK}{MARK}kept-"
+"""Begins the name of what is saved with a version while it is carried out. No node can be called that."""
 
 
 class Inside:
@@ -49,6 +53,27 @@ class Inside:
             for each in problems.check(definition, registry)
             if each.severity != "warning"
         ]
+
+    async def agreed(self, shown: Json) -> bool:
+        """Return whether people have agreed to exactly this, where this node run can see it."""
+        work = self._run.work
+        found = await self._services.reader.read(
+            lambda connection: agreement.decided(connection, work.facts.execution)
+        )
+        return agreement.agreed(found, work.item, shown)
+
+    async def keep(self, definition: Json) -> str:
+        """Save a definition with the version of this execution, and return the name to call it by."""
+        from engine import catalog  # it knows plans, which know the insides of nodes
+
+        facts = self._run.work.facts
+        inner = definition["definition"] if isinstance(definition, dict) else None
+        name = f"{KEPT}{agreement.digest(inner)[:32]}"
+        registry = facts.program.registry
+        await self._services.ledger.submit(
+            catalog.keep(facts.version, name, inner, registry, self._services.clock, facts.project)
+        )
+        return name
 
     def collection(self, name: str) -> Shelf:
         """Return a collection of the project. Raises `Fail` (`collection.invalid`)."""

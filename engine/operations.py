@@ -19,6 +19,9 @@ def value(made: type[T]) -> type[T]:
     return dataclass(slots=True, unsafe_hash=True)(made)
 
 
+SUSPECTED = 2
+"""Messages of a segment that nobody claims which may be lost before it is claimed after all: it may be what kills workers."""
+
 Sendable = tuple[int, str, str]
 """A ready segment to be sent: (segment, item, queue)."""
 

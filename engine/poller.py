@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from engine import admission, calls, cancels, identity
 from engine import operations as op
+from engine.broker import DOWN
 from engine.catalog import Versions
 from engine.clock import Clock
 from engine.dispatch import Room
@@ -81,8 +82,8 @@ _QUIET_SECONDS = 60.0
 class Keeps(Clock, Protocol):
     """A clock that follows the database's."""
 
-    def sync(self, now: int) -> None:
-        """Take over the time the database tells."""
+    def sync(self, now: int, asked: float | None = None) -> None:
+        """Take over the time the database tells, who was asked at that time of the monotonic clock."""
 
 
 class Asks(Protocol):
@@ -225,7 +226,7 @@ class Poller:
         text = f"{type(error).__name__}: {error}"
         self._complaints = {each: at for each, at in self._complaints.items() if now - at < _QUIET_SECONDS}
         if text not in self._complaints:
-            known = isinstance(error, (CeleriacError, OSError))
+            known = isinstance(error, (CeleriacError, *DOWN))  # these have said it all
             log.warning("A part of the poller's work failed: %s", text, exc_info=None if known else error)
         self._complaints[text] = now
 
@@ -242,7 +243,7 @@ class Poller:
         told: int = self._read(lambda connection: connection.now())
         if told - self.clock.now() > _STEP:
             self._lenient_until = monotonic + self.settings.timing.lease / 1000
-        self.clock.sync(told)
+        self.clock.sync(told, monotonic)
 
     def _learn_queues(self) -> None:
         if self._given is None and self.clock.monotonic() - self._queues_at > 5:

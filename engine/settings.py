@@ -65,6 +65,7 @@ class Settings:
     data: Path
     node_modules: tuple[str, ...] = ("nodes",)
     egress_allow: str = ""
+    mcp_programs: str = field(default="", repr=False)
     files_folder: Path | None = None
     declarations_folder: Path | None = None
     secret_key: str = ""
@@ -130,6 +131,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         data=data,
         node_modules=_words(environment.get("CELERIAC_NODES", "nodes")),
         egress_allow=environment.get("CELERIAC_EGRESS_ALLOW", ""),
+        mcp_programs=environment.get("CELERIAC_MCP_PROGRAMS", ""),
         files_folder=_folder(environment, "CELERIAC_FILES"),
         declarations_folder=_folder(environment, "CELERIAC_DECLARATIONS"),
         secret_key=environment.get("CELERIAC_SECRET_KEY", ""),

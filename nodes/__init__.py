@@ -12,6 +12,7 @@ from nodes.ai.ai_index import ai_index
 from nodes.ai.ai_playbook import ai_playbook
 from nodes.ai.ai_search import ai_search
 from nodes.ai.mcp_call import mcp_call
+from nodes.ai.playbook_run import playbook_run
 from nodes.connections.anthropic import anthropic
 from nodes.connections.api_key import api_key
 from nodes.connections.basic import basic
@@ -20,6 +21,7 @@ from nodes.connections.google import google
 from nodes.connections.imap import imap
 from nodes.connections.mariadb import mariadb
 from nodes.connections.mcp import mcp
+from nodes.connections.mcp_program import mcp_program
 from nodes.connections.microsoft import defender, entra
 from nodes.connections.oauth2 import oauth2
 from nodes.connections.openai import openai
@@ -96,6 +98,7 @@ NODE_TYPES: tuple[NodeType, ...] = (
     merge,
     noop,
     pdf_text,
+    playbook_run,
     redis_command,
     respond,
     s3_get,
@@ -125,6 +128,7 @@ CONNECTION_TYPES: tuple[ConnectionType, ...] = (
     imap,
     mariadb,
     mcp,
+    mcp_program,
     oauth2,
     openai,
     pihole,

@@ -11,8 +11,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def certificate_for(host: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A context that serves as `host`, and one that trusts it and nothing else."""
+def certificate_for(host: str, folder: Path, *, days: int = 1) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A context that serves as `host`, and one that trusts it and nothing else. `HOST.pem` in the folder has key and certificate.
+
+    It is good for so many days from now on; for -1 it has not been good since yesterday.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
@@ -22,8 +25,8 @@ def certificate_for(host: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLCon
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
@@ -39,3 +42,9 @@ def certificate_for(host: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLCon
     serves.load_cert_chain(file)
     trusts = ssl.create_default_context(cafile=str(file))
     return serves, trusts
+
+
+def certificate_in(folder: Path, host: str) -> str:
+    """The certificate of such a file, for those who shall trust it."""
+    text = (folder / f"{host}.pem").read_text(encoding="ascii")
+    return text[text.index("-----BEGIN CERT") :]

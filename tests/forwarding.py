@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Forwarding:
-    """The port. With `cut_at` the connection breaks when these bytes are on their way to the server, before or after."""
+    """The port. With `cut_at` the connection breaks when these bytes are on their way to the server, before or after.
+
+    `changes` are bytes on their way back and what comes in their place, `changed` times so far. `seen` went to the server.
+    """
 
     port: int = 0
     cut_at: bytes | None = None
     after: bool = False
     mute: bool = False
+    changes: dict[bytes, bytes] = field(default_factory=dict)
+    changed: int = 0
     seen: bytearray = field(default_factory=bytearray)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -26,8 +32,8 @@ class Forwarding:
 
 
 @contextlib.asynccontextmanager
-async def forwarding(host: str, port: int) -> AsyncIterator[Forwarding]:
-    """A port for the block; a host that is a path is a Unix socket."""
+async def forwarding(host: str, port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Forwarding]:
+    """A port for the block; a host that is a path is a Unix socket. With `tls` it is encrypted up to here."""
     made = Forwarding()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -42,6 +48,9 @@ async def forwarding(host: str, port: int) -> AsyncIterator[Forwarding]:
                 if hit and not made.after:
                     made.cut()
                     return
+                for old, new in () if out else made.changes.items():
+                    made.changed += data.count(old)
+                    data = data.replace(old, new)
                 made.mute = hit  # the server has it, and what it says comes to nobody
                 writer.write(data)
                 await writer.drain()
@@ -64,7 +73,7 @@ async def forwarding(host: str, port: int) -> AsyncIterator[Forwarding]:
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.ensure_future(connected(reader, writer)))
 
-    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

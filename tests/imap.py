@@ -6,13 +6,21 @@ import imaplib
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
 
 from celeriac import Json
+from engine.outside import connection_rows, secret_key
+from engine.outside.connections import make_connection
+from engine.outside.sealing import SealingKeys
+from engine.settings import DEFAULT_PROJECT
+from tests.builders import Client
 from tests.servers import Den
 
 USER = "ada"
@@ -38,13 +46,19 @@ def message(subject: str, body: str = "Hello.", files: Mapping[str, bytes] | Non
 
 
 class Imap:
-    """The server. Everybody who knows the password reads the same mailboxes."""
+    """The server. Everybody who knows the password reads the same mailboxes.
 
-    def __init__(self) -> None:
+    With a `certificate` (a file with its key) it offers encryption, and lets nobody in without.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
         self.password = secrets.token_hex(12)
         self._den = Den()
         self._port = _free_port()
-        line = [sys.executable, "-c", QUICK, "--host", "127.0.0.1", "--port", str(self.port), "--no-tls"]
+        self._certificate = certificate
+        line = [sys.executable, "-c", QUICK, "--host", "127.0.0.1", "--port", str(self.port)]
+        file = str(certificate)
+        line += ["--no-tls"] if certificate is None else ["--cert", file, "--key", file]
         line += ["dict", "--demo-data", "--demo-user", USER, "--demo-password", self.password]
         self._den.wait_for(self._den.start(line, quits_on=signal.SIGTERM), self._answers)
 
@@ -79,6 +93,10 @@ class Imap:
         """Hand over a conversation."""
         server = imaplib.IMAP4("127.0.0.1", self.port, timeout=10)
         try:
+            if self._certificate is not None:
+                trusts = ssl.create_default_context(cafile=str(self._certificate))
+                trusts.check_hostname = False  # it has names that nobody resolves
+                server.starttls(trusts)
             server.login(USER, self.password)
             yield server
         finally:
@@ -117,3 +135,29 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def keep(client: Client, imap: Imap) -> None:
+    """Store the connection to the mail server."""
+    store(client, "inbox", "imap", imap.values)
+
+
+def store(client: Client, name: str, kind: str, values: Mapping[str, Json]) -> None:
+    """Store a connection."""
+    at = client.runtime
+    keys = SealingKeys.of(
+        *secret_key.load(at.settings.secret_key, at.settings.data, make=False, random_bytes=bytes)
+    )
+    sealed: Any = make_connection(
+        connection_id=f"conn_{name}",
+        project_id=DEFAULT_PROJECT,
+        name=name,
+        kind=kind,
+        hosts=[],
+        values=values,
+        kinds=at.registry.connections,
+        keys=keys,
+        now=at.clock.now(),
+        random_bytes=at.clock.entropy,
+    )
+    at.ledger.ask(connection_rows.save(sealed, replace=False))

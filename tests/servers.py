@@ -153,6 +153,16 @@ def _free_port() -> int:
         return port
 
 
+def family(pid: int) -> list[int]:
+    """A process with all its descendants."""
+    found = [pid]
+    for each in found:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{each}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
 class Server(ABC):
     """A server that was given by its address, or one of ours, which can be killed and started again."""
 
@@ -187,6 +197,12 @@ class Server(ABC):
         if self._process:
             self.den.end(self._process, self.killed_by)
             self._process = None
+
+    def freeze(self, *, on: bool) -> None:
+        """Let it stand still with all its processes, or go on. Who speaks with it keeps a connection that nobody answers at."""
+        for pid in family(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP if on else signal.SIGCONT)
 
     def restart(self) -> None:
         """Start it again at the same address. Kills it first if it is running."""

@@ -63,7 +63,7 @@ class HandClock:
     def mint(self, prefix: str) -> str:
         return encode(prefix, self.ms, self.entropy(10))
 
-    def sync(self, now: int) -> None:
+    def sync(self, now: int, asked: float | None = None) -> None:
         """The hand moves this clock, and no database does."""
 
     def move(self, seconds: float) -> None:

@@ -11,14 +11,15 @@ import json
 import os
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from celeriac import Fail, Link
+from celeriac import Fail, Link, Program
 from worker.model_child import LENGTH
 
 BASE = "http://local/v1/"
@@ -51,6 +52,9 @@ class _LocalLink:
 
     async def addresses(self, host: str, port: int) -> list[str]:
         raise _nothing_else(f"{host}:{port}")
+
+    def program(self, name: str, values: Mapping[str, str]) -> AbstractAsyncContextManager[Program]:
+        raise _nothing_else(name)
 
 
 def _nothing_else(what: str) -> Fail:

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from inspect import isawaitable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from celeriac.answers import flaw
-from celeriac.connections import Link
+from celeriac.connections import Link, Program
 from celeriac.contract import TRUSTED, Effect, NodeType
 from celeriac.outcomes import (
     Call,
@@ -58,6 +59,9 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 Connections = Mapping[str, "httpx2.AsyncClient | Link"]
 """What a node may connect to, by name."""
+
+Answers = Mapping[str, "Json | Exception | Callable[[str], Json]"]
+"""What calls and questions come to, by the names of their steps: a value, an error, or a function of the step's key."""
 
 DEFAULT_NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -125,10 +129,11 @@ async def run_node(
     item: str = "",
     steps: Mapping[str, Json] | None = None,
     models: Mapping[str, Model] | None = None,
-    answers: Mapping[str, Json | Exception] | None = None,
+    answers: Answers | None = None,
     types: Mapping[str, NodeType] | None = None,
     collections: Mapping[str, Passages] | None = None,
     last_heartbeat: Json = None,
+    agreed: Collection[Json] = (),
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
@@ -137,7 +142,7 @@ async def run_node(
     the node gets these results, as it does when it is called again after a crash. `models` are those that a deployment has
     entered.
     `answers` are what calls and questions come to, by the names of these steps; `types` are the node types that it may use,
-    `collections` those it has texts in.
+    `collections` those it has texts in; `agreed` is what people have agreed to before.
     """
     context = _Context(
         http,
@@ -152,6 +157,7 @@ async def run_node(
         types=types or {},
         collections=collections or {},
         last_heartbeat=last_heartbeat,
+        agreed=agreed,
     )
     try:
         model = _validated(node_type, config)
@@ -200,6 +206,11 @@ class OpenLink:
         """Return the host itself."""
         return [host]
 
+    def program(self, name: str, values: Mapping[str, str]) -> AbstractAsyncContextManager[Program]:
+        """Refuse: a test hands in a link of its own for that."""
+        message = f"The node starts the program {name}. Hand a link to run_node whose `program` gives one."
+        raise Fail("program.unknown", message, {"program": name, "values": list(values)})
+
 
 class _Context:
     """The context of one call in a test."""
@@ -215,10 +226,11 @@ class _Context:
         *,
         done: Mapping[str, Json],
         models: Mapping[str, Model],
-        answers: Mapping[str, Json | Exception],
+        answers: Answers,
         types: Mapping[str, NodeType],
         collections: Mapping[str, Passages],
         last_heartbeat: Json,
+        agreed: Collection[Json],
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
@@ -235,6 +247,7 @@ class _Context:
         self._answers = answers
         self._types = types
         self._collections = collections
+        self._agreed = [json.dumps(each, sort_keys=True) for each in agreed]
         self.asked: dict[str, str] = {}
         self.allowed: tuple[float | None, int | None] | None = None
         self._http = http
@@ -296,7 +309,7 @@ class _Context:
         found = self._answers[name]
         if isinstance(found, Exception):
             raise found
-        return found
+        return found(f"{self.idempotency_key}:{name}") if callable(found) else found
 
     def effect(self, node_type: str, config: Mapping[str, Json]) -> Effect:
         return self._type(node_type).effect_of(config)
@@ -304,6 +317,13 @@ class _Context:
     def mistakes(self, _: Json) -> list[dict[str, Json]]:
         """A test has no validation: what a node hands over counts as good."""
         return []
+
+    async def agreed(self, shown: Json) -> bool:
+        return json.dumps(shown, sort_keys=True) in self._agreed
+
+    async def keep(self, _: Json) -> str:
+        """A test saves nothing; what a call of it comes to stands among the answers."""
+        return "@@kept"
 
     def trusted(self, node_type: str) -> Collection[str]:
         properties = self._type(node_type).config_schema().get("properties", {})

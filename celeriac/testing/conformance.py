@@ -20,7 +20,7 @@ from celeriac.connections import secrets_of
 from celeriac.contract import EXPRESSION, RENDERED, Effect, NodeType
 from celeriac.outcomes import Json, TryAgain
 from celeriac.passages import Passages
-from celeriac.testing.calls import Connections, OpenLink, Outcome, run_node
+from celeriac.testing.calls import Answers, Connections, OpenLink, Outcome, run_node
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)*")
 _PORT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -35,7 +35,8 @@ _SUCCESS = ("output", "route", "wait", "emit", "exit", "respond", "call")
 class World:
     """A config that succeeds (or `fails` with a code, where that is what the node is for), and the world it succeeds in.
 
-    `types` are the node types that it may use on its way, `collections` those it has texts in.
+    `types` are the node types that it may use on its way, `collections` those it has texts in, `agreed` is what people have
+    agreed to before, and `answers` are what its calls and questions come to.
 
     `effects` counts what the world has seen of the node's effect, for node types that have one. `secrets` must not be in
     anything the node gives back; those of the connections' fields are added.
@@ -46,6 +47,8 @@ class World:
     connections: Connections = field(default_factory=dict)
     types: Mapping[str, NodeType] = field(default_factory=dict)
     collections: Mapping[str, Passages] = field(default_factory=dict)
+    agreed: Collection[Json] = ()
+    answers: Answers = field(default_factory=dict)
     effects: Callable[[], int] | None = None
     secrets: Collection[str] = ()
     fails: str | None = None
@@ -61,6 +64,8 @@ class World:
             connections=self.connections,
             types=self.types,
             collections=self.collections,
+            agreed=self.agreed,
+            answers=self.answers,
             idempotency_key=key or self.key,
         )
 

@@ -14,8 +14,8 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Generator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
@@ -25,13 +25,14 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from celeriac import Fail
+from celeriac import Fail, Program
 from engine.failpoints import crossing
 from engine.outside.addresses import Address, Limits, Policy, fault_of
 from engine.outside.bodies import CODINGS, Body, BrokenBody, too_large
 from engine.outside.credentials import Credential
 from engine.outside.dialling import Dialling, Resolve, refused
 from engine.outside.files import inside
+from engine.outside.server_programs import Programs
 
 __all__ = ["Egress", "Limits", "OpenLink", "Policy", "Target", "target_of"]
 
@@ -81,6 +82,7 @@ class OpenLink:
     _credential: Credential
     _dialling: Dialling
     _files: Path
+    _programs: Programs
 
     def file(self, name: str) -> Path:
         """Return a path in the folder for the files of workflows."""
@@ -95,6 +97,10 @@ class OpenLink:
         """Return the judged addresses of a bound host."""
         self._credential.check(host, port)
         return await self._dialling.judged(host, port)
+
+    def program(self, name: str, values: Mapping[str, str]) -> AbstractAsyncContextManager[Program]:
+        """Start a program that the deployment allows."""
+        return self._programs.started(name, values)
 
 
 @dataclass(slots=True)
@@ -140,10 +146,12 @@ class Egress:
         policy: Policy,
         *,
         files: Path = Path("/nonexistent"),
+        programs: Programs | None = None,
         resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._files = files
+        self._programs = programs or Programs({})
         self.policy = policy
         self._dialling = Dialling(policy, resolve)
         self._backend = _Backend(self._dialling)
@@ -162,7 +170,7 @@ class Egress:
         """Return an opened connection: a client that carries the credential to the hosts it is bound to."""
         secrets = set(credential.secrets)
         http = _Client(self, credential, secrets)
-        return OpenLink(http, kind, fields, secrets, credential, self._dialling, self._files)
+        return OpenLink(http, kind, fields, secrets, credential, self._dialling, self._files, self._programs)
 
     def pool_for(self, request: httpx2.Request) -> httpcore2.AsyncConnectionPool:
         """Return the connections for a request.

@@ -27,6 +27,7 @@ from engine.outside.credentials import Credential
 from engine.outside.egress import Egress, OpenLink
 from engine.outside.scrub import scrub
 from engine.outside.sealing import SealingKeys
+from engine.outside.server_programs import Programs
 from engine.reader import Reader
 from engine.settings import Settings
 from engine.store.database import Connection
@@ -77,7 +78,11 @@ class Outside:
         models: Models | None = None,
     ) -> None:
         self._models = models
-        self._egress = Egress(Policy.parse(settings.egress_allow), files=settings.files)
+        self._egress = Egress(
+            Policy.parse(settings.egress_allow),
+            files=settings.files,
+            programs=Programs.parse(settings.mcp_programs),
+        )
         self._reader = reader
         self._ledger = ledger
         self._clock = clock

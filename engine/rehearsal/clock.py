@@ -41,7 +41,7 @@ class HandClock:
         """Return a new id."""
         return encode(prefix, self._ms, self.entropy(10))
 
-    def sync(self, now: int) -> None:
+    def sync(self, now: int, asked: float | None = None) -> None:
         """Keep still: no database moves this clock."""
 
     def move(self, seconds: float) -> None:

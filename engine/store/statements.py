@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.failpoints import planted
+from engine.operations import SUSPECTED
 from engine.store.sql import Batched, Insert, columns
 
 ALIVE = "('blocked', 'ready', 'running', 'waiting', 'backing_off', 'uncertain', 'quarantined')"
@@ -273,8 +274,9 @@ AWAKE = Batched(
 )
 RESEND = Batched(
     "UPDATE segment SET due = r.due, "
-    "deliveries = CASE WHEN r.lost = 1 AND segment.due > segment.ready_at AND segment.deliveries < 2 "
-    "THEN segment.deliveries + 1 ELSE segment.deliveries END FROM {rows} "
+    "deliveries = CASE WHEN r.lost = 1 AND segment.due > segment.ready_at "
+    f"AND segment.deliveries < {SUSPECTED} THEN segment.deliveries + 1 "
+    "ELSE segment.deliveries END FROM {rows} "
     "WHERE segment.execution_id = r.execution_id AND segment.segment = r.segment AND segment.item = r.item "
     "AND segment.status = 'ready' AND segment.due = r.mark" + _RETURN + ", segment.queue",
     columns(

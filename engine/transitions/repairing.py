@@ -77,7 +77,10 @@ def resend(batch: Batch, resends: list[op.Resend]) -> list[list[op.Sendable]]:
 
 
 def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
-    """Take claims from the dead: running -> ready, or -> quarantined when it has happened too often."""
+    """Take claims from the dead: running -> ready, or -> quarantined when it has happened too often.
+
+    A message that was lost is no death. What was suspected for such before it was claimed may lose as many claims as any other.
+    """
     rows = [
         (
             each.execution,
@@ -87,7 +90,7 @@ def lose(batch: Batch, losses: list[op.Lose]) -> list[list[op.Sendable]]:
             "running",
             None if is_paused(batch, each.execution) else each.now + batch.rules.grace,
             each.reason,
-            each.deliveries,
+            each.deliveries + (op.SUSPECTED if is_pure(batch, each.execution, segment) else 0),
         )
         for each in losses
         for segment, item, epoch in each.claims

@@ -20,9 +20,10 @@ from celeriac.contract import TRUSTED
 from celeriac.duration import seconds
 from nodes.ai.models.asking import RETRY, Speaking, Text
 from nodes.ai.models.chain import answer
+from nodes.ai.models.discovered import ORDER, Servers, discovered
 from nodes.ai.models.provider import Ask, Message, Reply
 from nodes.ai.models.shape import extracted
-from nodes.ai.models.tools import ToolConfig, Tools, told, used
+from nodes.ai.models.tools import Tools, Usable, told, used
 from nodes.flow.wait import Duration
 
 TURNS, CALLS = 100, 1000
@@ -51,6 +52,11 @@ class Config(Speaking):
 
     task: Text = Field(description="What is to be done.", min_length=1)
     tools: Tools = Field([], description="What the model may use.", json_schema_extra={TRUSTED: True})
+    servers: Servers = Field(
+        [],
+        description="Servers whose tools the model may use as well, as far as they are allowed.",
+        json_schema_extra={TRUSTED: True},
+    )
     limits: Bounds = Field(default_factory=Bounds, description="Where the work ends though it is not done.")
     shape: dict[str, JsonValue] | None = Field(
         None, alias="schema", description="JSON Schema of the result; without it the result is text."
@@ -61,6 +67,13 @@ class Config(Speaking):
         names = [each.name for each in self.tools]
         if len(set(names)) < len(names):
             message = "two tools have the same name"
+            raise ValueError(message)
+        prefixes = [each.prefix for each in self.servers]
+        if len(set(prefixes)) < len(prefixes):
+            message = "two servers have the same name; give one of them another `name`"
+            raise ValueError(message)
+        if both := [name for name in names if name.partition("__")[0] in prefixes and "__" in name]:
+            message = f"the tool {both[0]} has a name as tools of a server have; call it something else"
             raise ValueError(message)
         return self
 
@@ -96,7 +109,9 @@ async def ai_agent(config: Config, ctx: Context) -> Json:
     """Let a model do a task with tools, and return what it comes to."""
     limits = config.limits
     chain = await config.chain(ctx)
-    tools = {each.name: each for each in config.tools}
+    found = await discovered(ctx, config.servers)
+    usable: list[Usable] = [*config.tools, *found]
+    tools = {each.name: each for each in usable}
     if limits.usd is not None or limits.tokens is not None:
         ctx.allow(limits.usd, limits.tokens)
     is_late = await _clock(ctx, limits)
@@ -104,9 +119,9 @@ async def ai_agent(config: Config, ctx: Context) -> Json:
         model=config.model,
         messages=(Message("user", config.task),),
         max_tokens=config.max_tokens,
-        system="\n\n".join(filter(None, (config.system, _ORDER))),
+        system="\n\n".join(filter(None, (config.system, _ORDER, ORDER if found else ""))),
         temperature=config.temperature,
-        tools=tuple(each.tool() for each in config.tools),
+        tools=tuple(each.tool() for each in usable),
     )
     messages = list(ask.messages)
     done: list[Json] = []
@@ -125,7 +140,7 @@ async def ai_agent(config: Config, ctx: Context) -> Json:
 
 
 async def _turn(
-    ctx: Context, tools: dict[str, ToolConfig], reply: Reply, turn: int, done: list[Json]
+    ctx: Context, tools: dict[str, Usable], reply: Reply, turn: int, done: list[Json]
 ) -> list[Message]:
     """Do what the model wants in one turn, one after the other; return the turn and what it came to."""
     messages = [Message("assistant", reply.text, calls=reply.calls)]

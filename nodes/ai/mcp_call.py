@@ -15,7 +15,7 @@ from celeriac import Context, Effect, Fail, Json, Retry, TryAgain, node
 from celeriac.contract import TRUSTED
 from celeriac.duration import seconds
 from nodes.ai.models.asking import Duration
-from nodes.mcp.session import session
+from nodes.mcp.session import KINDS, session
 
 
 class Config(BaseModel, extra="forbid"):
@@ -30,7 +30,9 @@ class Config(BaseModel, extra="forbid"):
         default=False, description="Whether it may be used again with the same arguments."
     )
     timeout: Duration = Field(60.0, description="How long it may take: seconds, or text like 90s.")
-    connection: str = Field("mcp", description="The connection to the server, of the kind mcp.")
+    connection: str = Field(
+        "mcp", description="The connection to the server, of the kind mcp or mcp_program."
+    )
 
 
 def effect(config: Mapping[str, Json]) -> Effect:
@@ -61,9 +63,9 @@ OUTPUT: dict[str, Json] = {
 )
 async def mcp_call(config: Config, ctx: Context) -> Json:
     """Use a tool of a server of tools (Model Context Protocol)."""
-    link = await ctx.connect(config.connection, "mcp")
+    link = await ctx.connect(config.connection, *KINDS)
     doing = effect(config.model_dump())
-    async with session(link.http, link.fields.url, ctx.now(), seconds(config.timeout)) as made:
+    async with session(link, ctx.now(), seconds(config.timeout)) as made:
         params: dict[str, Json] = {
             "name": config.tool,
             "arguments": config.arguments,

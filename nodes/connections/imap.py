@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from celeriac import Fail, Link, TryAgain, connection
+from nodes.connections.encryption import insecure, not_offered, trusting
 
 T = TypeVar("T")
 
@@ -111,8 +112,8 @@ class _Conversation(imaplib.IMAP4):
 @contextmanager
 def signed_in(fields: Imap, sock: socket.socket) -> Iterator[imaplib.IMAP4]:
     """Hand over a conversation of somebody who is signed in. Raises `Fail` or `TryAgain`."""
-    trusted = ssl.create_default_context(cadata=fields.ca)
     try:
+        trusted = trusting(fields.ca)
         sock.setblocking(True)
         sock.settimeout(TIMEOUT)
         if fields.security == "tls":
@@ -120,7 +121,7 @@ def signed_in(fields: Imap, sock: socket.socket) -> Iterator[imaplib.IMAP4]:
         server = _Conversation(sock, fields.host)
         try:
             if fields.security == "starttls":
-                server.starttls(trusted)
+                _encrypt(server, trusted, fields.host)
             _log_in(server, fields)
             yield server
             with suppress(imaplib.IMAP4.error, OSError):
@@ -128,9 +129,7 @@ def signed_in(fields: Imap, sock: socket.socket) -> Iterator[imaplib.IMAP4]:
         finally:
             server.leave()
     except ssl.SSLError as error:
-        raise Fail(
-            "email.insecure", f"The encryption with {fields.host} failed: {error.reason or 'no reason'}."
-        ) from error
+        raise insecure(fields.host, error) from error
     except imaplib.IMAP4.abort as error:
         raise TryAgain(
             "email.unreachable", f"The conversation with {fields.host} ended: {_said(error)}."
@@ -143,6 +142,18 @@ def signed_in(fields: Imap, sock: socket.socket) -> Iterator[imaplib.IMAP4]:
         ) from error
     finally:
         sock.close()
+
+
+def _encrypt(server: imaplib.IMAP4, trusted: ssl.SSLContext, host: str) -> None:
+    """Ask for encryption, and insist on it. A server that greets as if somebody had signed in already offers none (RFC 3501)."""
+    if server.state != "NONAUTH" or "STARTTLS" not in server.capabilities:
+        raise not_offered(host)
+    try:
+        server.starttls(trusted)
+    except imaplib.IMAP4.abort:
+        raise
+    except imaplib.IMAP4.error as error:
+        raise not_offered(host) from error
 
 
 def _log_in(server: imaplib.IMAP4, fields: Imap) -> None:

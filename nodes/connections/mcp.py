@@ -31,8 +31,13 @@ def carry(fields: Mcp) -> Carried:
 
 
 @connection("mcp", hosts=hosts, carry=carry)
-async def mcp(fields: Mcp, link: Link) -> str:
+async def mcp(_: Mcp, link: Link) -> str:
     """A server of tools (Model Context Protocol)."""
-    async with session(link.http, fields.url, datetime.now(UTC), 30.0) as made:
+    return await counted(link, datetime.now(UTC))
+
+
+async def counted(link: Link, now: datetime) -> str:
+    """Return which tools the server of a connection has, in a few words."""
+    async with session(link, now, 30.0) as made:
         names = [str(each.get("name")) for each in await made.tools()]
     return f"{made.server or 'It'} has {len(names)} tools: {', '.join(names)[:300]}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, SecretStr
 
 from celeriac import Fail, Link, TryAgain, connection
+from nodes.connections.encryption import trusting
 from nodes.databases.resp import Broken, Conversation, Refused
 
 AGAIN = frozenset(
@@ -60,8 +60,8 @@ async def redis(fields: Redis, link: Link) -> str:
 @asynccontextmanager
 async def conversation(fields: Redis, link: Link, seconds: float) -> AsyncIterator[Conversation]:
     """Hand over a signed-in conversation. Raises `Fail` or `TryAgain`: nothing was asked yet."""
+    trusted = trusting(fields.ca) if fields.tls == "verify" else None
     sock = await link.dial(fields.host, fields.port)
-    trusted = ssl.create_default_context(cadata=fields.ca) if fields.tls == "verify" else None
     try:
         reader, writer = await asyncio.open_connection(
             sock=sock,

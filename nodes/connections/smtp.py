@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from celeriac import Fail, Link, TryAgain, connection
+from nodes.connections.encryption import insecure, not_offered, trusting
 
 if TYPE_CHECKING:
     from aiosmtplib import SMTP
@@ -58,7 +59,7 @@ async def signed_in(fields: Smtp, link: Link, timeout: float = 30.0) -> AsyncIte
     """Hand over a conversation in which a message may follow. Raises `TryAgain` or `Fail`: nothing was handed over yet."""
     from aiosmtplib import SMTP, SMTPException
 
-    trusted = ssl.create_default_context(cadata=fields.ca)
+    trusted = trusting(fields.ca)
     sock = await link.dial(fields.host, fields.port)
     server = SMTP(
         hostname=fields.host,
@@ -75,7 +76,7 @@ async def signed_in(fields: Smtp, link: Link, timeout: float = 30.0) -> AsyncIte
             if fields.security == "starttls":
                 await server.ehlo()
                 if not server.supports_extension("starttls"):
-                    raise Fail("email.insecure", f"{fields.host} offers no encryption (STARTTLS).")
+                    raise not_offered(fields.host)
                 await server.starttls(server_hostname=fields.host)
             if fields.username is not None and fields.password is not None:
                 await server.login(fields.username, fields.password.get_secret_value())
@@ -99,7 +100,7 @@ def refusal(error: Exception, host: str) -> Fail | TryAgain:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
-        return Fail("email.insecure", f"The encryption with {host} failed: {cause.reason or 'no reason'}.")
+        return insecure(host, cause)
     if isinstance(error, SMTPNotSupported) or type(error) is SMTPException:
         return Fail("email.insecure", f"{host} does not offer what the connection asks for: {error}.")
     if not isinstance(error, SMTPResponseException):

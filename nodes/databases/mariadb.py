@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import Fail, Json, Link, TryAgain
+from nodes.connections.encryption import trusting
 from nodes.databases.parameters import Statement
 from nodes.databases.session import Lost, Result, failure
 from nodes.databases.values import text_of
@@ -35,8 +35,8 @@ async def opened(link: Link, *, read_only: bool, seconds: float) -> AsyncIterato
     import pymysql
 
     fields = link.fields
+    trusted = trusting(fields.ca) if fields.tls == "verify" else None
     sock = await link.dial(fields.host, fields.port)
-    trusted = ssl.create_default_context(cadata=fields.ca) if fields.tls == "verify" else None
     connection: Connection[Any] = pymysql.connect(
         host=fields.host,
         user=fields.username,

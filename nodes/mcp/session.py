@@ -1,37 +1,54 @@
-"""A conversation with a server of the Model Context Protocol, over its transport for HTTP.
+"""A conversation with a server of the Model Context Protocol, over HTTP or with a program.
 
-Sources: https://modelcontextprotocol.io/specification/2025-06-18/basic/lifecycle, .../basic/transports (Streamable HTTP),
-.../server/tools. What a server asks of its client (models, files, people) it does not get here.
+Sources: https://modelcontextprotocol.io/specification/2025-06-18/basic/lifecycle, .../server/tools. What a server asks of its
+client (models, files, people) it does not get here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from celeriac import Effect, Fail, Json, TryAgain, Uncertain, exchange
+from celeriac import Effect, Fail, Json, Link
+from nodes.mcp import over_http, over_program
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    import httpx2
-
 VERSION = "2025-06-18"
-_MOST_PAGES = 50
+VERSIONS = frozenset({"2024-11-05", "2025-03-26", VERSION, "2025-11-25"})
+"""Those in which tools are listed and used as they are here."""
+KINDS: Final = ("mcp", "mcp_program")
+"""The kinds of connections that lead to a server."""
+MOST_PAGES = 50
+MOST_TOOLS = 1_000
+MOST_LISTED = 10_485_760
+"""How many tools a server may list, and in how many bytes."""
+
+
+class Wire(Protocol):
+    """What carries messages to a server. `shown` is the server for people."""
+
+    shown: str
+
+    async def ask(self, message: Mapping[str, Any], effect: Effect) -> dict[str, Any]:
+        """Send a question, and return the message that answers it. Raises `Fail`, `TryAgain` or `Uncertain`."""
+
+    async def tell(self, message: Mapping[str, Any]) -> None:
+        """Send what is not answered. Raises `Fail` or `TryAgain`."""
+
+    def agree(self, version: str) -> None:
+        """Take note of the version that both speak."""
 
 
 @dataclass(slots=True)
 class Session:
     """A conversation that has begun."""
 
-    http: httpx2.AsyncClient
-    url: str
-    now: datetime
-    seconds: float
-    headers: dict[str, str] = field(default_factory=dict)
+    wire: Wire
     server: str = ""
     _number: int = 0
 
@@ -39,103 +56,71 @@ class Session:
         """Ask for something, and return the result. Raises `Fail`, `TryAgain` or `Uncertain`."""
         self._number += 1
         message = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": dict(params)}
-        response = await self._send(message, effect)
-        if not exchange.succeeded(response.status_code):
-            raise exchange.refused(response, effect, self.now)
-        if session := response.headers.get("mcp-session-id"):
-            self.headers["Mcp-Session-Id"] = session
-        answer = _answer(response, self._number)
-        if answer is None:
-            lost = f"{self.url} closed the answer before it was there."
-            raise (
-                Uncertain("effect.uncertain", lost)
-                if effect is Effect.ONCE
-                else TryAgain("mcp.no_answer", lost)
-            )
+        answer = await self.wire.ask(message, effect)
         if isinstance(error := answer.get("error"), dict):
             said = str(error.get("message", ""))[:500]
             raise Fail(
                 "mcp.refused",
-                f"{self.server or self.url} refuses {method}: {said}",
+                f"{self.server or self.wire.shown} refuses {method}: {said}",
                 {"code": error.get("code")},
             )
         result = answer.get("result")
         if not isinstance(result, dict):
-            raise Fail("mcp.invalid", f"{self.url} answered {method} with something that is no result.")
+            raise Fail(
+                "mcp.invalid", f"{self.wire.shown} answered {method} with something that is no result."
+            )
         return result
 
-    async def tell(self, method: str) -> None:
-        """Tell something that is not answered."""
-        response = await self._send({"jsonrpc": "2.0", "method": method}, Effect.READ)
-        if not exchange.succeeded(response.status_code):
-            raise exchange.refused(response, Effect.READ, self.now)
-
     async def tools(self) -> list[dict[str, Any]]:
-        """Return what tools there are."""
+        """Return what tools there are, in the server's order. Raises `Fail` (`mcp.too_many_tools`) for a list without end."""
         found: list[dict[str, Any]] = []
-        cursor: Json = None
-        for _ in range(_MOST_PAGES):
-            page = await self.ask("tools/list", {} if cursor is None else {"cursor": cursor}, Effect.READ)
-            found += [each for each in page.get("tools", []) if isinstance(each, dict)]
-            cursor = page.get("nextCursor")
-            if cursor is None:
+        params: dict[str, Json] = {}
+        size = 0
+        for _ in range(MOST_PAGES):
+            page = await self.ask("tools/list", params, Effect.READ)
+            listed = page.get("tools")
+            if not isinstance(listed, list):
+                raise Fail(
+                    "mcp.invalid", f"{self.wire.shown} answered tools/list with something that is no list."
+                )
+            found += [each for each in listed if isinstance(each, dict)]
+            size += len(json.dumps(listed))
+            if len(found) > MOST_TOOLS or size > MOST_LISTED:
                 break
-        return found
-
-    async def _send(self, message: Mapping[str, Any], effect: Effect) -> httpx2.Response:
-        headers = {"Accept": "application/json, text/event-stream", **self.headers}
-        request = self.http.build_request(
-            "POST", self.url, json=message, headers=headers, timeout=self.seconds
+            if page.get("nextCursor") is None:
+                return found
+            params = {"cursor": page["nextCursor"]}
+        raise Fail(
+            "mcp.too_many_tools",
+            f"{self.server or self.wire.shown} lists more than {MOST_TOOLS} tools, {MOST_PAGES} pages or {MOST_LISTED} bytes "
+            "of them. Have it list less, or name its tools one by one with mcp_call.",
+            {"tools": MOST_TOOLS, "pages": MOST_PAGES, "bytes": MOST_LISTED},
         )
-        return await exchange.send(self.http, request, effect, self.seconds)
 
 
 @asynccontextmanager
-async def session(
-    http: httpx2.AsyncClient, url: str, now: datetime, seconds: float
-) -> AsyncIterator[Session]:
-    """Begin a conversation, hand it over, and end it. Raises `Fail` or `TryAgain`."""
-    made = Session(http, url, now, seconds)
-    about: dict[str, Json] = {
-        "protocolVersion": VERSION,
-        "capabilities": {},
-        "clientInfo": {"name": "celeriac", "version": "1"},
-    }
-    told = await made.ask("initialize", about, Effect.READ)
-    made.headers["MCP-Protocol-Version"] = str(told.get("protocolVersion", VERSION))[:100]
-    info = told.get("serverInfo")
-    made.server = str(info.get("name", ""))[:100] if isinstance(info, dict) else ""
-    await made.tell("notifications/initialized")
-    try:
+async def session(link: Link, now: datetime, seconds: float) -> AsyncIterator[Session]:
+    """Begin a conversation over a connection of one of `KINDS`, hand it over, and end it. An answer may take so many seconds.
+
+    Raises `Fail` or `TryAgain`.
+    """
+    carried: AbstractAsyncContextManager[Wire] = (
+        over_program.wire(link, seconds) if link.kind == "mcp_program" else over_http.wire(link, now, seconds)
+    )
+    async with carried as wire:
+        made = Session(wire)
+        about: dict[str, Json] = {
+            "protocolVersion": VERSION,
+            "capabilities": {},
+            "clientInfo": {"name": "celeriac", "version": "1"},
+        }
+        told = await made.ask("initialize", about, Effect.READ)
+        version = str(told.get("protocolVersion", VERSION))[:100]
+        if version not in VERSIONS:
+            message = f"{wire.shown} speaks the protocol of {version}, which is not spoken here."
+            raise Fail("mcp.version", f"{message} Use a release that speaks {VERSION}.", {"version": version})
+        wire.agree(version)
+        info = told.get("serverInfo")
+        made.server = str(info.get("name", ""))[:100] if isinstance(info, dict) else ""
+        await wire.tell({"jsonrpc": "2.0", "method": "notifications/initialized"})
         yield made
-    finally:
-        if "Mcp-Session-Id" in made.headers:
-            # A server that is not told forgets by itself.
-            with suppress(Exception):
-                await http.delete(url, headers=made.headers)
-
-
-def _answer(response: httpx2.Response, number: int) -> dict[str, Any] | None:
-    """Return the answer to a question out of what came: one message, or a stream of them."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    texts = _events(response.text) if kind == "text/event-stream" else [response.text]
-    for text in texts:
-        try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(message, dict) and message.get("id") == number and "method" not in message:
-            return message
-    return None
-
-
-def _events(text: str) -> list[str]:
-    """Return the data of each event (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
-    found, lines = [], []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("data:"):
-            lines.append(line[5:].removeprefix(" "))
-        elif not line and lines:
-            found.append("\n".join(lines))
-            lines = []
-    return found

@@ -27,7 +27,8 @@ from tests.builders import BRISK
 from tests.chaos import checker
 from tests.chaos.drafts import Taste
 from tests.chaos.load import Load
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.nemesis import OUTAGE, WAYS, Nemesis
+from tests.chaos.recovery import spread
 from tests.chaos.stack import STACKS, Stack
 
 LEASE = int(BRISK["LEASE"]) / 1000
@@ -49,6 +50,15 @@ def main(arguments: list[str]) -> int:
         "--keep", action="store_true", help="keep the logs and a SQLite database of a good run, too"
     )
     parser.add_argument(
+        "--only", nargs="*", choices=WAYS, default=(), help="break it in these ways and no other"
+    )
+    parser.add_argument(
+        "--outage",
+        type=float,
+        default=OUTAGE,
+        help="seconds that the broker is away for, once it is silenced",
+    )
+    parser.add_argument(
         "--nodes",
         action="store_true",
         help="instead: kill a worker at the worst moments of each node type that has an effect, and print a table",
@@ -58,7 +68,17 @@ def main(arguments: list[str]) -> int:
         action="store_true",
         help="instead: plant known bugs in simulated worlds, one by one, and print which check saw each of them",
     )
+    parser.add_argument(
+        "--recovery",
+        type=int,
+        metavar="N",
+        help="instead: measure how soon work is taken up again after a death, N deaths of each kind",
+    )
     given = parser.parse_args(arguments)
+    if given.recovery:
+        from tests.chaos import recovery
+
+        return recovery.main(given.stack, given.recovery, given.json)
     if given.mutants:
         from tests.chaos import mutants
 
@@ -69,7 +89,7 @@ def main(arguments: list[str]) -> int:
         return effects.main()
     planted = {name: os.environ[name] for name in ("CELERIAC_TEST", "CELERIAC_BUG") if name in os.environ}
     print(f"chaos: {given.minutes:g} min on {given.stack}, seed {given.seed} {planted or ''}", flush=True)
-    stack = Stack(given.stack, planted)
+    stack = Stack(given.stack, planted, traps=not given.only or "kill" in given.only)
     good = False
     try:
         good = run(stack, given)
@@ -105,19 +125,19 @@ def run(stack: Stack, given: argparse.Namespace) -> bool:
         open_limit,
     )
     load.prepare(DEFINITIONS)
-    nemesis = Nemesis(stack, load, seed, LEASE)
+    nemesis = Nemesis(stack, load, seed, LEASE, given.only or WAYS, given.outage)
     load.begin()
     nemesis.begin()
     end = time.monotonic() + minutes * 60
     told = time.monotonic()
     while time.monotonic() < end:
         time.sleep(0.25)
-        count, unfinished, _ = progress(stack)
+        started, unfinished, _ = progress(stack)
         load.tell_open(unfinished)
         if time.monotonic() - told > 15:
             told = time.monotonic()
             print(
-                f"  {count} executions, {unfinished} under way, {len(nemesis.faults)} faults",
+                f"  {started} executions, {unfinished} under way, {broken(nemesis.faults)} faults",
                 flush=True,
             )
     nemesis.end()
@@ -213,7 +233,7 @@ def figures(
     """What a machine may read of a run."""
     return {
         "faults": dict(nemesis.counts),
-        "faults_total": len(nemesis.faults),
+        "faults_total": broken(nemesis.faults),
         "executions": len(evidence.executions),
         "states": dict(Counter(each.status for each in evidence.executions)),
         "effects_applied": sum(each.applied for each in evidence.effects),
@@ -226,6 +246,11 @@ def figures(
         },
         "violations": [[each.invariant, each.execution, each.text] for each in violations],
     }
+
+
+def broken(faults: Sequence[checker.Fault]) -> int:
+    """How much was broken. That something goes on again is told in the same timeline, and is no fault."""
+    return sum(not each.text.startswith(("woke", "thawed")) for each in faults)
 
 
 def accepted(replies: Mapping[str, int]) -> float:
@@ -249,16 +274,6 @@ def taken_up(evidence: checker.Evidence, fault: str) -> list[float]:
             if 0 < at < len(written) and written[at - 1] >= moment - 1000:
                 found.append((written[at] - moment) / 1000)
     return found
-
-
-def spread(times: Sequence[float]) -> dict[str, float]:
-    """A distribution in four numbers."""
-    ordered = sorted(times)
-    last = len(ordered) - 1
-    if not ordered:
-        return {"count": 0}
-    shares = {f"p{share}": ordered[round(last * share / 100)] for share in (50, 90, 99)}
-    return {"count": len(ordered), **shares, "max": ordered[-1]}
 
 
 def summary(evidence: checker.Evidence, nemesis: Nemesis, settled: float, violations: int) -> None:

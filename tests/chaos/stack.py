@@ -55,7 +55,9 @@ TRAPS = {
 class Member:
     """One process of the installation. It is started again at `back_at` (monotonic seconds) when it is dead."""
 
-    def __init__(self, name: str, line: Sequence[str], around: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, line: Sequence[str], around: Mapping[str, str], log: Path, *, traps: bool = True
+    ) -> None:
         self.name = name
         self._line = line
         self._around = dict(around)
@@ -67,7 +69,7 @@ class Member:
         """Whether it has been asked to end."""
         self.codes: list[int] = []
         """How it ended when nobody had killed it."""
-        if name in TRAPS:
+        if traps and name in TRAPS:
             rules = (f"{place}=kill%{share}" for place, share in TRAPS[name].items())
             self._around |= {"CELERIAC_TEST": "1", "CELERIAC_FAILPOINTS": ";".join(rules)}
         self.process = self._started()
@@ -108,7 +110,7 @@ class Member:
 class Stack:
     """Broker, database, sink, two workers, a poller and an API; `close` ends them all."""
 
-    def __init__(self, name: str, extra: Mapping[str, str]) -> None:
+    def __init__(self, name: str, extra: Mapping[str, str], *, traps: bool = True) -> None:
         database, broker = STACKS[name]
         self.folder = Path(tempfile.mkdtemp(prefix="clrx-", dir="/tmp"))
         self.broker: servers.Valkey | servers.RabbitMQ = (
@@ -118,7 +120,7 @@ class Stack:
         self._database = self.postgres.database() if self.postgres else None
         url = self._database.__enter__() if self._database else None
         self.sink = SinkProcess(self.folder)
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.token = secrets.token_hex(20)
         around = environment(self.folder, self.broker.url, url, CELERIAC_API_TOKEN=self.token, **extra)
@@ -131,11 +133,14 @@ class Stack:
             "api": ["-m", "celeriac", "api", "--port", str(port)],
         }
         self.members = {
-            each: Member(each, line, around, self.folder / f"{each}.log") for each, line in lines.items()
+            each: Member(each, line, around, self.folder / f"{each}.log", traps=traps)
+            for each, line in lines.items()
         }
         self.lock = threading.RLock()
         """Held by whoever changes what runs."""
         self.broker_back_at: float | None = None
+        self.frozen: servers.Server | None = None
+        """A server that stands still, with its connections open."""
         self._ended = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
@@ -180,6 +185,22 @@ class Stack:
     def forget(self) -> None:
         """Remove the folder with the database and the logs."""
         shutil.rmtree(self.folder)
+
+    @property
+    def whole(self) -> bool:
+        """Whether broker and database answer, so that one can do something with them."""
+        return self.broker_back_at is None and self.frozen is None
+
+    def freeze(self, server: servers.Server) -> None:
+        """Let a server stand still until `thaw`."""
+        server.freeze(on=True)
+        self.frozen = server
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self.frozen is not None:
+            self.frozen.freeze(on=False)
+            self.frozen = None
 
     def queued(self) -> int:
         """How many messages wait in the broker."""
@@ -267,7 +288,8 @@ class Stack:
                     self.broker_back_at = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -99,6 +99,26 @@ async def drafting(town: Town) -> World:
     )
 
 
+async def running(_: Town) -> World:
+    """A playbook of one step that people have agreed to, and what counts the executions of it."""
+    started: set[str] = set()
+
+    def start(key: str) -> Json:
+        started.add(key)
+        return {"step_1": None}
+
+    steps: Json = [{"order": 1, "action": "http_request", "params": {"url": "https://a.example"}}]
+    playbook: dict[str, Json] = {"name": "Look", "definition": {"steps": steps}}
+    actions: Json = [{"type": "http_request", "fixed": {"url": "https://a.example"}}]
+    return World(
+        {"playbook": playbook, "actions": actions},
+        types={"http_request": http_request},
+        agreed=[playbook],
+        answers={"run": start},
+        effects=lambda: len(started),
+    )
+
+
 async def _model(town: Town, answers: Sequence[bytes]) -> OpenLink:
     async def think(asked: Asked, writer: asyncio.StreamWriter) -> None:
         assert asked.headers["authorization"] == f"Bearer {KEY}"

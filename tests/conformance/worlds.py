@@ -27,7 +27,7 @@ from nodes.databases.session import session
 from tests import servers, vendors
 from tests.bucket import KEYS as OBJECT_KEYS
 from tests.bucket import Bucket, Stored
-from tests.conformance.minds import agent, asking, drafting, texts
+from tests.conformance.minds import agent, asking, drafting, running, texts
 from tests.databases import KINDS, Database, database_of
 from tests.forwarding import forwarding
 from tests.imap import USER, Imap, message
@@ -346,6 +346,7 @@ WORLDS: dict[str, list[Make]] = {
     "noop": plain(),
     "open_ticket": [security("jira", project="SEC", summary="A door is open.")],
     "pdf_text": [pdf],
+    "playbook_run": [running],
     "quarantine_ip": [security("opnsense", ip="203.0.113.9")],
     "redis_command": [
         redis_command("GET", "a"),

@@ -31,7 +31,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 10
+    assert len(EXAMPLES) == 12
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -79,7 +79,7 @@ ANSWERS: dict[str, tuple[Any, str | list[bytes] | None, Any]] = {
 
 
 async def test_the_example_with_a_server_of_tools_runs_with_a_real_one(tmp_path: Path) -> None:
-    (text,) = [each for each in EXAMPLES if "mcp_call" in each]
+    (text,) = [each for each in EXAMPLES if '"mcp_call"' in each]
     with toolbox() as box:
         box.filed = ["A late parcel", "A lost key"]
         async with office(tmp_path) as at:
@@ -88,9 +88,32 @@ async def test_the_example_with_a_server_of_tools_runs_with_a_real_one(tmp_path:
             assert at.bench.output(execution) == {"result": ["A late parcel"]}
 
 
+async def test_the_example_with_tools_that_a_server_lists_runs_with_a_real_one(tmp_path: Path) -> None:
+    (text,) = [each for each in EXAMPLES if '"servers"' in each]
+    script = iter([wants(("tickets__search", {"query": "late"})), chat("One is late.")])
+    offered: list[str] = []
+
+    async def handle(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        offered[:] = [each["function"]["name"] for each in json.loads(asked.body)["tools"]]
+        writer.write(next(script))
+
+    with toolbox() as box:
+        box.filed = ["A late parcel", "A lost key"]
+        async with serving(handle) as model, office(tmp_path) as at:
+            at.keep("tickets", "mcp", {"url": box.url, "token": TOKEN})
+            at.keep("openai", "openai", {"api_key": "sk-nobody", "base_url": f"{model.url}/v1"})
+            execution = await at.finish(json.loads(text), {"question": "What is late?"})
+            assert at.bench.output(execution) == "One is late."
+    assert offered == ["tickets__file", "tickets__search"]
+
+
 @pytest.mark.parametrize(
     "text",
-    [each for each in EXAMPLES if "mcp_call" not in each and "ai_playbook" not in each],
+    [
+        each
+        for each in EXAMPLES
+        if not any(word in each for word in ('"mcp_call"', '"ai_playbook"', '"servers"'))
+    ],
     ids=lambda each: str(json.loads(each)["name"]),
 )
 async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> None:

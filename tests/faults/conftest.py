@@ -38,9 +38,18 @@ BOUND = LEASE + 2
 
 
 class Site:
-    """Broker, database, sink, two workers, a client inside the test, and the judge."""
+    """Broker, database, sink, workers, a client inside the test, and the judge."""
 
-    def __init__(self, dialect: str, folder: Path, opened: ExitStack, broker: str = "valkey") -> None:
+    def __init__(
+        self,
+        dialect: str,
+        folder: Path,
+        opened: ExitStack,
+        broker: str = "valkey",
+        survivors: int = 2,
+        **more: str,
+    ) -> None:
+        self.opened = opened
         self.dialect = dialect
         self.folder = folder
         self.broker: servers.Server = servers.Valkey() if broker == "valkey" else servers.start_rabbitmq()
@@ -50,11 +59,13 @@ class Site:
             self.postgres = servers.Postgres()
             opened.callback(self.postgres.stop)
             url = opened.enter_context(self.postgres.database())
-        self.around = environment(folder, self.broker.url, url)
+        self.around = environment(
+            folder, self.broker.url, url, **{"CELERIAC_EGRESS_ALLOW": "127.0.0.1,localhost", **more}
+        )
         self.settings: Settings = prepared(self.around)
         self.sink = SinkProcess(folder)
         opened.callback(self.sink.kill)
-        self.workers = [self.worker(f"survivor-{index}") for index in range(2)]
+        self.workers = [self.worker(f"survivor-{index}") for index in range(survivors)]
         opened.callback(self._end_workers)
         self.client = Client(self.settings)
         opened.callback(self.client.close)
@@ -90,9 +101,10 @@ class Site:
         self.names[execution] = active.name
         return execution
 
-    def accept_silently(self, active: catalog.Active) -> str:
+    def accept_silently(self, active: catalog.Active, payload: Any = None, **more: Any) -> str:
         """Accept an execution and send nothing, as an API does that dies after its commit."""
-        wish = admission.operation(self.client.runtime, admission.Request(active, {"k": 1, "s": "x"}))
+        request = admission.Request(active, payload if payload is not None else {"k": 1, "s": "x"}, **more)
+        wish = admission.operation(self.client.runtime, request)
         started: op.Started = self.client.runtime.ledger.ask(wish)
         return started.execution
 

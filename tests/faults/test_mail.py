@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from engine.outside import connection_rows, secret_key
-from engine.outside.connections import make_connection
-from engine.outside.sealing import SealingKeys
-from engine.settings import DEFAULT_PROJECT
 from tests import servers
 from tests.builders import (
     Client,
@@ -23,7 +18,7 @@ from tests.builders import (
     prepared,
     wait_until,
 )
-from tests.imap import Imap, message
+from tests.imap import Imap, keep, message
 
 COUNT = "SELECT count(*) FROM execution"
 
@@ -68,24 +63,3 @@ def test_a_worker_that_dies_at_the_mail_is_followed_and_nothing_is_lost_or_doubl
             if each.code is None:
                 each.end()
         client.close()
-
-
-def keep(client: Client, imap: Imap) -> None:
-    """Store the connection to the mail server."""
-    at = client.runtime
-    keys = SealingKeys.of(
-        *secret_key.load(at.settings.secret_key, at.settings.data, make=False, random_bytes=bytes)
-    )
-    sealed: Any = make_connection(
-        connection_id="conn_inbox",
-        project_id=DEFAULT_PROJECT,
-        name="inbox",
-        kind="imap",
-        hosts=[],
-        values=imap.values,
-        kinds=at.registry.connections,
-        keys=keys,
-        now=at.clock.now(),
-        random_bytes=at.clock.entropy,
-    )
-    at.ledger.ask(connection_rows.save(sealed, replace=False))

@@ -14,6 +14,8 @@ import pytest
 
 from celeriac import Json
 from engine.leases import Stop, _Loop
+from engine.outside.egress import OpenLink
+from tests import vendors
 from tests.builders import document, node
 from tests.loopback import Asked, Server, answer, serving
 from tests.models import Way, chat, wants
@@ -201,3 +203,66 @@ async def test_a_purchase_that_a_worker_died_with_is_not_made_again(
     name = await shopped(bench, world, hands)
     assert bench.segment(name, 0, "status") == ("uncertain",)
     assert bought(world) == ["GET", "POST"]
+
+
+class WayToTools(Way):
+    """The same, with a server of tools behind the name `box`."""
+
+    def __init__(self, model: str, tools: str) -> None:
+        super().__init__(model)
+        self.tools = tools
+
+    async def connect(
+        self, project: str, name: str, kinds: tuple[str, ...] = ()
+    ) -> tuple[OpenLink, frozenset[str]]:
+        if name == "box":
+            return vendors.linked(self.egress, "mcp", {"url": self.tools}), frozenset()
+        return await super().connect(project, name, kinds)
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+async def test_tools_of_a_server_are_asked_for_once_whoever_dies_and_whatever_it_lists_by_then(
+    bench: Workbench, world: World, hands: Hands, decision: str
+) -> None:
+    lists: list[list[str]] = []
+    uses: list[str] = []
+
+    async def serve(request: Asked, writer: asyncio.StreamWriter) -> None:
+        said = json.loads(request.body)
+        result: dict[str, Json] = {"protocolVersion": "2025-06-18"}
+        if said["method"] == "tools/list":
+            # It takes its tools away as soon as it has listed them, and offers another one.
+            names = ["look", "buy"] if not lists else ["other"]
+            lists.append(names)
+            result = {"tools": [{"name": each, "inputSchema": {"type": "object"}} for each in names]}
+        elif said["method"] == "tools/call":
+            uses.append(said["params"]["name"])
+            result = {"content": [{"type": "text", "text": "5"}]}
+        if "id" not in said:
+            return writer.write(answer(status="202 Accepted"))
+        body = json.dumps({"jsonrpc": "2.0", "id": said["id"], "result": result})
+        return writer.write(answer(body, Content_Type="application/json"))
+
+    world.script = [wants(("box__look", {})), wants(("box__buy", {"what": "tea"})), chat("Done.")]
+    world.hang_at = ("model", 2)
+    allow: list[Json] = [{"tools": "look", "reads": True}, "buy"]
+    config: dict[str, Json] = {
+        "model": "gpt-4",
+        "task": "Buy tea.",
+        "servers": [{"connection": "box", "allow": allow}],
+    }
+    async with serving(serve) as tools:
+        hands.way = WayToTools(f"{world.model.host}:{world.model.port}", f"{tools.url}/mcp")
+        name = bench.start(
+            bench.push(document([node("shopper", "ai_agent", config)], outputs="{{ nodes.shopper.output }}"))
+        )
+        await hands.work()
+        assert (bench.status(name), asked(bench)[1]) == (
+            "waiting",
+            "May the agent shopper use box__buy?",
+        )
+        decide(bench, decision)
+        await hands.work()
+    assert bench.status(name) == "succeeded", bench.error(name)
+    assert (world.turns, lists) == ([0, 1, 1, 2], [["look", "buy"]])
+    assert uses == (["look", "buy"] if decision == "approved" else ["look"])

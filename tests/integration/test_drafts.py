@@ -6,18 +6,20 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from celeriac import Json
 from engine.checking import problems
 from tests.builders import document, edges, node
-from tests.loopback import Server, always, serving
+from tests.loopback import Server, always, answer, serving
 from tests.models import chat
 from tests.office import Office, office
-from tests.people import decide
+from tests.people import asked, decide
 
 ACTIONS: dict[str, Json] = {
     "look_up": {"type": "enrich_ip", "description": "Looks up. Params: ip."},
@@ -133,11 +135,18 @@ async def test_braces_of_a_model_are_text(desk: Desk) -> None:
     assert step["approval"] is True
 
 
-async def test_the_example_of_the_page_runs(desk: Desk) -> None:
+def example(name: str) -> Any:
+    """An example of the page."""
     page = (Path(__file__).parents[2] / "docs" / "ai.md").read_text(encoding="utf-8")
-    (text,) = [each for each in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "ai_playbook" in each]
+    found = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+    return next(each for each in found if each["name"] == name)
+
+
+async def test_the_example_of_the_page_runs(desk: Desk) -> None:
     ticket = {"action": "ticket", "params": {"summary": "An attack"}, "why": "To remember."}
-    execution = await desk.run(json.loads(text), says(LOOK, CUT, ticket), payload={"report": "Guessing."})
+    execution = await desk.run(
+        example("Draft a response"), says(LOOK, CUT, ticket), payload={"report": "Guessing."}
+    )
     assert [each["action"] for each in desk.shown()["definition"]["steps"]] == [
         "enrich_ip",
         "quarantine_ip",
@@ -148,3 +157,143 @@ async def test_the_example_of_the_page_runs(desk: Desk) -> None:
     assert desk.at.bench.status(execution) == "succeeded"
     drafted: Any = desk.at.bench.output(execution)
     desk.at.bench.push(drafted)
+
+
+# Run out of the execution that drafted it
+
+
+@dataclass
+class Alarm:
+    """A service that is told something, and a way to run drafts that tell it."""
+
+    desk: Desk
+    server: Server
+    whole: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> list[str]:
+        return [each.body.decode() for each in self.server.asked]
+
+    async def respond(self, *ways: dict[str, Any], people: str = "approved", **config: Any) -> str:
+        """Draft, ask people, run: return the execution, carried as far as it goes with people who say this."""
+        fixed: dict[str, Json] = {"url": self.server.url, "method": "POST"}
+        action: dict[str, Json] = {"type": "http_request", "fixed": fixed}
+        drafting = {
+            "model": "gpt-4o",
+            "task": "Respond.",
+            "actions": {"tell": {**action, "description": "Tells. Params: body."}},
+        }
+        look = {"title": "Good?", "show": "{{ nodes.draft.output }}", **config}
+        running = {"playbook": "{{ nodes.draft.output.definition }}", "actions": [action]}
+        nodes = [
+            node("draft", "ai_playbook", drafting),
+            node("look", "approval", look),
+            node("mitigate", "playbook_run", running),
+        ]
+        tell = {"action": "tell", "params": {"body": {"cut": "203.0.113.9"}}, "why": "To be safe."}
+        self.whole = document(nodes, ways)
+        execution = await self.desk.run(self.whole, says(tell))
+        return await self.people_say(execution, people)
+
+    async def people_say(self, execution: str, decision: str) -> str:
+        bench = self.desk.at.bench
+        worker = bench.executor(children=self.desk.at.children, around=self.desk.at.outside)
+        while bench.query("SELECT 1 FROM approval WHERE status = 'open'"):
+            decide(bench, decision)
+            await bench.carry(worker)
+        return execution
+
+
+@pytest.fixture
+async def alarm(desk: Desk) -> AsyncIterator[Alarm]:
+    async with serving(always(answer('{"ok": true}', Content_Type="application/json"))) as server:
+        yield Alarm(desk, server)
+
+
+ASKED = [
+    {"from": "draft", "to": "look"},
+    {"from": "look", "port": "approved", "to": "mitigate"},
+]
+
+
+async def test_a_draft_that_people_agree_to_is_run_and_asks_before_what_changes_something(
+    alarm: Alarm,
+) -> None:
+    execution = await alarm.respond(*ASKED)
+    bench = alarm.desk.at.bench
+    assert bench.status(execution) == "succeeded", bench.error(execution)
+    assert [json.loads(each) for each in alarm.told] == [{"cut": "203.0.113.9"}]
+    titles = bench.query("SELECT title, status FROM approval ORDER BY title")
+    assert titles == [("Good?", "approved"), ("May http_request be done?", "approved")]
+    output: Any = bench.output(execution)
+    assert output["mitigate"]["result"]["step_1"]["body"] == {"ok": True}
+    ((name, hidden),) = bench.query(
+        "SELECT w.name, w.hidden FROM execution e JOIN workflow w ON w.id = e.workflow_id "
+        "WHERE e.parent_execution = ? AND w.name LIKE '%@@kept-%'",
+        execution,
+    )
+    assert hidden == 1
+    # The same draft is kept once, however often it is run.
+    again = bench.start(bench.push(alarm.whole))
+    await bench.carry(bench.executor(around=alarm.desk.at.outside))
+    await alarm.people_say(again, "approved")
+    assert bench.status(again) == "succeeded"
+    assert bench.query("SELECT count(*) FROM workflow WHERE name = ?", name) == [(1,)]
+    assert len(alarm.told) == 2
+
+
+async def test_a_draft_that_nobody_was_asked_about_is_not_run(alarm: Alarm) -> None:
+    ways = [{"from": "draft", "to": "mitigate"}, {"from": "mitigate", "to": "look"}]
+    execution = await alarm.respond(*ways)
+    assert alarm.desk.at.bench.error(execution)["code"] == "playbook.not_approved"
+    assert alarm.told == []
+
+
+async def test_a_draft_that_people_reject_is_not_run_where_the_way_leads_on(alarm: Alarm) -> None:
+    ways = [{"from": "draft", "to": "look"}, {"from": "look", "port": "rejected", "to": "mitigate"}]
+    execution = await alarm.respond(*ways, people="rejected")
+    assert alarm.desk.at.bench.error(execution)["code"] == "playbook.not_approved"
+    assert alarm.told == []
+
+
+async def test_what_people_agree_to_is_the_text_that_they_were_shown(alarm: Alarm) -> None:
+    execution = await alarm.respond(*ASKED, show="{{ nodes.draft.output.reasons }}")
+    assert alarm.desk.at.bench.error(execution)["code"] == "playbook.not_approved"
+    assert alarm.told == []
+
+
+async def test_time_agrees_to_nothing(alarm: Alarm) -> None:
+    bench = alarm.desk.at.bench
+    alarm.people_say = AsyncMock(side_effect=lambda execution, _: execution)  # type: ignore[method-assign]  # nobody says a word
+    execution = await alarm.respond(*ASKED, timeout="1h", on_timeout="approve")
+    assert bench.status(execution) == "waiting"
+    bench.clock.move(3601)
+    bench.poller().tick()
+    await bench.carry(bench.executor(around=alarm.desk.at.outside))
+    assert bench.error(execution)["code"] == "playbook.not_approved"
+    assert alarm.told == []
+
+
+async def test_a_step_that_people_reject_ends_the_playbook_and_the_node(alarm: Alarm) -> None:
+    bench = alarm.desk.at.bench
+    alarm.people_say = AsyncMock(side_effect=lambda execution, _: execution)  # type: ignore[method-assign]  # they come one by one
+    execution = await alarm.respond(*ASKED)
+    worker = bench.executor(around=alarm.desk.at.outside)
+    for decision in ("approved", "rejected"):
+        decide(bench, decision)
+        await bench.carry(worker)
+    assert bench.error(execution)["code"] == "workflow.failed_child"
+    assert "playbook.rejected" in json.dumps(bench.error(execution))
+    assert alarm.told == []
+
+
+async def test_the_example_that_runs_its_draft_comes_to_its_first_step(alarm: Alarm) -> None:
+    whole = example("Respond")
+    whole["definition"]["nodes"][1]["config"]["approvers"] = {}
+    bench = alarm.desk.at.bench
+    execution = await alarm.desk.run(whole, says(CUT), payload={"report": "Guessing."})
+    decide(bench, "approved")
+    await bench.carry(bench.executor(around=alarm.desk.at.outside))
+    assert asked(bench)[1] == "May quarantine_ip be done?"
+    await alarm.people_say(execution, "rejected")
+    assert "playbook.rejected" in json.dumps(bench.error(execution))

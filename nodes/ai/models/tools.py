@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Protocol, Self
 
 from pydantic import BaseModel, Field, JsonValue, StrictBool, model_validator
 
@@ -18,6 +18,49 @@ from nodes.flow.wait import Duration
 
 SHOWN = 16_000
 """Characters of a tool's result that the model gets to see."""
+
+
+class Usable(Protocol):
+    """What a model may ask to be done, whoever has said what it is."""
+
+    @property
+    def name(self) -> str:
+        """What the model calls it."""
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+
+    @property
+    def parameters(self) -> Mapping[str, Json]:
+        """The JSON Schema of what the model gives."""
+
+    @property
+    def type(self) -> str | None:
+        """The node type that does it."""
+
+    @property
+    def workflow(self) -> str | None:
+        """Or the workflow."""
+
+    @property
+    def approval(self) -> bool | Approval | None:
+        """Whether people are asked before each use; None asks for what cannot be repeated."""
+
+    def tool(self) -> Tool:
+        """Return it as providers take it."""
+
+    def shown(self) -> dict[str, Json]:
+        """Return what people see of it, besides what the model gives."""
+
+    def stray(self, arguments: Mapping[str, Json]) -> list[str]:
+        """Return which arguments are none of its parameters."""
+
+    def filled(self, given: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the config with which its node type is used."""
+
+    def foreign(self, given: Mapping[str, Json]) -> Collection[str]:
+        """Return which fields of that the model has chosen."""
 
 
 class Approval(BaseModel, extra="forbid"):
@@ -75,11 +118,27 @@ class ToolConfig(BaseModel, extra="forbid"):
         """Return it as providers take it."""
         return Tool(self.name, self.description, self.parameters)
 
+    def shown(self) -> dict[str, Json]:
+        """Return what people see of it."""
+        return {"does": self.workflow or self.type}
+
+    def stray(self, arguments: Mapping[str, Json]) -> list[str]:
+        """Return which arguments are none of its parameters."""
+        return [name for name in arguments if name not in self.given]
+
+    def filled(self, given: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the config with which its node type is used."""
+        return {**self.config, **given}
+
+    def foreign(self, given: Mapping[str, Json]) -> Collection[str]:
+        """Return which fields of that the model has chosen."""
+        return given.keys()
+
 
 Tools = Annotated[list[ToolConfig], Field(max_length=64)]
 
 
-async def used(ctx: Context, tools: Mapping[str, ToolConfig], call: ToolCall, step: str) -> dict[str, Json]:
+async def used(ctx: Context, tools: Mapping[str, Usable], call: ToolCall, step: str) -> dict[str, Json]:
     """Do what a model asks for, once for every `step`, and return what it came to: `{result}` or `{error}`.
 
     What the model got wrong and what failed is told to it, and is not tried again by itself. Raises `Uncertain` when nobody
@@ -102,31 +161,31 @@ def told(came_to: Json) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... (cut off after {SHOWN} characters)"
 
 
-async def _do(ctx: Context, tools: Mapping[str, ToolConfig], call: ToolCall, step: str) -> Json:
+async def _do(ctx: Context, tools: Mapping[str, Usable], call: ToolCall, step: str) -> Json:
     tool = tools.get(call.name)
     if tool is None:
         raise Fail("ai.unknown_tool", f"There is no tool {call.name!r}; there is {', '.join(tools)}.")
     given = _given(tool, call.arguments)
-    config: dict[str, Json] = {**tool.config, **given}
+    config = tool.filled(given)
     await _allowed(ctx, tool, config, given, step)
     if tool.workflow is not None:
         return await ctx.call(f"{step} call", Call(tool.workflow, given))
-    return await ctx.use(f"{step} use", tool.type or "", config, given.keys())
+    return await ctx.use(f"{step} use", tool.type or "", config, tool.foreign(given))
 
 
-def _given(tool: ToolConfig, arguments: Json) -> dict[str, Json]:
+def _given(tool: Usable, arguments: Json) -> dict[str, Json]:
     """Return what the model gives, held against the parameters. Raises `Fail` (`ai.bad_arguments`)."""
     found = ["they are no JSON object"]
     if isinstance(arguments, dict):
         found = misfits_of(tool.parameters)(arguments)
-        found += [f"there is no parameter {name!r}" for name in arguments if name not in tool.given]
+        found += [f"there is no parameter {name!r}" for name in tool.stray(arguments)]
         if not found:
             return arguments
     raise Fail("ai.bad_arguments", f"The arguments of {tool.name} do not fit: {'; '.join(found)}.")
 
 
 async def _allowed(
-    ctx: Context, tool: ToolConfig, config: Mapping[str, Json], given: Mapping[str, Json], step: str
+    ctx: Context, tool: Usable, config: Mapping[str, Json], given: Mapping[str, Json], step: str
 ) -> None:
     """Ask people, where that is wished or an effect that cannot be repeated is done on a model's word."""
     wish = tool.approval
@@ -138,7 +197,7 @@ async def _allowed(
     question = OnDecision(
         title=f"May the agent {ctx.node_id} use {tool.name}?",
         description=tool.description,
-        show={"tool": tool.name, "does": tool.workflow or tool.type, "given": dict(given)},
+        show={"tool": tool.name, **tool.shown(), "given": dict(given)},
         users=tuple(who.approvers.users),
         roles=tuple(who.approvers.roles),
     )

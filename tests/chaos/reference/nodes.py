@@ -56,6 +56,8 @@ def come_to(run: Run, node: Node, found: Ended | None, ready: int) -> Any:
             return _exit(run, config, found)
         case "http_request":
             return _http(run, node, config, found)
+        case "mcp_call":
+            return _add(**config["arguments"])
         case "workflow":
             return _call(run, node, config, found)
         case "wait":
@@ -74,6 +76,12 @@ def come_to(run: Run, node: Node, found: Ended | None, ready: int) -> Any:
             return ANYTHING if found is None else _approval(run, node["id"], config, found)
     message = f"the reference does not know {node['type']}"
     raise AssertionError(message)
+
+
+def _add(a: int, b: int) -> dict[str, Any]:
+    """What the one tool comes to that is used here (`tests/tool_program.py`)."""
+    text = str(a + b)
+    return {"text": text, "data": {"is": a + b}, "content": [{"type": "text", "text": text}]}
 
 
 def permitted(node: Node) -> Iterator[str]:

@@ -73,6 +73,39 @@ def test_a_small_step_back_is_made_by_standing_still(machine: Machine) -> None:
     assert clock.now() == 7_001, "several looks do not add up to a step"
 
 
+def test_a_slow_answer_does_not_make_a_good_clock_worse(machine: Machine) -> None:
+    clock = SystemClock(7_000)
+    machine.passes(10)
+    asked = clock.monotonic()
+    told = 7_010
+    machine.passes(2_700)
+    clock.sync(told, asked)
+    assert clock.now() == 9_710
+
+
+@pytest.mark.parametrize(("told", "after"), [(27_000, 27_000), (9_999, 10_010), (10_009, 10_010)])
+def test_a_time_that_cannot_be_is_moved_no_further_than_it_must_be(
+    machine: Machine, told: int, after: int
+) -> None:
+    clock = SystemClock(10_000)
+    asked = clock.monotonic()
+    machine.passes(10)
+    clock.sync(told, asked)
+    assert clock.now() == after
+
+
+def test_what_is_ahead_of_a_slow_answer_stands_still_until_its_end(machine: Machine) -> None:
+    clock = SystemClock(10_000)
+    asked = clock.monotonic()
+    machine.passes(10)
+    clock.sync(9_900, asked)
+    assert clock.now() == 10_010
+    machine.passes(100)
+    assert clock.now() == 10_010
+    machine.passes(1)
+    assert clock.now() == 10_011
+
+
 def test_a_database_whose_own_clock_was_set_back_is_followed(machine: Machine) -> None:
     clock = SystemClock(3_600_000)
     machine.passes(10)

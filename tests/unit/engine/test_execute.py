@@ -1134,6 +1134,19 @@ async def test_a_database_that_is_away_leaves_the_message_to_come_again(
     assert at.segments(name) == {0: "ready"}
 
 
+async def test_a_database_that_is_away_while_a_node_asks_it_for_something_is_no_failure_of_the_node(
+    at: Theatre, stage: Stage
+) -> None:
+    stage.tell("a", Unavailable("The database cannot be reached."), "done")
+    name = at.start(at.push(document([vertex("a", "read", on_error="continue")])))
+    await at.executor().perform([(name, 0, "")])
+    assert (at.segments(name), at.leases.held()) == ({0: "running"}, [])
+    at.step(op.Lose(name, ((0, "", 1),), NOW, "late", 3))
+    await at.executor().perform([(name, 0, "")])
+    assert at.status(name) == "succeeded"
+    assert at.output(name) == {"a": "done"}
+
+
 async def test_a_claim_whose_past_cannot_be_read_is_not_held(
     at: Theatre, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,5 +132,14 @@ def test_rules_come_from_a_file_that_may_change_and_what_fired_is_noted(
     assert fired("a", 2) == [True, False]
     path.write_text("b=raise@1")
     os.utime(path, ns=(2, 2))
+    assert fired("b", 1) == [False], "another process has fired already, as far as anybody can tell"
+    said = path.with_suffix(".fired")
+    assert said.read_text() == f"a {os.getpid()}\n"
+    said.unlink()
+    os.utime(path, ns=(3, 3))
     assert (fired("a", 1), fired("b", 1)) == ([False], [True])
-    assert path.with_suffix(".fired").read_text().split() == ["a=raise@1", "b=raise@1"]
+    assert said.read_text() == f"b {os.getpid()}\n"
+    path.write_text("*=note")
+    os.utime(path, ns=(4, 4))
+    assert (fired("a", 2), fired("b", 1)) == ([False, False], [False])
+    assert [each.split()[0] for each in said.read_text().splitlines()] == ["b", "a", "a", "b"]

@@ -220,7 +220,7 @@ def test_every_few_seconds_the_clock_is_compared_with_the_databases(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    monkeypatch.setattr(bench.clock, "sync", told.append)
+    monkeypatch.setattr(bench.clock, "sync", lambda now, _: told.append(now))
     monkeypatch.setattr(bench.connection, "now", lambda: 7)
     poller = bench.poller()
     for _ in range(12):
@@ -239,7 +239,8 @@ def test_when_time_jumps_the_holders_get_a_lease_to_follow_before_their_claims_a
     monkeypatch.setattr(bench.clock, "now", lambda: bench.clock.ms + ahead)
     monkeypatch.setattr(bench.connection, "now", lambda: bench.clock.ms + 60_000)
 
-    def sync(now: int) -> None:
+    def sync(now: int, asked: float) -> None:
+        assert asked <= bench.clock.monotonic()
         nonlocal ahead
         ahead = now - bench.clock.ms
 
@@ -448,6 +449,23 @@ def test_too_many_deliveries_put_a_segment_aside(bench: Workbench) -> None:
         "The worker did not renew its claim in time.",
     )
     assert bench.status(name) == "waiting"
+
+
+def test_messages_that_were_lost_do_not_count_as_deaths(bench: Workbench) -> None:
+    name = bench.start(bench.push(ONE))
+    for _ in range(op.SUSPECTED):
+        ((due,),) = bench.connection.run("SELECT due FROM segment")
+        bench.clock.move(5)
+        now = bench.clock.now()
+        bench.ask(op.Resend(name, ((0, "", due),), now + 1_000, lost=True))
+    assert deliveries(bench, name) == op.SUSPECTED
+    for death in range(4):
+        assert bench.segments(name) == {0: "ready"}, death
+        now = bench.clock.now()
+        claim = op.Claim(name, 0, "", OWNER, now, now + bench.settings.timing.lease)
+        assert bench.ask(claim) is not None
+        ticked(bench, 15)
+    assert bench.segments(name) == {0: "quarantined"}
 
 
 @pytest.mark.parametrize("backing_off", [False, True])

@@ -149,6 +149,7 @@ def test_of_the_built_in_node_types_these_bring_in_something_foreign() -> None:
         "ai_extract",
         "ai_playbook",
         "ai_search",
+        "playbook_run",
     }
     assert trusted_fields(http_request) == {"url": "host", "connection": True}
 

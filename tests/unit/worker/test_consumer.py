@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from celery.worker.state import maybe_shutdown
 
-from worker.consumer import QuickConsumer
+from worker.consumer import SturdyConsumer
 
 
 class Connection:
@@ -25,8 +25,8 @@ class Connection:
         return self
 
 
-def consumer() -> QuickConsumer:
-    made = QuickConsumer.__new__(QuickConsumer)
+def consumer() -> SturdyConsumer:
+    made = SturdyConsumer.__new__(SturdyConsumer)
     made.first_connection_attempt = True
     return made
 

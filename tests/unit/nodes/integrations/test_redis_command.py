@@ -45,6 +45,11 @@ async def value(way: Forwarding, command: str, *arguments: Json) -> Json:
     return found["value"]
 
 
+async def test_a_certificate_that_is_none_is_named(way: Forwarding) -> None:
+    outcome = await run(way, "GET", "a", tls="verify", ca="no certificate")
+    assert (outcome.kind, outcome.code) == ("failed", "connection.certificate_invalid")
+
+
 async def test_what_is_told_is_found_again(way: Forwarding) -> None:
     assert await value(way, "SET", "a", "zoë\r\n") == "OK"
     assert await value(way, "GET", "a") == "zoë\r\n"

@@ -14,7 +14,8 @@ from celeriac.testing import OpenLink, Outcome, run_node
 from nodes.connections.smtp import Smtp, smtp
 from nodes.integrations import send_email as module
 from nodes.integrations.send_email import send_email
-from tests.certificates import certificate_for
+from tests.certificates import certificate_for, certificate_in
+from tests.forwarding import forwarding
 from tests.mailbox import Mailbox, mailbox
 
 PASSWORD = "s3cr3t-p4ssw0rd"
@@ -203,18 +204,17 @@ async def test_nobody_there_may_be_tried_again() -> None:
     assert (await send(gone)).code == "connection.unreachable"
 
 
-@pytest.mark.parametrize("starttls", [True, False])
-async def test_it_signs_in_over_an_encrypted_connection(tmp_path: Path, starttls: bool) -> None:
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_it_signs_in_over_an_encrypted_connection(tmp_path: Path, security: str) -> None:
     serves, _ = certificate_for("localhost", tmp_path)
-    ca = (tmp_path / "localhost.pem").read_text()
     fields = {
         "host": "localhost",
-        "security": "starttls" if starttls else "tls",
-        "ca": ca[ca.index("-----BEGIN CERT") :],
+        "security": security,
+        "ca": certificate_in(tmp_path, "localhost"),
         "username": "ada",
         "password": PASSWORD,
     }
-    async with mailbox(tls=serves, starttls=starttls, password=PASSWORD) as box:
+    async with mailbox(tls=serves, starttls=security == "starttls", password=PASSWORD) as box:
         assert (await send(box, fields=fields)).kind == "output"
         assert box.encrypted == [True]
         opened = link(box, **fields)
@@ -223,10 +223,76 @@ async def test_it_signs_in_over_an_encrypted_connection(tmp_path: Path, starttls
         wrong = await send(box, fields={**fields, "password": "wrong-" + PASSWORD})
         assert (wrong.kind, wrong.code) == ("failed", "connection.refused")
         assert PASSWORD not in str(wrong)
-
-        stranger = await send(box, fields={**fields, "ca": None})
-        assert (stranger.kind, stranger.code) == ("failed", "email.insecure")
         assert len(box.messages) == 1
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize(
+    ("host", "days", "trusted", "words"),
+    [
+        ("localhost", 1, "none", "self-signed certificate"),
+        ("localhost", 1, "another", "self-signed certificate"),
+        ("other.test", 1, "it", "Hostname mismatch, certificate is not valid for 'localhost'"),
+        ("localhost", -1, "it", "certificate has expired"),
+        ("localhost", 1, "no PEM", "holds no certificate in PEM"),
+    ],
+)
+async def test_a_server_that_cannot_show_who_it_is_gets_nothing(
+    tmp_path: Path, security: str, host: str, days: int, trusted: str, words: str
+) -> None:
+    serves, _ = certificate_for(host, tmp_path, days=days)
+    certificate_for("another.test", tmp_path)
+    ca = {
+        "none": None,
+        "another": certificate_in(tmp_path, "another.test"),
+        "it": certificate_in(tmp_path, host),
+        "no PEM": "x",
+    }
+    fields = {
+        "host": "localhost",
+        "security": security,
+        "ca": ca[trusted],
+        "username": "ada",
+        "password": PASSWORD,
+    }
+    async with mailbox(tls=serves, starttls=security == "starttls", password=PASSWORD) as box:
+        outcome = await send(box, fields=fields)
+        code = "connection.certificate_invalid" if trusted == "no PEM" else "email.insecure"
+        assert (outcome.kind, outcome.code, box.messages) == ("failed", code, [])
+        assert outcome.error is not None
+        assert words in outcome.error.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "code"),
+    [
+        ({b"STARTTLS": b"STARTTEA"}, "failed", "email.insecure"),
+        ({b"220 Ready to start TLS": b"454 Not now"}, "try_again", "email.later"),
+        ({b"220 Ready to start TLS": b"502 What?"}, "failed", "email.refused"),
+    ],
+    ids=["not offered", "not now", "not understood"],
+)
+async def test_who_takes_the_encryption_away_between_gets_neither_password_nor_message(
+    tmp_path: Path, changes: dict[bytes, bytes], kind: str, code: str
+) -> None:
+    serves, _ = certificate_for("localhost", tmp_path)
+    fields = {
+        "host": "localhost",
+        "security": "starttls",
+        "ca": certificate_in(tmp_path, "localhost"),
+        "username": "ada",
+        "password": PASSWORD,
+    }
+    async with mailbox(tls=serves, starttls=True, password=PASSWORD) as box:
+        async with forwarding("127.0.0.1", box.port) as between:
+            between.changes = changes
+            outcome = await send(Mailbox(between.port), fields=fields)
+        assert (outcome.kind, outcome.code, box.messages) == (kind, code, [])
+        assert {each.split()[0].upper() for each in bytes(between.seen).splitlines()} <= {
+            b"EHLO",
+            b"STARTTLS",
+            b"QUIT",
+        }
 
 
 async def test_encryption_that_is_not_offered_is_insisted_on(box: Mailbox) -> None:
