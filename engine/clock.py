@@ -42,13 +42,13 @@ class SystemClock:
     def __init__(self, now: int | None = None) -> None:
         """Begin at `now`; without it, at what the machine takes for the time."""
         base = time.time_ns() // 1_000_000 if now is None else now
-        self._since = (base, time.monotonic_ns(), base)
+        self._since = (base, self._counted(), base)
 
     @crossing("clock.now", None)
     def now(self) -> int:
         """Return the database's milliseconds since the epoch."""
         base, counted_from, least = self._since
-        return max(least, base + (time.monotonic_ns() - counted_from) // 1_000_000)
+        return max(least, base + (self._counted() - counted_from) // 1_000_000)
 
     def sync(self, now: int, asked: float | None = None) -> None:
         """Take over the time the database tells. `asked` is when it was asked, in seconds of the monotonic clock.
@@ -61,7 +61,7 @@ class SystemClock:
         until the database has caught up. A larger step back means that the database's own clock was set; every process
         follows it, since a lease that is written in one time and read in another is worse than an hour that comes twice.
         """
-        counted = time.monotonic_ns()
+        counted = self._counted()
         mine = self.now()
         took = 0 if asked is None else max(0, counted // 1_000_000 - math.floor(asked * 1000))
         if asked is not None and now <= mine <= now + took:
@@ -83,3 +83,7 @@ class SystemClock:
     def mint(self, prefix: str) -> str:
         """Return a new id, sortable by birth."""
         return encode(prefix, self.now(), os.urandom(10))
+
+    def _counted(self) -> int:
+        """Return nanoseconds of the machine's monotonic clock."""
+        return time.monotonic_ns()

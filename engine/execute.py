@@ -549,7 +549,7 @@ class Executor:
                 )
             )
         if not step.node.ends:
-            run.events.append(("node.succeeded", step.node.id, now, {"ms": now - started_at}))
+            run.events.append(("node.succeeded", step.node.id, now, {"ms": max(0, now - started_at)}))
 
     async def _fail(
         self, run: Run, step: Step, error: NodeError, tries: int, started_at: int, *, last: bool = False
@@ -850,7 +850,7 @@ class Executor:
         run.entries.append(
             op.Entry(step.node.id, "succeeded", "keyed", name, payload, started_at=began, ended_at=now)
         )
-        run.events.append(("step.succeeded", step.node.id, now, {"step": name, "ms": now - began}))
+        run.events.append(("step.succeeded", step.node.id, now, {"step": name, "ms": max(0, now - began)}))
         await self._record(run)
         run.work.past[(step.node.id, name)] = Past("succeeded", came_to, None, 1)
         await self._attempt(run, step, None)
@@ -1138,7 +1138,9 @@ class Executor:
             run.entries.append(
                 op.Entry(step.node.id, "succeeded", str(effect), name, payload, started_at=now, ended_at=done)
             )
-            run.events.append(("step.succeeded", step.node.id, done, {"step": name, "ms": done - now}))
+            run.events.append(
+                ("step.succeeded", step.node.id, done, {"step": name, "ms": max(0, done - now)})
+            )
             await self._record(run)
             return value
 

@@ -286,7 +286,8 @@ def read_undone(
     """Return the regions that undo what has succeeded in a scope's body, the last one that succeeded first.
 
     Nodes of one segment, and such as ended in the same moment, have ended in the order of the graph: of the cheap ones among
-    them the journal has one time for all.
+    them the journal has one time for all. Times are those of several processes, and of clocks that may be set back: where
+    the graph says what came first, they have no say.
     """
     inside = item_of(item, 0)
     nodes = {node.id for name, _ in undo for node in plan.segments[plan.segment_of[name]].nodes}
@@ -301,10 +302,30 @@ def read_undone(
             done.add(node)
         segment = plan.segment_of[node]
         ended[segment] = max(ended.get(segment, 0), at or 0)
+    latest = _in_order(plan, ended)
     order = sorted(
-        (each for each in undo if each[0] in done), key=lambda each: ended[plan.segment_of[each[0]]]
+        (each for each in undo if each[0] in done), key=lambda each: latest[plan.segment_of[each[0]]]
     )
     return [region for _, region in reversed(order)]
+
+
+def _in_order(plan: Plan, ended: Mapping[int, int]) -> dict[int, int]:
+    """Return when segments of one region ended, none before what it had to wait for. A join that waits for one of many says
+    nothing of the others.
+    """
+    latest = dict(ended)
+    region = plan.regions[plan.segments[next(iter(ended))].region] if ended else plan.regions[0]
+    late = bool(ended)
+    while late:
+        late = False
+        for segment in plan.segments[region.first : region.beyond]:
+            for target in {each.target for each in segment.exits}:
+                following = plan.segments[target]
+                waits = following.join.mode == "all" or following.entries == 1
+                if waits and latest.get(target, 0) < latest.get(segment.id, 0):
+                    latest[target] = latest[segment.id]
+                    late = True
+    return latest
 
 
 def stopping_inside(connection: Connection, execution: str, item: str, first: int, beyond: int) -> bool:

@@ -101,7 +101,7 @@ class NodeRun:
             "ended_at": self.ended_at,
             "duration_ms": None
             if self.started_at is None or self.ended_at is None
-            else self.ended_at - self.started_at,
+            else max(0, self.ended_at - self.started_at),
         }
         more: dict[str, Json] = {
             "item": self.item or None,

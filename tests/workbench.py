@@ -46,13 +46,15 @@ class HandClock:
 
     def __init__(self) -> None:
         self.ms = NOW
+        self.passed = 1_000_000
+        """Milliseconds of the machine's monotonic clock."""
         self._drawn = 0
 
     def now(self) -> int:
         return self.ms
 
     def monotonic(self) -> float:
-        return (self.ms - NOW) / 1000 + 1000
+        return self.passed / 1000
 
     def entropy(self, count: int) -> bytes:
         self._drawn += 1
@@ -65,6 +67,11 @@ class HandClock:
         """The hand moves this clock, and no database does."""
 
     def move(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+        self.passed += round(seconds * 1000)
+
+    def leap(self, seconds: float) -> None:
+        """Set it: no time passes."""
         self.ms += round(seconds * 1000)
 
 

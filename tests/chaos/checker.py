@@ -108,7 +108,7 @@ def check(evidence: Evidence) -> list[Violation]:
             found += _result(execution, verdict)
             found += _precedence(execution, case)
             found += _undone(execution, case)
-    return [*found, *_effects(evidence, keys), *_limits(holders, starts)]
+    return [*found, *_effects(evidence, keys), *_limits(holders, starts, evidence.slack)]
 
 
 def _accepted(evidence: Evidence) -> Iterator[Violation]:
@@ -238,11 +238,11 @@ def _result(execution: Execution, verdict: Result) -> Iterator[Violation]:
         yield Violation("I4" if node else "I20", execution.id, f"{node} {item}: {text}", node or None)
 
 
-def _limits(holders: Sequence[Held], starts: Sequence[Begun]) -> Iterator[Violation]:
+def _limits(holders: Sequence[Held], starts: Sequence[Begun], slack: int) -> Iterator[Violation]:
     """I17: a key is never held by more than may hold it, and no more begin than a rate lets in."""
-    for start, text in crowds(starts):
+    for start, text in crowds(starts, slack):
         yield Violation("I17", start.execution, f"{start.place[0]} {start.place[1]}: {text}", start.place[0])
-    for one, text in overlaps(holders):
+    for one, text in overlaps(holders, slack):
         yield Violation("I17", one.execution, f"{one.place[0]} {one.place[1]}: {text}", one.place[0])
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from tests.chaos.drafts import Case
 from tests.chaos.reference import Child, Ended, Published, Record, Vote
+from tests.chaos.reference.record import SLACK
 from tests.chaos.sink import Effect
 
 Place = tuple[str, str]
@@ -150,7 +151,8 @@ class Execution:
 class Evidence:
     """All there is to judge by. `cases` are the definitions by their names; `queued` what is left in the broker.
 
-    `cancels` are the executions that somebody asked to stop.
+    `cancels` are the executions that somebody asked to stop. By `slack` milliseconds times may be wrong: more than usual
+    where somebody set a clock.
     """
 
     executions: Sequence[Execution]
@@ -160,6 +162,7 @@ class Evidence:
     faults: Sequence[Fault] = ()
     queued: int = 0
     cancels: frozenset[str] = frozenset()
+    slack: int = SLACK
 
     @cached_property
     def by_id(self) -> dict[str, Execution]:
@@ -243,6 +246,7 @@ def record_of(execution: Execution, evidence: Evidence) -> Record:
         created_at=execution.created_at,
         finished_at=execution.finished_at,
         begun_at=begun_at,
+        slack=evidence.slack,
         base=None if execution.base is None else record_of(evidence.by_id[execution.base], evidence),
         kept=execution.kept,
         depth=execution.depth,

@@ -398,7 +398,7 @@ def test_the_first_answer_counts_and_no_other() -> None:
 )
 def test_no_more_begin_than_a_rate_lets_in(begins: list[int], wrong: bool) -> None:
     starts = [Begun("k", 2, 500, 0, each, "exec_1", (f"n{number}", "")) for number, each in enumerate(begins)]
-    assert bool(list(crowds(starts))) == wrong
+    assert bool(list(crowds(starts, 20))) == wrong
 
 
 def test_whoever_asked_late_cannot_have_been_let_in_before() -> None:
@@ -406,7 +406,7 @@ def test_whoever_asked_late_cannot_have_been_let_in_before() -> None:
         Begun("k", 1, 500, ready, begin, "exec_1", ("n", ""))
         for ready, begin in ((0, 0), (2000, 2000), (2000, 2100))
     ]
-    assert list(crowds(starts))
+    assert list(crowds(starts, 20))
 
 
 def test_a_fork_has_what_it_keeps_from_its_base_and_the_rest_by_the_rules() -> None:

@@ -28,7 +28,7 @@ CLOCKWORK = Case(
                 "type": "schedule",
                 "config": {
                     "every": EVERY,
-                    "misfire": {"policy": "all", "grace": "1h"},
+                    "misfire": {"policy": "all", "max": 5, "grace": "15s"},
                     "overlap": "allow",
                     "payload": {"k": 1},
                 },

@@ -42,7 +42,9 @@ from engine.transitions import ending
 from nodes import NODE_TYPES
 from nodes.integrations.http_request import effect as effect_of_call
 from tests.chaos import checker
+from tests.chaos.clocks import ProcessClock, Telling
 from tests.chaos.drafts import Case
+from tests.chaos.reference.record import SLACK
 from tests.chaos.sink import BROKEN_OFF, Book, Reply, Request
 from tests.chaos.unreliable import Fate, Unreliable
 from tests.workbench import HandClock, QuickDatabase, migrated
@@ -50,6 +52,12 @@ from tests.workbench import HandClock, QuickDatabase, migrated
 TIMING = Timing(lease=2_000, heartbeat=500, poll=100, grace=500, canary=100, loop_lag=3_600_000)
 QUEUES = ("default", "cpu")
 SINK = "http://sink"
+LEAPING = 0.25
+"""The part of the worlds in which somebody sets the clock: in these, times prove little."""
+
+LEAPS = (-600, -10, 10, 600)
+"""Seconds by which it is set."""
+
 PATIENCE = 3_000
 """Tenths of a second in which a healed world has to come to rest. Items that stand in line for a rate take their time."""
 
@@ -76,6 +84,7 @@ class Actor:
     fragile: float
     dead: bool = False
     asleep_until: int = 0
+    """By the machine's monotonic clock, in milliseconds."""
     work: list[tuple[Any, asyncio.Future[Any]]] = field(default_factory=list)
     reads: list[tuple[Callable[[Connection], Any], asyncio.Future[Any]]] = field(default_factory=list)
     executor: Executor = field(init=False)
@@ -191,6 +200,10 @@ class World:
         self.ops: list[checker.Op] = []
         self.cancels: set[str] = set()
         self._last = ""
+        self._latest = 0
+        self.leaps = random.Random(f"leaps {seed}").random() < LEAPING
+        self.slack = SLACK
+        """Milliseconds by which times of this world may be wrong."""
         self._born = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._graves: list[Actor] = []
@@ -272,6 +285,7 @@ class World:
             self._beat: 2,
             self._pass_time: 6,
             self._jump: 0.1,
+            self._leap: 0.2 if self.leaps else 0.0,
             self._repeat: 2,
             self._lose_message: 0.5,
             self._flush: 0.2,
@@ -308,6 +322,10 @@ class World:
             each.fragile = 0.0
             each.asleep_until = 0
         self._renew_the_dead(always=True)
+        # Else timers that were set in the time that is undone would be waited for.
+        right = max(0, self._latest - self.clock.now())
+        self.clock.leap(right / 1000)
+        self.slack += right
         for accepted in self._known():
             self._ask(op.Pause(accepted, self.clock.now(), resume=True))
         for number in range(PATIENCE):
@@ -331,7 +349,14 @@ class World:
     def evidence(self) -> checker.Evidence:
         executions = checker.read(self.settings.database_url)
         return checker.Evidence(
-            executions, self.cases, self.sink.effects(), self.ops, self.faults, 0, frozenset(self.cancels)
+            executions,
+            self.cases,
+            self.sink.effects(),
+            self.ops,
+            self.faults,
+            0,
+            frozenset(self.cancels),
+            self.slack,
         )
 
     def _storage(self, folder: Path) -> tuple[Settings, Database]:
@@ -362,11 +387,13 @@ class World:
         rules = transitions.Rules(self.programs.plan, TIMING.grace, Room(64))
         rng = random.Random(self.rng.random())
         database = Unreliable(self.database, lambda: self._fate(rng))
-        writer = Ledger(database, rules, name, self.clock, pause=self.clock.move)
-        actor = Actor(name, writer, self.database.connect(), rng, self.fragile)
+        clock = ProcessClock(self.clock)
+        writer = Ledger(database, rules, name, clock, pause=self.clock.move)
+        connection = Telling(self.database.connect(), self.clock)
+        actor = Actor(name, writer, connection, rng, self.fragile)
         face = cast("Any", actor)
         world = cast("Any", self)
-        actor.leases = Leases(face, face, self.clock, TIMING)
+        actor.leases = Leases(face, face, clock, TIMING)
         children = cast("Any", Children(rng))
         actor.executor = Executor(
             Services(
@@ -374,7 +401,7 @@ class World:
                 face,
                 self.programs,
                 actor.leases,
-                self.clock,
+                clock,
                 self.settings,
                 world,
                 children,
@@ -383,9 +410,7 @@ class World:
                 b"k" * 32,
             )
         )
-        actor.poller = Poller(
-            self.settings, self.clock, face, actor.ask, world, Room(64), self.send_all, QUEUES
-        )
+        actor.poller = Poller(self.settings, clock, face, actor.ask, world, Room(64), self.send_all, QUEUES)
         return actor
 
     def _fate(self, rng: random.Random) -> Fate:
@@ -397,7 +422,7 @@ class World:
         return fate
 
     def _awake(self) -> list[Actor]:
-        now = self.clock.now()
+        now = self.clock.passed
         return [each for each in self.actors if not each.dead and each.asleep_until <= now]
 
     def _some(self, having: str = "") -> Actor | None:
@@ -491,6 +516,14 @@ class World:
         self.clock.move(self.rng.choice((3, 10, 60)))
         self._note("jumped forward in time")
 
+    def _leap(self) -> None:
+        """Somebody sets the database's clock: each process learns of it at its own next look, and no time has passed."""
+        self._latest = max(self._latest, self.clock.now())
+        by = self.rng.choice(LEAPS)
+        self.clock.leap(by)
+        self.slack += abs(by) * 1000
+        self._note(f"set the clock by {by} s")
+
     def _repeat(self) -> None:
         """Refer to some segment of some execution, as late or doubled messages do."""
         connection = self.actors[0].connection
@@ -515,8 +548,8 @@ class World:
     def _put_to_sleep(self) -> None:
         actor = self._some()
         if actor is not None:
-            actor.asleep_until = self.clock.now() + self.rng.randint(500, 5_000)
-            self._note(f"sleeps: {actor.name}, until {actor.asleep_until}")
+            actor.asleep_until = self.clock.passed + self.rng.randint(500, 5_000)
+            self._note(f"sleeps: {actor.name}, for {actor.asleep_until - self.clock.passed} ms")
 
     def _oversleep(self) -> None:
         """A process that holds something stands still for longer than its lease, while the others live on."""
@@ -544,7 +577,7 @@ class World:
         elif min(alive) == NEVER:
             self._wake()
         else:
-            self.clock.move((min(alive) - self.clock.now()) / 1000)
+            self.clock.move((min(alive) - self.clock.passed) / 1000)
 
     def _wake(self) -> None:
         """Who has overslept goes on. Its heart beats first: what it held may be another's by now."""

@@ -29,7 +29,7 @@ LEAVES = {
 
 PLAIN = {
     ("engine/clock.py", "SystemClock.__init__"): "the first look, before there is anything to lose",
-    ("engine/clock.py", "SystemClock.sync"): "counts from the machine's clock what the database told",
+    ("engine/clock.py", "SystemClock._counted"): "inside of clock.now",
     ("engine/clock.py", "SystemClock.mint"): "a new id's random bytes, which cannot fail",
     ("engine/store/database.py", "SqliteConnection.__init__"): "inside of database.connect",
     (

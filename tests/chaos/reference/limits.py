@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.chaos.reference.expressions import render
 from tests.chaos.reference.graphs import Node
-from tests.chaos.reference.record import SLACK, Ended, Place, Record
+from tests.chaos.reference.record import Ended, Place, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def seconds(duration: Any) -> float:
     return float(str(duration).removesuffix("s"))
 
 
-def crowds(starts: Iterable[Begun]) -> Iterator[tuple[Begun, str]]:
+def crowds(starts: Iterable[Begun], slack: int) -> Iterator[tuple[Begun, str]]:
     """Yield who began earlier than could be, after all those that had begun before him."""
     of_key: dict[str, list[Begun]] = defaultdict(list)
     for each in starts:
@@ -72,7 +72,7 @@ def crowds(starts: Iterable[Begun]) -> Iterator[tuple[Begun, str]]:
             after = sorted((each for each in some if each.ready >= since), key=lambda each: each.begin)
             for number, one in enumerate(after):
                 earliest = since + (number - limit + 1) * pause
-                if one.begin < earliest - SLACK:
+                if one.begin < earliest - slack:
                     yield one, f"{number + 1} began under {one.key!r} from {since} to {one.begin}"
 
 
@@ -107,13 +107,13 @@ def turns(
     return holders, starts
 
 
-def overlaps(holders: Iterable[Held]) -> Iterator[tuple[Held, str]]:
+def overlaps(holders: Iterable[Held], slack: int) -> Iterator[tuple[Held, str]]:
     """Yield who held a key together with more than any of them allows. Who of them came last is not known for certain."""
     of_key: dict[str, list[Held]] = defaultdict(list)
     for each in holders:
         of_key[each.key].append(each)
     for some in of_key.values():
         for one in some:
-            together = [each for each in some if each.begin <= one.begin < each.end - SLACK]
+            together = [each for each in some if each.begin <= one.begin < each.end - slack]
             if len(together) - 1 > max(each.others for each in [one, *together]):
                 yield one, f"{len(together)} held {one.key!r} together from {one.begin} on"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.chaos.reference.expressions import ANYTHING, Failure, render
 from tests.chaos.reference.graphs import Alone, Node, Routed, owes
 from tests.chaos.reference.instances import Given, Leave, Run, scope_of
-from tests.chaos.reference.record import SLACK, Ended, Published, Record
+from tests.chaos.reference.record import Ended, Published, Record
 
 QUICK: Final = ("set", "transform", "if", "switch", "merge", "noop", "log", "fail", "beat")
 """Types that take no time: what rests after them may count from when they, or their last attempt, could begin."""
@@ -104,7 +104,10 @@ def permitted(node: Node) -> Iterator[str]:
 
 def in_time(run: Run, node: Node, found: Ended, ready: int) -> None:
     """Hold a failure that a limit on waiting explains against that limit."""
-    if found.code == "timeout.queue" and found.at - ready < node["timeout"]["queue"] * 1000 - SLACK:
+    if (
+        found.code == "timeout.queue"
+        and found.at - ready < node["timeout"]["queue"] * 1000 - _record(run).slack
+    ):
         run.complain(node["id"], f"it waited from {ready} to {found.at} only: {node['timeout']}")
 
 
@@ -306,7 +309,8 @@ def _branches(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _rest(run: Run, name: str, seconds: float, found: Ended, begun: int) -> Any:
     until = milliseconds((found.output or {}).get("until"))
-    if found.at < until - SLACK or until - begun < int(seconds * 1000) - SLACK:
+    slack = _record(run).slack
+    if found.at < until - slack or until - begun < int(seconds * 1000) - slack:
         run.complain(name, f"a rest of {seconds} s from {begun} ended at {found.at}: {found.output}")
     return found.output
 
@@ -323,7 +327,8 @@ def _by_time(
     record = _record(run)
     seconds = min(each["for"] for each in branches if "for" in each)
     until = milliseconds(found.output["at"])
-    early = found.at < until - SLACK or until - begun < int(seconds * 1000) - SLACK
+    slack = _record(run).slack
+    early = found.at < until - slack or until - begun < int(seconds * 1000) - slack
     if branch["for"] != seconds or early:
         run.complain(name, f"{branch} of {branches} ended it at {found.at}, begun at {begun}")
     listening = record.listening.get((name, run.item), 0)
@@ -333,7 +338,9 @@ def _by_time(
             continue
         for identity, event in record.published.items():
             emitted = record.emitted.get(identity, 0)
-            if _is_about(event, topic) and 0 < emitted < listening and identity not in record.heard:
+            # Before its beginning by a clock that was set back is before its beginning.
+            since = 0 < emitted < listening and event.at >= record.created_at
+            if _is_about(event, topic) and since and identity not in record.heard:
                 run.complain(name, f"it overlooked {event}")
 
 
@@ -341,11 +348,14 @@ def _by_event(run: Run, name: str, topic: Mapping[str, Any], output: Mapping[str
     record = _record(run)
     at = milliseconds(output["at"])
     for event in record.published.values():
-        early = not (topic.get("transient") or "lookback" in topic) and event.at < record.created_at - SLACK
+        early = (
+            not (topic.get("transient") or "lookback" in topic)
+            and event.at < record.created_at - record.slack
+        )
         if (
             _is_about(event, topic)
             and event.data == output["payload"]
-            and event.at <= at + SLACK
+            and event.at <= at + record.slack
             and not early
         ):
             return
@@ -364,7 +374,8 @@ def _approval(run: Run, name: str, config: Mapping[str, Any], found: Ended) -> A
     if payload.get("by") == "time":
         rule = config.get("on_timeout", "reject")
         wanted = {"approve": "approved", "branch": "timeout"}.get(rule, "rejected")
-        if "timeout" not in config or decision != wanted or found.at < milliseconds(output["at"]) - SLACK:
+        early = found.at < milliseconds(output["at"]) - _record(run).slack
+        if "timeout" not in config or decision != wanted or early:
             run.complain(name, f"time decided {decision}")
     else:
         said = [each["decision"] for each in votes]

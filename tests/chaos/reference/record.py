@@ -71,7 +71,8 @@ class Record:
     """One execution. `chunked` are the maps whose items were performed in one go, of which only the results are known.
 
     `base` is the execution of which it is a fork, `kept` what it has taken over. `begun_at` is when something of it
-    was first taken up. `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`,
+    was first taken up, and `slack` the milliseconds by which its times may be wrong.
+    `over` is the place of its end, `asked` that at which it was asked to stop; with `forced`,
     without what scopes do in their end. `opened` are the containers that began, `repeated` the times from which last
     attempts could begin, `refused` how many attempts came to nothing because a limit let them not in. `times` are
     those of the places in its history, and `began` when waits and containers began. `listening` are the places where
@@ -88,6 +89,7 @@ class Record:
     created_at: int = 0
     finished_at: int = 0
     begun_at: int | None = None
+    slack: int = SLACK
     base: Record | None = None
     kept: Collection[Place] = ()
     depth: int = 0

@@ -146,12 +146,11 @@ def test_of_pieces_that_nobody_takes_the_latest_are_kept(monkeypatch: pytest.Mon
     monkeypatch.setattr(dispatch, "UNSAID", 3)
     post, gate = Post(), threading.Event()
 
-    def publish(messages: Iterable[segment]) -> None:
-        del messages
+    def publish(_: Iterable[segment]) -> None:
         post._answer(lambda: None)
         gate.wait(5)
 
-    post.publish = publish  # type: ignore[method-assign]  # a broker that takes its time
+    post.publish = publish  # type: ignore[method-assign,assignment]  # a broker that takes its time
     dispatcher = Dispatcher(cast("Any", post))
     with post.some:
         dispatcher.send("exec_1", [(2, "", "default")])

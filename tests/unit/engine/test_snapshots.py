@@ -317,6 +317,36 @@ def test_nodes_of_one_segment_are_undone_in_the_order_of_the_graph_whenever_thei
     assert found == [region_of["b"], region_of["a"]]
 
 
+@pytest.mark.parametrize(
+    ("join", "order"),
+    [("all", ["c", "b", "a"]), ("any", ["b", "a", "c"])],
+)
+def test_what_the_graph_says_came_first_is_undone_last_although_a_clock_was_set_back(
+    bench: Workbench, join: str, order: list[str]
+) -> None:
+    nodes = [
+        node(each, "http_request", {"url": "https://x.example"}, compensate={"type": "noop"}, join=mode)
+        for each, mode in (("a", "all"), ("b", "all"), ("c", join))
+    ]
+    scope = region("s") | {"body": {"nodes": nodes, "edges": edges("a->c", "b->c")}}
+    name = bench.start(bench.push(document([scope])))
+    plan = bench.programs.plan(
+        bench.query("SELECT version_id FROM execution WHERE id = ?", name)[0][0], bench.connection
+    )
+    container = plan.nodes["s"].container
+    assert container is not None
+    journaled(
+        bench,
+        name,
+        op.Entry("a", "succeeded", item="0", ended_at=NOW + 600_000),
+        op.Entry("b", "succeeded", item="0", ended_at=NOW + 600_001),
+        op.Entry("c", "succeeded", item="0", ended_at=NOW + 1),
+    )
+    region_of = dict(container.undo)
+    found = read_undone(bench.connection, plan, name, "", container.undo)
+    assert found == [region_of[each] for each in order]
+
+
 def test_what_was_told_to_stop_is_inside_until_it_has_ended(bench: Workbench, inside: str) -> None:
     def stops(item: str, first: int = 2, beyond: int = 9) -> bool:
         return stopping_inside(bench.connection, inside, item, first, beyond)

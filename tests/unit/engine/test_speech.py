@@ -142,7 +142,8 @@ def test_a_piece_is_read_by_who_has_the_keys_and_by_nobody_else() -> None:
 def test_a_piece_that_is_brought_to_another_place_is_not_read(name: str) -> None:
     sealed = read(written(PIECE, KEYS, os.urandom))
     assert sealed is not None
-    assert replace(sealed, **cast("Any", {name: "other"})).opened(KEYS) is None
+    changed: Any = {name: "other"}
+    assert replace(sealed, **changed).opened(KEYS) is None
 
 
 @pytest.mark.parametrize(

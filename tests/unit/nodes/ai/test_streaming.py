@@ -193,8 +193,8 @@ async def test_a_server_that_does_not_say_what_it_used_counts_with_the_most(link
 async def test_an_answer_that_breaks_off_is_tried_again_and_is_never_half_an_answer(
     link: Link, provider: str, kept: int
 ) -> None:
-    answered = chunks if provider == "openai" else message_parts
-    whole = answered("Half ", "an answer")
+    texts = ("Half ", "an answer")
+    whole = chunks(*texts) if provider == "openai" else message_parts(*texts)
     outcome, _ = await call(link, at_once(*whole[:kept]), provider, max_tokens=77)
     assert (outcome.kind, outcome.code, outcome.steps) == ("try_again", "ai.unreachable", {})
     assert [each.whole for each in outcome.said] == [False]
