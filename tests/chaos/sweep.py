@@ -49,8 +49,15 @@ ACTIONS = {"kill": "kill", "stop": "stop", "sleep": f"sleep:{LONG}", "raise": "r
 """To raise after a crossing is what a lost answer is: done, then timed out."""
 ABSENT = {"postgresql": frozenset({"database.backup.before", "database.backup.after"})}
 """Places that are not there with a database, which brings tools of its own for that."""
-UNREACHED = frozenset({"broker.hear.after"})
-"""Places that a process comes to only when it ends anyway."""
+UNREACHED = frozenset(
+    {
+        "broker.hear.after",
+        "broker.overhear.after",  # both return only when their process ends
+        "broker.say.after",
+        "broker.say.before",  # what is said aloud may be lost at any time, and nobody depends on it
+    }
+)
+"""Places that no scene comes to, and need not."""
 OF_NODES = frozenset({"effect.before", "effect.after"})
 """Places whose errors are a node's own, and fail it."""
 LANES = {"worker": 2}
