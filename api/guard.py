@@ -7,12 +7,15 @@ as JSON (which a form cannot do).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
 from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
+
+from starlette.responses import Response
 
 from api.metrics import OTHER, OUTSIDE, Metrics
 from api.problems import problem
@@ -70,9 +73,11 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = request_id
 
         begun = perf_counter()
+        answered: list[bool] = []
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
+                answered.append(True)
                 self.metrics.count(_operation(scope), message["status"], perf_counter() - begun)
                 own = message.get("headers", ())
                 message["headers"] = [
@@ -85,7 +90,12 @@ class Guard:
 
         refusal = self._refusal(scope, headers)
         if refusal is None:
-            await self.app(scope, self._measured(receive), marked)
+            try:
+                await self.app(scope, self._measured(receive), marked)
+            except asyncio.CancelledError:
+                if answered:
+                    raise
+                await _leaving(request_id)(scope, receive, marked)
             return
         status, code, detail, hint = refusal
         answer = problem(status, code, detail, hint=hint, request_id=request_id)
@@ -149,6 +159,14 @@ class Guard:
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._largest:,} bytes."
+
+
+def _leaving(request_id: str) -> Response:
+    """Return the answer to a request that is broken off, since its process ends and waits no longer."""
+    detail = "The process that had this request ends, and it may or may not have been carried out."
+    hint = "Ask again; with an Idempotency-Key nothing is done twice."
+    headers = {"Retry-After": "1"}
+    return problem(503, "service.unavailable", detail, hint=hint, request_id=request_id, headers=headers)
 
 
 def _operation(scope: Scope) -> str:

@@ -87,13 +87,14 @@ class Load:
 
     def look_after(self) -> int:
         """Do what an operator does: let what was put aside run again. Returns how much it was."""
-        with self._client() as client:
+        with self._client() as client, suppress(httpx2.TransportError):  # it may be on its way to a new start
             found = body_of(client.get("/api/v1/attention", params={"limit": 200}))["data"]
             waiting = [each for each in found if each["status"] == "quarantined"]
             for each in waiting:
                 place = f"/api/v1/executions/{each['execution']}/segments/{each['segment']}/resolve"
                 client.post(place, json={"decision": "retry", "item": each.get("item", "")})
-        return len(waiting)
+            return len(waiting)
+        return 0
 
     def _submit(self, index: int) -> None:
         rng = random.Random(f"client {self._seed} {index}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import httpx2
@@ -39,6 +40,43 @@ async def asked(path: str = "/x", method: str = "GET", content: Any = None, **he
     async with http:
         answer = await http.request(method, path, content=content, headers=named)
     return answer.status_code, inside.reached, answer
+
+
+async def test_who_is_broken_off_by_the_end_of_the_process_is_told_to_ask_again() -> None:
+    async def broken_off(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    guard = Guard(cast("Any", broken_off), hosts=[], largest=100)
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(guard), base_url="http://localhost:8321"
+    ) as http:
+        answer = await http.get("/x")
+    assert (answer.status_code, answer.json()["code"]) == (503, "service.unavailable")
+    assert answer.headers["Retry-After"] == "1"
+
+
+async def test_who_is_broken_off_in_the_midst_of_his_answer_gets_no_second_one() -> None:
+    async def broken_off(_: Any, receive: Any, send: Any) -> None:
+        del receive
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise asyncio.CancelledError
+
+    guard = Guard(cast("Any", broken_off), hosts=[], largest=100)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "path": "/x",
+        "method": "GET",
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+    }
+    with pytest.raises(asyncio.CancelledError):
+        await guard(scope, cast("Any", None), send)
+    assert [each["type"] for each in sent] == ["http.response.start"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9", "[::1]:8321", "api.example.com"])
