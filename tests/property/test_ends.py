@@ -80,6 +80,11 @@ class Impatient(World):
 
     forced = False
 
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        # An end has only so much time, which a clock that is set by minutes would use up.
+        self.leaps = False
+
     def _cancel(self) -> None:
         force = self.rng.random() < 0.1
         execution = self._any()

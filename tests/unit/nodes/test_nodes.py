@@ -7,7 +7,7 @@ from celeriac.outcomes import Json
 from nodes import CONNECTION_TYPES, NODE_TYPES
 
 FOLDER = Path(__file__).parents[3] / "nodes"
-SHARED = {"probe"}
+SHARED = {"encryption", "probe"}
 """Files that several types share."""
 
 
