@@ -133,6 +133,9 @@ class Lane:
 
     def rehearse(self) -> Ways:
         """Let the process start and work, and see where it comes along."""
+        self._start()  # once before, since a scene may bring its workflows to the first of all
+        self._await_ready()
+        self.end()
         self._arm("*=note")
         self._start()
         self._await_ready()

@@ -160,7 +160,7 @@ def _judge_end(run: Run, record: Record) -> None:
                 run.given.complain(end, f"{blamed} ended it ({record.error}), not {sorted(guilty)}")
         case "timed_out":
             seconds = run.given.definition.get("timeout")
-            if seconds is None or record.finished_at - record.created_at < seconds * 1000:
+            if seconds is None or record.finished_at - record.created_at < seconds * 1000 - record.slack:
                 run.given.complain(
                     end, f"it ran out of time after {record.finished_at - record.created_at} ms"
                 )
