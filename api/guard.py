@@ -15,14 +15,13 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from starlette.responses import Response
-
 from api.metrics import OTHER, OUTSIDE, Metrics
 from api.problems import problem
 from engine.errors import TooLarge
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.responses import Response
     from starlette.types import Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)

@@ -64,7 +64,7 @@ class SystemClock:
         counted = self._counted()
         mine = self.now()
         took = 0 if asked is None else max(0, counted // 1_000_000 - math.floor(asked * 1000))
-        if asked is not None and now <= mine <= now + took:
+        if now <= mine <= now + took:
             return
         true = now if mine < now else now + took
         least = mine if mine - true < STILL else true

@@ -21,7 +21,10 @@ from typing import Any, TypeVar
 from celeriac import Json
 from engine import admission, catalog, runtime
 from engine.clock import SystemClock
-from engine.settings import Settings, from_environment
+from engine.outside import connection_rows, secret_key
+from engine.outside.connections import make_connection
+from engine.outside.sealing import SealingKeys
+from engine.settings import DEFAULT_PROJECT, Settings, from_environment
 from engine.store import schema
 from tests.chaos import sink
 
@@ -220,6 +223,24 @@ class Client:
         at = self.runtime
         pushed = at.ledger.ask(catalog.push(body, at.registry, at.clock))
         return at.reader.ask(lambda connection: catalog.active(connection, pushed.workflow))
+
+    def keep(self, name: str, kind: str, values: Mapping[str, Json]) -> None:
+        """Store a connection."""
+        at = self.runtime
+        found = secret_key.load(at.settings.secret_key, at.settings.data, make=False, random_bytes=bytes)
+        sealed = make_connection(
+            connection_id=at.clock.mint("conn"),
+            project_id=DEFAULT_PROJECT,
+            name=name,
+            kind=kind,
+            hosts=[],
+            values=values,
+            kinds=at.registry.connections,
+            keys=SealingKeys.of(*found),
+            now=at.clock.now(),
+            random_bytes=at.clock.entropy,
+        )
+        at.ledger.ask(connection_rows.save(sealed, replace=False))
 
     def start(self, active: catalog.Active, payload: Json = None, key: str | None = None) -> str:
         """Start one execution and send it."""

@@ -13,14 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 from celeriac import Json
-from engine.outside import connection_rows, secret_key
-from engine.outside.connections import make_connection
-from engine.outside.sealing import SealingKeys
-from engine.settings import DEFAULT_PROJECT
-from tests.builders import Client
 from tests.servers import Den
 
 USER = "ada"
@@ -135,29 +129,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def keep(client: Client, imap: Imap) -> None:
-    """Store the connection to the mail server."""
-    store(client, "inbox", "imap", imap.values)
-
-
-def store(client: Client, name: str, kind: str, values: Mapping[str, Json]) -> None:
-    """Store a connection."""
-    at = client.runtime
-    keys = SealingKeys.of(
-        *secret_key.load(at.settings.secret_key, at.settings.data, make=False, random_bytes=bytes)
-    )
-    sealed: Any = make_connection(
-        connection_id=f"conn_{name}",
-        project_id=DEFAULT_PROJECT,
-        name=name,
-        kind=kind,
-        hosts=[],
-        values=values,
-        kinds=at.registry.connections,
-        keys=keys,
-        now=at.clock.now(),
-        random_bytes=at.clock.entropy,
-    )
-    at.ledger.ask(connection_rows.save(sealed, replace=False))

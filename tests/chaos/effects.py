@@ -24,11 +24,7 @@ from pydantic import SecretStr
 from celeriac import Effect, Json
 from celeriac.testing import World
 from engine.declared.models import values_of
-from engine.outside import connection_rows, secret_key
-from engine.outside.connections import make_connection
-from engine.outside.sealing import SealingKeys
 from engine.registry import Registry
-from engine.settings import DEFAULT_PROJECT
 from tests import servers
 from tests.builders import Client, Process, celery_worker, environment, is_ready, prepared
 from tests.conformance.worlds import WORLDS, Make, Town
@@ -151,9 +147,6 @@ class Grounds:
         self.registry = Registry.load(["nodes"])
         self.postgres = postgres
         self.mariadb = mariadb
-        self.keys = SealingKeys.of(
-            *secret_key.load(settings.secret_key, settings.data, make=False, random_bytes=bytes)
-        )
         self.making = asyncio.Lock()
         self._count = 0
 
@@ -161,23 +154,6 @@ class Grounds:
         """A number that nothing else here has."""
         self._count += 1
         return self._count
-
-    def keep(self, name: str, kind: str, values: dict[str, Json]) -> None:
-        """Store a connection."""
-        at = self.client.runtime
-        sealed = make_connection(
-            connection_id=at.clock.mint("conn"),
-            project_id=DEFAULT_PROJECT,
-            name=name,
-            kind=kind,
-            hosts=[],
-            values=values,
-            kinds=self.registry.connections,
-            keys=self.keys,
-            now=at.clock.now(),
-            random_bytes=at.clock.entropy,
-        )
-        at.ledger.ask(connection_rows.save(sealed, replace=False))
 
     def worker(self, queue: str, name: str, **more: str) -> Process:
         """Start a worker of one queue."""
@@ -298,7 +274,7 @@ async def _stored(
         values = {key: _plain(each) for key, each in values_of(link.fields).items() if each is not None}
         renamed[name] = f"{name}_{queue}"
         kind = link.kind if link.kind in defaults.connections else name
-        grounds.keep(renamed[name], kind, await led(values))
+        grounds.client.keep(renamed[name], kind, await led(values))
     config = {**config, **({"connection": renamed[next(iter(renamed))]} if renamed else {})}
     found: dict[str, Json] = await led(config)
     return found

@@ -25,7 +25,7 @@ from tests.builders import Process, document, edge, edges, is_ready, node
 from tests.chaos.drafts import Case
 from tests.chaos.stack import free_port
 from tests.faults.conftest import Site
-from tests.imap import Imap, keep, message, store
+from tests.imap import Imap, message
 
 ENDS = ("succeeded", "failed", "cancelled", "timed_out")
 NEVER = {"name": "never", "event": {"type": "never"}}
@@ -316,8 +316,8 @@ class Post(Scene):
         self._starts = 0
         self._imap = Imap()
         site.opened.callback(self._imap.close)
-        keep(site.client, self._imap)
-        store(site.client, "tools", "mcp_program", {"program": "tools"})
+        site.client.keep("inbox", "imap", self._imap.values)
+        site.client.keep("tools", "mcp_program", {"program": "tools"})
         self._box = self._imap.mailbox()
         trigger = {"type": "email", "config": {"mailbox": self._box.name, "every": "1s", "existing": True}}
         said = node("said", "transform", {"expression": "email.subject"})

@@ -18,7 +18,7 @@ from tests.builders import (
     prepared,
     wait_until,
 )
-from tests.imap import Imap, keep, message
+from tests.imap import Imap, message
 
 COUNT = "SELECT count(*) FROM execution"
 
@@ -38,7 +38,7 @@ def test_a_worker_that_dies_at_the_mail_is_followed_and_nothing_is_lost_or_doubl
 
     try:
         box = imap.mailbox()
-        keep(client, imap)
+        client.keep("inbox", "imap", imap.values)
         trigger = {"type": "email", "config": {"mailbox": box.name, "every": "1s", "existing": True}}
         box.put(message("one"), message("two"), message("three"))
         said = node("said", "transform", {"expression": "email.subject"})
