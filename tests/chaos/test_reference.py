@@ -8,12 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from celeriac.duration import rfc3339
 from tests.builders import document, edge, edges, node
 from tests.chaos.constructs import LIBRARY
 from tests.chaos.reference import ANYTHING, Begun, Ended, Record, crowds, evaluate, interpret, judge
 from tests.chaos.reference.graphs import Outcome, Way, losers, start_of
 from tests.chaos.reference.instances import Run, seen
 from tests.chaos.reference.nodes import decided
+from tests.chaos.reference.record import Published
 
 
 def states(nodes: list[dict[str, Any]], ways: list[dict[str, Any]], payload: Any = None) -> dict[str, str]:
@@ -346,10 +348,30 @@ def recorded(node_: dict[str, Any], ended: Ended, **more: Any) -> list[str]:
     return [text for _, text in judge(document([node_]), {}, {}, record).complaints]
 
 
-@pytest.mark.parametrize(("at", "complaints"), [(1500, 0), (1400, 1)])
+@pytest.mark.parametrize(("at", "complaints"), [(1500, 0), (1460, 0), (1459, 1)])
 def test_nobody_waits_for_a_worker_too_briefly(at: int, complaints: int) -> None:
     ended = Ended("failed", error={"code": "timeout.queue"}, seq=2, commit=2, at=at)
     assert len(recorded(node("a", timeout={"queue": 0.5}), ended)) == complaints
+
+
+@pytest.mark.parametrize(
+    ("published", "heard", "topic", "complaints"),
+    [
+        (1000, 1500, {}, 0),  # It found the event in the log when it began.
+        (900, 1500, {}, 1),  # That one was for nobody: the execution was born later.
+        (900, 1500, {"lookback": "1h"}, 0),
+        (900, 900, {}, 0),  # It was written down while somebody listened, long after it had been asked for.
+        (1500, 900, {}, 1),  # Nobody hears what is yet to be published.
+    ],
+)
+def test_a_wait_hears_what_was_published_in_its_time(
+    published: int, heard: int, topic: dict[str, Any], complaints: int
+) -> None:
+    wait = node("a", "wait", {"event": {"type": "paid", **topic}})
+    output = {"name": "event", "payload": 7, "at": rfc3339(heard)}
+    log = {"evt_1": Published("paid", "", 7, published, "else")}
+    found = recorded(wait, Ended("succeeded", output, seq=2, commit=2, at=1600), published=log)
+    assert len(found) == complaints
 
 
 def test_a_limit_that_is_not_written_explains_nothing() -> None:

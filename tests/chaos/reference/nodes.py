@@ -103,11 +103,13 @@ def permitted(node: Node) -> Iterator[str]:
 
 
 def in_time(run: Run, node: Node, found: Ended, ready: int) -> None:
-    """Hold a failure that a limit on waiting explains against that limit."""
-    if (
-        found.code == "timeout.queue"
-        and found.at - ready < node["timeout"]["queue"] * 1000 - _record(run).slack
-    ):
+    """Hold a failure that a limit on waiting explains against that limit.
+
+    Three processes take part: one says when the wait began, one that it is over, and one when the node failed. Each may be
+    wrong in the same direction against the next.
+    """
+    slack = 2 * _record(run).slack
+    if found.code == "timeout.queue" and found.at - ready < node["timeout"]["queue"] * 1000 - slack:
         run.complain(node["id"], f"it waited from {ready} to {found.at} only: {node['timeout']}")
 
 
@@ -348,10 +350,10 @@ def _by_event(run: Run, name: str, topic: Mapping[str, Any], output: Mapping[str
     record = _record(run)
     at = milliseconds(output["at"])
     for event in record.published.values():
-        early = (
-            not (topic.get("transient") or "lookback" in topic)
-            and event.at < record.created_at - record.slack
-        )
+        # A wait hears what is written down while it listens, though it was asked for long ago, and then at its own time;
+        # what it finds in the log, it hears when it begins.
+        listened = topic.get("transient") or event.at == at
+        early = not listened and "lookback" not in topic and event.at < record.created_at - record.slack
         if (
             _is_about(event, topic)
             and event.data == output["payload"]
