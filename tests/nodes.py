@@ -152,4 +152,18 @@ def counts(config: Pages, ctx: Context) -> Json:
     return list(range(first, config.pages))
 
 
-NODE_TYPES = (compute, once_effect, misfit, die, task, pages, pages_apart, counts)
+class Text(BaseModel, extra="forbid"):
+    """What to say."""
+
+    text: str
+
+
+@node("aloud", effect=Effect.READ)
+async def aloud(config: Text, ctx: Context) -> Json:
+    """Say a text to whoever follows, and come to it."""
+    with ctx.speech("text", "nobody") as say:
+        say(config.text)
+    return config.text
+
+
+NODE_TYPES = (compute, once_effect, misfit, die, task, pages, pages_apart, counts, aloud)

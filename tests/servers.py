@@ -72,8 +72,8 @@ class Running:
 class Den:
     """A private folder, the programs in it, and a guard that clears both away when this process dies."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="clrc-", dir="/tmp"))
+    def __init__(self, room: Path = Path("/tmp")) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="clrc-", dir=room))
         self._running: list[Running] = []
         self._note()
         self._guard = subprocess.Popen(
@@ -172,8 +172,8 @@ class Server(ABC):
     url: str
     version: str
 
-    def __init__(self, url: str | None) -> None:
-        self._own = None if url else Den()
+    def __init__(self, url: str | None, room: Path = Path("/tmp")) -> None:
+        self._own = None if url else Den(room)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -329,8 +329,10 @@ class Postgres(Server):
     named_by = "CELERIAC_TEST_PG_URL"
     killed_by = signal.SIGQUIT  # all its processes end at once; the next start recovers as after a crash
 
-    def __init__(self, binaries: Path | None = None, *, url: str | None = None) -> None:
-        super().__init__(url)
+    def __init__(
+        self, binaries: Path | None = None, *, url: str | None = None, room: Path = Path("/tmp")
+    ) -> None:
+        super().__init__(url, room)
         self._made = 0
         self._templates: set[str] = set()
         if url:

@@ -108,7 +108,7 @@ class Scene(ABC):
 
 
 class Worker(Scene):
-    """A worker whom alone a workflow is for, with an effect, a call, a timer, an answer, and an event of its own."""
+    """A worker whom alone a workflow is for, with an effect, a call, a timer, an answer, an event and words of its own."""
 
     name = "worker"
 
@@ -122,6 +122,7 @@ class Worker(Scene):
         nodes = [
             node("say", "respond", {"status": 201, "body": "{{ k }}"}),
             site.call("first"),
+            node("aloud", "aloud", {"text": "{{ s }}"}),
             node("left", "compute", {"seconds": 0.05, "value": 1}),
             node("tell", "emit", {"event": "swept", "data": {"k": "{{ k }}"}}),
             node(
@@ -134,6 +135,7 @@ class Worker(Scene):
         ]
         ways = edges(
             "say->first->left->meet->last",
+            "first->aloud->meet",
             "first->tell->meet",
             "first->ask->meet",
             "first->pause->meet",

@@ -53,8 +53,6 @@ UNREACHED = frozenset(
     {
         "broker.hear.after",
         "broker.overhear.after",  # both return only when their process ends
-        "broker.say.after",
-        "broker.say.before",  # what is said aloud may be lost at any time, and nobody depends on it
     }
 )
 """Places that no scene comes to, and need not."""

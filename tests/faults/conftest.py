@@ -38,7 +38,7 @@ BOUND = LEASE + 2
 
 
 class Site:
-    """Broker, database, sink, workers, a client inside the test, and the judge."""
+    """Broker, database, sink, workers, a client inside the test, and the judge. The data may be on a disk of their own."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Site:
         opened: ExitStack,
         broker: str = "valkey",
         survivors: int = 2,
+        disk: Path | None = None,
         **more: str,
     ) -> None:
         self.opened = opened
@@ -54,9 +55,9 @@ class Site:
         self.folder = folder
         self.broker: servers.Server = servers.Valkey() if broker == "valkey" else servers.start_rabbitmq()
         opened.callback(self.broker.stop)
-        url = None
+        url = None if disk is None else f"sqlite:///{disk / 'celeriac.db'}"
         if dialect == "postgresql":
-            self.postgres = servers.Postgres()
+            self.postgres = servers.Postgres(room=disk or Path("/tmp"))
             opened.callback(self.postgres.stop)
             url = opened.enter_context(self.postgres.database())
         self.around = environment(

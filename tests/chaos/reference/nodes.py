@@ -44,6 +44,8 @@ def come_to(run: Run, node: Node, found: Ended | None, ready: int) -> Any:
             return config["expression"]
         case "compute":
             return config.get("value")
+        case "aloud":
+            return config["text"]
         case "noop" | "merge" | "log":
             return None
         case "fail":
