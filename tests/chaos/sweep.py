@@ -313,7 +313,7 @@ class Sweep:
             folder = self._folder / f"site-{len(self._sites)}"
             folder.mkdir()
             self._sites[key] = Site(
-                self.dialect, folder, self._opened, self._broker, scene.survivors, **scene.around
+                self.dialect, folder, self._opened, self._broker, scene.survivors, None, **scene.around
             )
         return self._sites[key]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -137,7 +138,9 @@ def test_why_it_does_not_go_on_is_told(client: Client) -> None:
 def test_what_was_done_is_found_again_in_every_way_one_may_ask(client: Client) -> None:
     ask = client.runtime.reader.ask
     active = client.push(document([node("a"), node("b")], edges("a->b"), name="orders"))
-    done, open_ = client.start(active, {"x": 1}), client.start(active, {"x": 2})
+    done = client.start(active, {"x": 1})
+    client.do(asyncio.sleep(0.005))  # of two that are born in the same millisecond either is the newer one
+    open_ = client.start(active, {"x": 2})
     finish(client, done, {"b": None})
     page = ask(lambda c: queries.executions(c, 1, reference="orders"))
     assert [each["id"] for each in page.rows] == [open_]
