@@ -74,7 +74,17 @@ def main(arguments: list[str]) -> int:
         metavar="N",
         help="instead: measure how soon work is taken up again after a death, N deaths of each kind",
     )
+    parser.add_argument(
+        "--commits",
+        type=int,
+        metavar="N",
+        help="instead: kill a process that writes into a SQLite file, N times, each at a random moment",
+    )
     given = parser.parse_args(arguments)
+    if given.commits:
+        from tests.chaos import commits
+
+        return commits.main(given.commits, given.seed)
     if given.recovery:
         from tests.chaos import recovery
 
