@@ -41,13 +41,11 @@ async def while_permitted(request: Request, parts: AsyncGenerator[bytes]) -> Asy
             yield part
 
 
-async def events(state: State, execution: str, after: int, project: str) -> AsyncGenerator[bytes]:
-    """Yield events of an execution behind a number until it has ended and all of them are out."""
+async def events(state: State, topic: Topic, after: int) -> AsyncGenerator[bytes]:
+    """Yield events of the topic of an execution behind a number until it has ended and all of them are out."""
     yield b"retry: 1000\n\n"
     said = time.monotonic()
-    follower = await state.hub.join(
-        lambda about: about.execution == execution and about.project == project, hears=True
-    )
+    follower = await state.hub.join(topic.wants, hears=topic.hears)
     try:
         while not state.stopping:
             if pieces := follower.heard():
@@ -57,13 +55,13 @@ async def events(state: State, execution: str, after: int, project: str) -> Asyn
             try:
                 found, final = await state.runtime.reader.read(
                     lambda connection, position=position: queries.events(
-                        connection, execution, position, _AT_ONCE, project
+                        connection, str(topic.execution), position, _AT_ONCE, topic.project
                     )  # type: ignore[misc]
                 )
             except Unavailable:
                 found, final = [], False
             if found:
-                yield b"".join(_encoded(str(each["seq"]), each) for each in found)
+                yield b"".join(_encoded(str(each["seq"]), each) for each in found if topic.takes(each))
                 after, said = int(str(found[-1]["seq"])), time.monotonic()
             if final:
                 yield b"event: end\ndata: {}\n\n"

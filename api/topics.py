@@ -18,6 +18,8 @@ from engine.store.database import Connection
 ALL = "project"
 _TYPES = 20
 """How many patterns of types one topic may have."""
+_AT_ONCE = 500
+"""Events that are read of a history at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,27 @@ def find(connection: Connection, name: str, project: str, types: tuple[str, ...]
             name, project, str(workflow_queries.workflow_id(connection, reference, project)), types=types
         )
     if kind == "executions" and reference:
-        queries.is_there(connection, reference, project)
-        return Topic(name, project, execution=reference, types=types)
+        return of_execution(connection, reference, project, types)
     message = f"{name[:100]!r} is no topic."
     raise Invalid(message, hint="Follow `project`, `workflows/NAME` or `executions/ID`.")
+
+
+def of_execution(connection: Connection, reference: str, project: str, types: tuple[str, ...] = ()) -> Topic:
+    """Return the topic of one execution. Raises `NotFound`."""
+    queries.is_there(connection, reference, project)
+    return Topic(f"executions/{reference}", project, execution=reference, types=types)
+
+
+def history(connection: Connection, topic: Topic, after: int, limit: int) -> tuple[list[Body], bool]:
+    """Return events that the topic of an execution wants, behind a sequence number, and whether no more will come."""
+    assert topic.execution is not None  # noqa: S101  of another topic nobody asks for the history
+    found: list[Body] = []
+    while True:
+        read, final = queries.events(connection, topic.execution, after, _AT_ONCE, topic.project)
+        found += [each for each in read if topic.takes(each)]
+        if len(found) >= limit or len(read) < _AT_ONCE:
+            return found[:limit], final and len(found) <= limit
+        after = int(str(read[-1]["seq"]))
 
 
 def types_of(value: Json) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api import bodies, noting, pages, preferences, principal, stream
+from api import bodies, noting, pages, preferences, principal, stream, topics
 from api.permission import needs
 from api.routes.forks import fork_of
 from api.starting import ended, start
@@ -69,22 +69,27 @@ async def events(
     execution: str,
     after: Annotated[int, Query(ge=0, description="A sequence number; events behind it are returned.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+    types: Annotated[
+        str, Query(max_length=2000, description="Patterns with commas between: `node.*,execution.*`.")
+    ] = "",
 ) -> Response:
     """Return the history of an execution, or with `Accept: text/event-stream` go on as it happens."""
-    state, project = of(request), principal.project(request)
-    live = SSE in request.headers.get("accept", "")
-    if live:
-        after = _last_seen(request, after)
-    found, final = await state.runtime.reader.read(
-        lambda connection: queries.events(connection, execution, after, limit, project)
+    state, reader = of(request), of(request).runtime.reader
+    topic = await reader.read(
+        lambda connection: topics.of_execution(
+            connection, execution, principal.project(request), topics.types_of(types)
+        )
     )
-    if not live:
+    if SSE not in request.headers.get("accept", ""):
+        found, final = await reader.read(lambda connection: topics.history(connection, topic, after, limit))
         return JSONResponse({"data": found, "final": final})
+    after = _last_seen(request, after)
+    found, final = await reader.read(lambda connection: topics.history(connection, topic, after, 1))
     if final and not found:
         return Response(status_code=204)  # tells a browser not to come back
     # A proxy that gathers what it passes on would keep events back.
     headers = {"X-Accel-Buffering": "no"}
-    found_later = stream.while_permitted(request, stream.events(state, execution, after, project))
+    found_later = stream.while_permitted(request, stream.events(state, topic, after))
     return StreamingResponse(found_later, headers=headers, media_type=SSE)
 
 

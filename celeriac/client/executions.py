@@ -34,17 +34,18 @@ class Executions(Asking):
         """Return an execution of a workflow with its result and its log."""
         return await self._ask("GET", f"/workflows/{part(ref)}/executions/{part(name)}")
 
-    async def events(self, name: str, after: int = 0) -> list[Body]:
-        """Return the whole history of an execution so far, behind a sequence number."""
+    async def events(self, name: str, after: int = 0, *, types: str = "") -> list[Body]:
+        """Return the whole history of an execution so far, behind a sequence number; only of the `types` that are named."""
         found: list[Body] = []
         while True:
-            page = await self._ask("GET", f"/executions/{part(name)}/events", query={"after": after})
+            query = {"after": after, "types": types or None}
+            page = await self._ask("GET", f"/executions/{part(name)}/events", query=query)
             found.extend(page["data"])
             if not page["data"]:
                 return found
             after = found[-1]["seq"]
 
-    async def follow(self, name: str, after: int = 0) -> AsyncIterator[Body]:
+    async def follow(self, name: str, after: int = 0, *, types: str = "") -> AsyncIterator[Body]:
         """Yield events as they happen, until the execution has ended; and pieces of what models say, which have no `seq`."""
         path = f"/api/v1/executions/{part(name)}/events"
         headers = {"Accept": "text/event-stream"}
@@ -52,7 +53,7 @@ class Executions(Asking):
             async with self._http.stream(
                 "GET",
                 path,
-                params={"after": after},
+                params={"after": after, "types": types},
                 headers=headers,
                 timeout=60.0,
             ) as answer:

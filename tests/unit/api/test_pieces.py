@@ -103,7 +103,7 @@ async def test_who_is_slow_to_hear_gets_the_latest_and_is_not_cut_off(hub: Hub) 
 
 
 async def test_pieces_come_as_server_sent_events_without_an_id(still: Still, hub: Hub) -> None:
-    parts = stream.events(cast("Any", still), "exec_a", 0, "proj_a")
+    parts = stream.events(cast("Any", still), topic("exec_a"), 0)
     assert await anext(parts) == b"retry: 1000\n\n"
     waiting = asyncio.ensure_future(anext(parts))
     while not hub.followed:

@@ -7,9 +7,12 @@ import pytest
 
 from api import stream
 from api.hub import Hub
+from api.topics import Topic
 from engine import feed, queries
 from engine.errors import Unavailable
 from engine.feed import BEGINNING
+
+TOPIC = Topic("executions/exec_x", "proj_x", execution="exec_x")
 
 
 class Told:
@@ -45,7 +48,7 @@ async def streamed(told: Told, monkeypatch: pytest.MonkeyPatch, after: int = 0) 
     monkeypatch.setattr(queries, "events", told.events)
     monkeypatch.setattr(feed, "read", lambda *_: [])
     monkeypatch.setattr(stream, "_PATIENCE", 0.001)
-    parts = [each async for each in stream.events(cast("Any", told), "exec_x", after, "proj_x")]
+    parts = [each async for each in stream.events(cast("Any", told), TOPIC, after)]
     await told.hub.close()
     return b"".join(parts).decode()
 

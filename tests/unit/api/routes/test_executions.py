@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from api import topics
 from tests.builders import edges, node
 from tests.unit.api.conftest import Api
 
@@ -61,6 +64,39 @@ async def test_history_comes_as_a_list_and_as_a_stream(api: Api) -> None:
     assert [line for line in stream.text.split("\n") if line.startswith("id")] == ["id: 3"]
     over = await api.get(f"/executions/{name}/events", headers={**live, "Last-Event-ID": "3"})
     assert over.status_code == 204
+
+
+async def test_a_history_is_of_the_types_one_asks_for(api: Api) -> None:
+    await api.push(node("a"))
+    name = await api.execute()
+    await api.carry(name)
+
+    async def told(**more: str | int) -> tuple[list[str], bool]:
+        body = (await api.get(f"/executions/{name}/events", params=more)).json()
+        return [each["type"] for each in body["data"]], body["final"]
+
+    assert await told(types="node.*") == (["node.succeeded"], True)
+    assert await told(types="execution.*,node.failed") == (["execution.created", "execution.succeeded"], True)
+    assert await told(types="execution.*", limit=1) == (["execution.created"], False)
+    assert await told(types="execution.*", limit=1, after=1) == (["execution.succeeded"], True)
+    assert await told(types="nothing.*") == ([], True)
+    refused = await api.get(f"/executions/{name}/events", params={"types": "x" * 101})
+    assert refused.status_code == 422
+    headers = {"Accept": "text/event-stream"}
+    live = await api.get(f"/executions/{name}/events", params={"types": "execution.*"}, headers=headers)
+    assert [line for line in live.text.split("\n") if line.startswith("id")] == ["id: 1", "id: 3"]
+
+
+async def test_a_long_history_is_read_in_parts(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "_AT_ONCE", 2)
+    await api.push(*[node(each) for each in "abcdefg"], edges=edges("a->b->c->d->e->f->g"))
+    name = await api.execute()
+    await api.carry(name)
+    whole = (await api.get(f"/executions/{name}/events")).json()
+    assert [each["seq"] for each in whole["data"]] == list(range(1, 10))
+    assert whole["final"]
+    few = (await api.get(f"/executions/{name}/events", params={"types": "execution.*"})).json()
+    assert [each["seq"] for each in few["data"]] == [1, 9]
 
 
 async def test_a_cancelled_execution_ends_and_takes_no_second_wish(api: Api) -> None:
