@@ -110,20 +110,21 @@ async def _asked(ctx: Context, chain: Chain, meant: Meant, asking: _Asking) -> R
     """Ask one model, unless its answer is kept."""
     ask, said = asking.ask, asking.said
     post = await _post(ctx, chain, meant)
-    letter = meant.provider.ask(replace(ask, model=meant.model), own=post.own)
+
+    def written(ask: Ask) -> Letter:
+        return meant.provider.ask(replace(ask, model=meant.model), own=post.own)
+
+    letter = written(ask)
     most = Usage(estimated(letter, ask.messages), ask.max_tokens)
     in_parts = None if said is None else meant.provider.in_parts(letter)
-    place = None
-    if chain.kept is not None:
-        question = meant.provider.ask(replace(asking.question, model=meant.model), own=post.own)
-        place = chain.kept.at(meant, post, question)
-        kept = _reply_of(await place.recall())
-        if kept is not None and asking.good(kept):
-            ctx.spared(post.payee, meant.name)
-            if said is not None and in_parts is not None:
-                with ctx.speech(said, meant.name) as say:
-                    say(kept.text)
-            return replace(kept, usage=Usage(), cached=True)
+    place = None if chain.kept is None else chain.kept.at(meant, post, written(asking.question))
+    kept = None if place is None else _reply_of(await place.recall())
+    if kept is not None and asking.good(kept):
+        ctx.spared(post.payee, meant.name)
+        if said is not None and in_parts is not None:
+            with ctx.speech(said, meant.name) as say:
+                say(kept.text)
+        return replace(kept, usage=Usage(), cached=True)
 
     async def call() -> tuple[Reply, Usage]:
         if said is None or in_parts is None:
