@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
+from celeriac.cache import Cache
 from celeriac.connections import Link
 from celeriac.models import model_of
 from celeriac.outcomes import Call, Emit, Exit, Json, OnDecision, Respond, Route, TryAgain, Wait
@@ -170,6 +171,13 @@ class Context(Protocol):
     def collection(self, name: str) -> Passages:
         """Return a collection of texts of the project. Raises `Fail` (`collection.invalid`) for what cannot be its name."""
 
+    def cache(self, seconds: float) -> Cache:
+        """Return what nodes of the project keep for later executions: nothing that is older than `seconds`, and for as long.
+
+        It is asked, and something is kept, inside a `step`, so that a later try of the node goes on with what it got. Raises
+        `Fail` (`cache.invalid_ttl`) when the deployment keeps nothing for so long.
+        """
+
     def speech(self, name: str, model: str) -> AbstractContextManager[Callable[[str], None]]:
         """Begin to say something whose whole is to come: `with ctx.speech("answer", "gpt-4o") as say: say("Once ")`.
 
@@ -189,6 +197,9 @@ class Context(Protocol):
         One that raises `Uncertain` may have been paid for, and counts with `most`; one that raises anything else cost
         nothing. It remembers nothing: what is not to be paid twice is done inside a `step`.
         """
+
+    def spared(self, provider: str, model: str) -> None:
+        """Note a call of a model that was not made, since its answer was kept (`cache`). It cost nothing; the history says so."""
 
 
 Result = Json | Route | Wait | Call | Emit | Exit | Respond

@@ -25,9 +25,11 @@ from celeriac import (
     Route,
     Wait,
 )
+from celeriac.cache import Cache
 from celeriac.passages import Passages
 from celeriac.usage import Model, Usage
 from engine import inquiries
+from engine.cache import Log
 from engine.encoding import storable
 from engine.outside.scrub import scrub
 from engine.programs import validated
@@ -82,6 +84,9 @@ class Purse(Protocol):
     ) -> T:
         """Do a call, and note what it used. Raises `Fail` (`budget.*`)."""
 
+    def spared(self, provider: str, model: str) -> None:
+        """Note a call that was not made."""
+
 
 class Inside(Protocol):
     """What a node may do on its way besides its own work."""
@@ -97,6 +102,9 @@ class Inside(Protocol):
 
     def collection(self, name: str) -> Passages:
         """Return a collection of texts."""
+
+    def cache(self, seconds: float, log: Log, secrets: Callable[[], Collection[str]]) -> Cache:
+        """Return what nodes of the project keep for so long."""
 
     async def agreed(self, shown: Json) -> bool:
         """Return whether people have agreed to exactly this."""
@@ -265,6 +273,10 @@ class NodeContext:
         """Return a collection of texts of the project."""
         return self._calling().collection(name)
 
+    def cache(self, seconds: float) -> Cache:
+        """Return what nodes of the project keep for so long."""
+        return self._calling().cache(seconds, self.log, lambda: self.secrets)
+
     def allow(self, usd: float | None, tokens: int | None) -> None:
         """Limit what this node run may spend on models."""
         self._paying().allow(usd, tokens)
@@ -328,6 +340,10 @@ class NodeContext:
     ) -> T:
         """Do a call of a model that costs money, and note what it used."""
         return await self._paying().pay(provider, model, most, call)
+
+    def spared(self, provider: str, model: str) -> None:
+        """Note a call of a model that was not made, since its answer was kept."""
+        self._paying().spared(provider, model)
 
     async def model(self, name: str) -> Model | None:
         """Return what the deployment has entered of a model."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Final
 
 from celeriac import Call, Fail, Json, NodeType
-from engine import agreement
+from engine import agreement, cache
 from engine.nested import MARK
 from engine.passages import Shelf
 from engine.performance import CallsInside, Run, Services
@@ -79,6 +80,10 @@ class Inside:
         """Return a collection of the project. Raises `Fail` (`collection.invalid`)."""
         at = self._services
         return Shelf(at.ledger, at.reader, at.clock, at.matrices, self._run.work.facts.project, name)
+
+    def cache(self, seconds: float, log: cache.Log, secrets: Callable[[], Collection[str]]) -> cache.Entries:
+        """Return what nodes of the project keep for so long. Raises `Fail` (`cache.invalid_ttl`)."""
+        return cache.entries(self._services, self._run.work.facts.project, seconds, log, secrets)
 
 
 def ended(past: Past) -> Json:

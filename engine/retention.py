@@ -104,6 +104,13 @@ _ARRIVED = (
     "(SELECT 1 FROM execution e WHERE e.id = i.execution_id) ORDER BY i.at LIMIT ?) RETURNING source"
 )
 """What arrived at triggers and has nothing left of it."""
+_CACHED = (
+    "DELETE FROM cache_entry WHERE (project_id, digest) IN (SELECT c.project_id, c.digest FROM cache_entry c "
+    "WHERE c.expires_at <= ? OR c.project_id IN (SELECT p.id FROM project p WHERE p.deleted_at IS NOT NULL) "
+    "LIMIT ?) RETURNING digest"
+)
+"""What nodes keep, when its time is over or its project is gone."""
+
 ARRIVALS_KEPT = 86_400_000
 """How long the id of a delivery is remembered at least, in milliseconds."""
 
@@ -119,13 +126,15 @@ class Purged:
     sessions: int = 0
     arrivals: int = 0
     workflows: int = 0
+    cached: int = 0
 
 
 def purge(
     database: Database, cutoff: int, now: int, progress: Callable[[Purged], None] = lambda _: None
 ) -> Purged:
-    """Delete executions that ended before `cutoff` (milliseconds), what only they referred to, and events that have expired;
-    also what arrived at triggers by then, if nothing is left of it, and workflows that were deleted by then, likewise.
+    """Delete executions that ended before `cutoff` (milliseconds), what only they referred to, and events and entries of the
+    cache that have expired; also what arrived at triggers by then, if nothing is left of it, and workflows that were deleted by
+    then, likewise.
 
     Safe to break off and to repeat. Raises `Unavailable`.
     """
@@ -141,6 +150,8 @@ def purge(
             while _forget_events(connection, now, gone):
                 progress(gone)
             while _forget_arrivals(connection, min(cutoff, now - ARRIVALS_KEPT), gone):
+                progress(gone)
+            while _forget_cached(connection, now, gone):
                 progress(gone)
             gone.workflows = _forget_workflows(connection, cutoff)
             connection.begin()
@@ -192,6 +203,19 @@ def _forget_arrivals(connection: Connection, before: int, gone: Purged) -> bool:
         raise
     gone.arrivals += len(arrived)
     return len(arrived) == BATCH
+
+
+def _forget_cached(connection: Connection, now: int, gone: Purged) -> bool:
+    """Delete what nodes keep and nobody may use any more, one batch. Returns whether there may be more."""
+    connection.begin()
+    try:
+        expired = connection.run(_CACHED, (now, BATCH))
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    gone.cached += len(expired)
+    return len(expired) == BATCH
 
 
 def _forget_workflows(connection: Connection, cutoff: int) -> int:

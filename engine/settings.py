@@ -46,6 +46,8 @@ class Limits:
     piece_characters: int = 2_000
     said_characters: int = 1_000_000
     subscriptions: int = 100
+    cache_bytes: int = 256 * 1024
+    cache_ms: int = 30 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,17 @@ class Purse:
         self._tell(begun, used, paid)
         return found
 
+    def spared(self, provider: str, model: str) -> None:
+        """Note a call that was not made: the history says so, and no budget counts it."""
+        event: dict[str, Json] = {
+            "provider": provider,
+            "model": model,
+            **Usage().to_json(),
+            "cost_usd": 0.0,
+            "cached": True,
+        }
+        self._run.events.append(("node.paid", self._node, self._services.clock.now(), event))
+
     async def _begun(self, start: Callable[[Connection], Called | Fail]) -> Called:
         """Begin a call, once people have allowed what it takes. Raises `Fail` when nobody is to be asked, or they refuse."""
         while True:

@@ -110,6 +110,7 @@ def purge(
             "events": gone.events,
             "arrivals": gone.arrivals,
             "workflows": gone.workflows,
+            "cached": gone.cached,
             "blobs": gone.blobs,
             "writer_marks": gone.marks,
             "sessions": gone.sessions,

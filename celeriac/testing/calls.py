@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from celeriac.answers import flaw
+from celeriac.cache import Cache
 from celeriac.connections import Link, Program
 from celeriac.contract import TRUSTED, Effect, NodeType
 from celeriac.outcomes import (
@@ -82,6 +83,8 @@ class Paid:
     provider: str
     model: str
     usage: Usage
+    cached: bool = False
+    """Whether nothing was paid, since the answer was kept before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Outcome:
     - `failed`, `try_again`, `uncertain`, `crashed` did not: `error`, which may bear `retry_after` (seconds).
 
     `steps` are the results of the sub-steps that were done, by name; `paid` are the calls of models, `heartbeats` the
-    details that were sent, `said` is what was said before it was whole.
+    details that were sent, `said` is what was said before it was whole, `kept` what was kept for later executions, by key.
     """
 
     kind: Kind
@@ -121,6 +124,7 @@ class Outcome:
     paid: tuple[Paid, ...] = ()
     heartbeats: tuple[Json, ...] = ()
     said: tuple[Said, ...] = ()
+    kept: dict[str, Json] = field(default_factory=dict)
 
     @property
     def code(self) -> str | None:
@@ -145,6 +149,7 @@ async def run_node(
     collections: Mapping[str, Passages] | None = None,
     last_heartbeat: Json = None,
     agreed: Collection[Json] = (),
+    kept: Mapping[str, Json] | None = None,
 ) -> Outcome:
     """Call a node once with a rendered config, and return what the call came to. Raises nothing for a node's
     failure.
@@ -153,7 +158,8 @@ async def run_node(
     the node gets these results, as it does when it is called again after a crash. `models` are those that a deployment has
     entered.
     `answers` are what calls and questions come to, by the names of these steps; `types` are the node types that it may use,
-    `collections` those it has texts in; `agreed` is what people have agreed to before.
+    `collections` those it has texts in; `agreed` is what people have agreed to before, `kept` what
+    earlier executions have kept, by key.
     """
     context = _Context(
         http,
@@ -169,6 +175,7 @@ async def run_node(
         collections=collections or {},
         last_heartbeat=last_heartbeat,
         agreed=agreed,
+        cached=kept or {},
     )
     try:
         model = _validated(node_type, config)
@@ -185,6 +192,7 @@ async def run_node(
         paid=tuple(context.paid),
         heartbeats=tuple(context.heartbeats),
         said=tuple(context.said),
+        kept=context.kept,
     )
 
 
@@ -243,6 +251,7 @@ class _Context:
         collections: Mapping[str, Passages],
         last_heartbeat: Json,
         agreed: Collection[Json],
+        cached: Mapping[str, Json],
     ) -> None:
         self.execution_id = "exec_test"
         self.node_id = "node"
@@ -261,6 +270,8 @@ class _Context:
         self._types = types
         self._collections = collections
         self._agreed = [json.dumps(each, sort_keys=True) for each in agreed]
+        self.kept: dict[str, Json] = {}
+        self._cached = cached
         self.asked: dict[str, str] = {}
         self.allowed: tuple[float | None, int | None] | None = None
         self._http = http
@@ -348,6 +359,11 @@ class _Context:
             raise Fail("collection.invalid", message)
         return self._collections[name]
 
+    def cache(self, seconds: float) -> Cache:
+        if seconds < 0.001:
+            raise Fail("cache.invalid_ttl", f"The cache keeps nothing for {seconds:g} s: 1 ms is the least.")
+        return _Cache(self._cached, self.kept, self.log)
+
     def allow(self, usd: float | None, tokens: int | None) -> None:
         self.allowed = (usd, tokens)
 
@@ -393,6 +409,29 @@ class _Context:
             raise
         self.paid.append(Paid(provider, model, used))
         return found
+
+    def spared(self, provider: str, model: str) -> None:
+        self.paid.append(Paid(provider, model, Usage(), cached=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """What earlier executions have kept, and what this call does. No time passes in a test, and there is room for all."""
+
+    before: Mapping[str, Json]
+    kept: dict[str, Json]
+    log: Callable[..., None]
+
+    async def recall(self, key: str) -> Json:
+        return self.kept.get(key, self.before.get(key))
+
+    async def keep(self, key: str, value: Json) -> bool:
+        try:
+            self.kept[key] = _json(value)
+        except Fail as error:
+            self.log(f"This is not kept in the cache: {error.message}", "warning", code=error.code)
+            return False
+        return True
 
 
 async def _at_once() -> None:

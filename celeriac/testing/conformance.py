@@ -55,8 +55,10 @@ class World:
     key: str = "conformance"
     """The idempotency key of its calls."""
 
-    async def run(self, node_type: NodeType, key: str = "") -> Outcome:
-        """Call the node once."""
+    async def run(
+        self, node_type: NodeType, key: str = "", kept: Mapping[str, Json] | None = None
+    ) -> Outcome:
+        """Call the node once, with what earlier executions have `kept`."""
         return await run_node(
             node_type,
             self.config,
@@ -67,6 +69,7 @@ class World:
             agreed=self.agreed,
             answers=self.answers,
             idempotency_key=key or self.key,
+            kept=kept,
         )
 
 
@@ -87,6 +90,8 @@ async def conform(node_type: NodeType, world: World) -> list[str]:
     wrong += await _strictness(node_type, world)
     wrong += await _effect(node_type, world, first)
     wrong += _silence(first, _secrets(world))
+    if first.kept:
+        wrong += await _again(node_type, world, first)
     if inspect.iscoroutinefunction(node_type.run):
         wrong += await _stops(node_type, world)
         wrong += await _lost(node_type, world)
@@ -195,10 +200,18 @@ def _secrets(world: World) -> frozenset[str]:
     return frozenset(found)
 
 
+async def _again(node_type: NodeType, world: World, first: Outcome) -> list[str]:
+    """Run it with what the first run has kept, in an execution of its own."""
+    again = await world.run(node_type, "later", first.kept)
+    if again.kind not in _SUCCESS:
+        return [f"cache: with what it has kept it does not succeed: {again.code}"]
+    return [*_fits(node_type, world.config, again), *_silence(again, _secrets(world))]
+
+
 def _silence(outcome: Outcome, secrets: Collection[str]) -> list[str]:
     lines = [[each.message, each.fields] for each in outcome.lines]
     error = None if outcome.error is None else outcome.error.to_json()
-    told = json.dumps([outcome.value, lines, error, outcome.steps], ensure_ascii=False)
+    told = json.dumps([outcome.value, lines, error, outcome.steps, outcome.kept], ensure_ascii=False)
     return ["secrets: one is in what it gives back"] if any(each in told for each in secrets) else []
 
 

@@ -547,3 +547,12 @@ CREATE TABLE workflow_alias (
 	PRIMARY KEY (workflow_id, name)
 )
  WITHOUT ROWID;
+CREATE TABLE cache_entry (
+	project_id TEXT NOT NULL,
+	digest TEXT NOT NULL,
+	kept_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	body TEXT NOT NULL,
+	PRIMARY KEY (project_id, digest)
+);
+CREATE INDEX cache_entry_expiry ON cache_entry (expires_at);

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Engine
 
-HEAD = "0014"
+HEAD = "0015"
 """The newest migration; a test holds it against the files."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -765,6 +765,18 @@ passage = Table(
 )
 """A part of a document in a collection. `vector` is of length one, in 32-bit floats, little end first."""
 
+cache_entry = Table(
+    "cache_entry",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("kept_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("cache_entry_expiry", "expires_at"),
+)
+"""What a node keeps for later executions, under the SHA-256 of its key."""
+
 budget = Table(
     "budget",
     metadata,

@@ -11,7 +11,18 @@ from typing import Annotated, Self
 from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from celeriac import Context, Effect, Json, node
-from nodes.ai.models.asking import RETRY, TIMEOUT, Aloud, Picture, Speaking, Text, Turn, conversation
+from nodes.ai.models.asking import (
+    RETRY,
+    TIMEOUT,
+    Aloud,
+    Cached,
+    Picture,
+    Speaking,
+    Text,
+    Turn,
+    conversation,
+    keeping,
+)
 from nodes.ai.models.chain import answer
 from nodes.ai.models.provider import Ask, Message, Tool
 
@@ -42,6 +53,7 @@ class Config(Speaking):
         [], description="Texts at which the answer ends.", max_length=4
     )
     stream: Aloud = False
+    cache: Cached = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -86,6 +98,10 @@ OUTPUT: dict[str, Json] = {
                 "additionalProperties": False,
             },
         },
+        "cached": {
+            "type": "boolean",
+            "description": "Whether the answer was kept before. It is there where the node has a `cache`.",
+        },
     },
     "additionalProperties": False,
 }
@@ -107,10 +123,12 @@ async def ai_call(config: Config, ctx: Context) -> Json:
         choose=config.tool_choice,
         stop=tuple(config.stop),
     )
-    reply = await answer(ctx, await config.chain(ctx), ask, "answer", aloud=config.stream)
+    chain = await config.chain(ctx, keeping(ctx, "ai_call", config.cache))
+    reply = await answer(ctx, chain, ask, "answer", aloud=config.stream)
     return {
         "text": reply.text,
         "model": reply.model,
         "finish": reply.finish,
         "tool_calls": [each.to_json() for each in reply.calls],
+        **({} if config.cache is None else {"cached": reply.cached}),
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from celeriac import Context, Effect, Json, node
-from nodes.ai.models.asking import RETRY, TIMEOUT, Speaking, Text
+from nodes.ai.models.asking import RETRY, TIMEOUT, Cached, Speaking, Text, keeping
 from nodes.ai.models.provider import Ask, Message
 from nodes.ai.models.shape import extracted
 
@@ -27,6 +27,7 @@ class Config(Speaking):
     rounds: int = Field(
         3, description="How often to ask at most, until an answer is one of the labels.", ge=1, le=10
     )
+    cache: Cached = None
 
     @model_validator(mode="after")
     def _different(self) -> Self:
@@ -72,7 +73,8 @@ async def ai_classify(config: Config, ctx: Context) -> Json:
         temperature=config.temperature,
         schema=shape,
     )
-    found = await extracted(ctx, await config.chain(ctx), ask, config.rounds)
+    chain = await config.chain(ctx, keeping(ctx, "ai_classify", config.cache))
+    found = await extracted(ctx, chain, ask, config.rounds)
     chosen = found if isinstance(found, dict) else {}
     if not config.multiple:
         return {"label": chosen["label"], "labels": [chosen["label"]]}

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from celeriac import Context, Effect, Json, node
-from nodes.ai.models.asking import RETRY, TIMEOUT, Asking, Text
+from nodes.ai.models.asking import RETRY, TIMEOUT, Asking, Cached, Text, keeping
 from nodes.ai.models.chain import vectors
 from nodes.ai.models.provider import Vectors
 
@@ -26,6 +26,7 @@ class Config(Asking):
     dimensions: int | None = Field(
         None, description="How long the vectors are to be, for models that let one choose.", ge=1, le=65_536
     )
+    cache: Cached = None
 
 
 OUTPUT: dict[str, Json] = {
@@ -47,7 +48,7 @@ OUTPUT: dict[str, Json] = {
 async def ai_embed(config: Config, ctx: Context) -> Json:
     """Return a vector for each text."""
     texts = [config.input] if isinstance(config.input, str) else config.input
-    chain = await config.chain(ctx)
+    chain = await config.chain(ctx, keeping(ctx, "ai_embed", config.cache))
     found: Vectors = []
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 
 from celeriac import Context, Effect, Json, node
-from nodes.ai.models.asking import RETRY, TIMEOUT, Picture, Speaking, Text
+from nodes.ai.models.asking import RETRY, TIMEOUT, Cached, Picture, Speaking, Text, keeping
 from nodes.ai.models.provider import Ask, Message
 from nodes.ai.models.shape import extracted
 
@@ -29,6 +29,7 @@ class Config(Speaking):
     rounds: int = Field(
         3, description="How often to ask at most, until an answer fits the schema.", ge=1, le=10
     )
+    cache: Cached = None
 
     @model_validator(mode="after")
     def _something_to_look_at(self) -> Self:
@@ -53,4 +54,5 @@ async def ai_extract(config: Config, ctx: Context) -> Json:
         temperature=config.temperature,
         schema=config.shape,
     )
-    return await extracted(ctx, await config.chain(ctx), ask, config.rounds)
+    chain = await config.chain(ctx, keeping(ctx, "ai_extract", config.cache))
+    return await extracted(ctx, chain, ask, config.rounds)

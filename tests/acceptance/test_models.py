@@ -88,6 +88,12 @@ def test_a_team_asks_a_server_of_its_own_and_keeps_to_a_budget(tmp_path: Path, s
         assert (spent["workflow"], spent["model"], spent["calls"]) == ("echo", "fast", 1)
         assert spent["cost_usd"] == pytest.approx(0.0012)
 
+        kept = {"prompt": "Why?", "cache": {"ttl": "1h"}}
+        up.push(document([node("n", "ai_call", kept)], name="kept", outputs="{{ nodes.n.output.cached }}"))
+        assert [ask("kept")["output"] for _ in range(2)] == [False, True]
+        calls = {each["workflow"]: each["calls"] for each in run("budgets", "spent")["data"]}
+        assert calls == {"echo": 1, "kept": 1}
+
         run("budgets", "set", "echo", "--usd", "0.001", "--per", "day")
         (budget,) = run("budgets", "list")
         assert (budget["scope"], budget["spent_usd"]) == ("workflow:echo", pytest.approx(0.0012))

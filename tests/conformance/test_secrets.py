@@ -22,10 +22,20 @@ from engine.settings import DEFAULT_PROJECT
 from tests.builders import document, node
 from tests.loopback import Asked, answer, serving
 from tests.mailbox import mailbox
+from tests.models import chat
 from tests.workbench import NOW, Workbench
 
 KEYS = SealingKeys.of(b"k" * 32)
-TABLES = ("execution", "segment", "journal", "event", "blob", "connection", "workflow_version")
+TABLES = (
+    "execution",
+    "segment",
+    "journal",
+    "event",
+    "blob",
+    "connection",
+    "workflow_version",
+    "cache_entry",
+)
 
 
 def secret(name: str) -> str:
@@ -35,6 +45,9 @@ def secret(name: str) -> str:
 async def echo(asked: Asked, writer: asyncio.StreamWriter) -> None:
     """Give back everything that came, and fail every second time."""
     said = json.dumps({"headers": asked.headers, "target": asked.target, "body": asked.body.decode()})
+    if asked.target.endswith("/chat/completions"):
+        writer.write(chat(said))
+        return
     failing = "fail" in asked.target
     writer.write(answer(said, status="400 No" if failing else "200 OK", Content_Type="application/json"))
 
@@ -78,6 +91,7 @@ async def test_no_secret_gets_into_anything_that_is_stored(bench: Workbench) -> 
         keep("slack", "slack", {"token": secret("slack"), "base_url": server.url}, [])
         keep("github", "github", {"token": secret("github"), "base_url": server.url}, [])
         keep("stripe", "stripe", {"key": secret("stripe"), "base_url": server.url}, [])
+        keep("openai", "openai", {"api_key": secret("openai"), "base_url": f"{server.url}/v1"}, [])
         mail: dict[str, Json] = {"host": "127.0.0.1", "port": box.port, "security": "none", "sender": "a@b.c"}
         keep("email", "smtp", mail, [])
         nodes = [
@@ -90,6 +104,7 @@ async def test_no_secret_gets_into_anything_that_is_stored(bench: Workbench) -> 
             node("github", "github_request", {"path": "/fine"}),
             node("github_", "github_request", {"path": "/fail"}),
             node("stripe", "stripe_request", {"path": "/v1/fine", "method": "POST", "body": {"a": 1}}),
+            node("model", "ai_call", {"model": "gpt-4", "prompt": "a", "cache": {"ttl": "1h"}}),
             node("email", "send_email", {"to": "ada@example.com", "body": "a"}),
         ]
         nodes = [{**each, "on_error": "continue"} for each in nodes]
@@ -100,10 +115,11 @@ async def test_no_secret_gets_into_anything_that_is_stored(bench: Workbench) -> 
         assert bench.status(execution) == "succeeded", bench.error(execution)
         assert len(server.asked) == len(nodes) - 1
     text = stored(bench)
-    names = ("bearer", "basic", "header", "query", "slack", "github", "stripe")
+    names = ("bearer", "basic", "header", "query", "slack", "github", "stripe", "openai")
     found = {name: [form for form in forms_of([secret(name)]) if form in text] for name in names}
     assert found == {name: [] for name in names}
     assert "***" in text
+    assert "***" in str(bench.query("SELECT body FROM cache_entry"))
     # The search finds one that is there.
     bench.ask(
         lambda connection: connection.run("UPDATE workflow_version SET document = ?", (secret("slack"),))

@@ -290,10 +290,19 @@ PERSON: Json = {"type": "object", "properties": {"name": {"type": "string"}}, "r
 
 WORLDS: dict[str, list[Make]] = {
     "ai_agent": [agent],
-    "ai_call": [asking(chat("Hello."), prompt="Say hello.")],
-    "ai_classify": [asking(chat('{"label": "bug"}'), text="It broke.", labels=["bug", "wish"])],
-    "ai_embed": [asking(input="late parcels")],
-    "ai_extract": [asking(chat('{"name": "Ada"}'), text="I am Ada.", schema=PERSON)],
+    "ai_call": [
+        asking(chat("Hello."), prompt="Say hello."),
+        asking(chat("Hello."), prompt="Say hello.", cache={"ttl": "1h", "key": "hello"}),
+    ],
+    "ai_classify": [
+        asking(chat('{"label": "bug"}'), text="It broke.", labels=["bug", "wish"]),
+        asking(chat('{"label": "bug"}'), text="It broke.", labels=["bug", "wish"], cache={"ttl": "1h"}),
+    ],
+    "ai_embed": [asking(input="late parcels"), asking(input="late parcels", cache={"ttl": "1h"})],
+    "ai_extract": [
+        asking(chat('{"name": "Ada"}'), text="I am Ada.", schema=PERSON),
+        asking(chat('{"name": "Ada"}'), text="I am Ada.", schema=PERSON, cache={"ttl": "1h"}),
+    ],
     "ai_index": [texts(model="openai/words", documents=[{"id": "a", "text": "Late parcels."}])],
     "ai_playbook": [drafting],
     "ai_search": [texts("Late parcels.", "Lost passwords.", query="parcel")],

@@ -31,7 +31,7 @@ EXAMPLES = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_example_of_the_page_is_accepted_and_can_be_planned() -> None:
-    assert len(EXAMPLES) == 13
+    assert len(EXAMPLES) == 14
     for text in EXAMPLES:
         assert problems.check_text(text, REGISTRY) == (json.loads(text), [])
         cutting.build(Workflow.parse(json.loads(text)), REGISTRY)
@@ -63,6 +63,7 @@ ANSWERS: dict[str, tuple[Any, str | list[bytes] | None, Any]] = {
         {"number": "7", "total": 12.5},
     ),
     "Triage": ({"text": "It is broken!"}, '{"label": "bug"}', "bug"),
+    "Explain": ({"term": "ledger"}, "A book of entries.", {"text": "A book of entries.", "cached": False}),
     "Story": (
         {"of": "a hare"},
         [streaming(*chunks("Once ", "upon ", "a time."))],
@@ -153,6 +154,11 @@ async def test_every_example_of_the_page_runs(bench: Workbench, text: str) -> No
         document = json.loads(text.replace("https://shop.example.com", server.url))
         name = bench.start(bench.push(document), payload)
         await bench.carry(bench.executor(around=way))
+        assert (bench.status(name), bench.output(name)) == ("succeeded", expected)
+        assert "node.paid" in bench.kinds(name)
+        if '"cache"' in text:
+            asked = len(server.asked)
+            name = bench.start(bench.push(document), payload)
+            await bench.carry(bench.executor(around=way))
+            assert (bench.output(name), len(server.asked)) == ({**expected, "cached": True}, asked)
         await way.egress.aclose()
-    assert (bench.status(name), bench.output(name)) == ("succeeded", expected)
-    assert "node.paid" in bench.kinds(name)

@@ -8,12 +8,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
+
+from celeriac.testing import World, conform, run_node
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-NODE, TEST, KIND = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+NODE, KEEP, TEST, KIND = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 (PROJECT,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 RUN = """
@@ -69,6 +73,24 @@ def test_the_example_is_as_short_as_it_is_said_to_be() -> None:
 def test_an_installed_package_is_found_and_its_node_type_runs(installed: Path) -> None:
     value, kinds = json.loads(python(installed, "-c", RUN))
     assert (value, "parrot" in kinds, "bearer" in kinds) == ("HELLO!", True, True)
+
+
+async def test_what_the_example_keeps_is_taken_by_the_next_execution() -> None:
+    asked: list[str] = []
+
+    def say(request: httpx2.Request) -> httpx2.Response:
+        asked.append(str(request.url))
+        return httpx2.Response(200, json={"means": "a root"})
+
+    module: dict[str, Any] = {}
+    exec(KEEP, module)  # noqa: S102  the page's own
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(say)) as client:
+        first = await run_node(module["look_up"], {"word": "celeriac"}, http=client)
+        again = await run_node(module["look_up"], {"word": "celeriac"}, http=client, kept=first.kept)
+        world = World({"word": "celeriac"}, http=client)
+        assert await conform(module["look_up"], world) == []
+    assert first.value == again.value == {"means": "a root"}
+    assert (asked[0], again.kept) == ("https://words.example/celeriac", {})
 
 
 def test_a_definition_may_use_it(installed: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from celeriac import Context, Retry, TryAgain
 from celeriac.contract import TRUSTED
 from celeriac.duration import PATTERN, seconds
 from nodes.ai.models.chain import Chain
+from nodes.ai.models.keeping import Keeping
 from nodes.ai.models.naming import DEFAULT, meant
 from nodes.ai.models.provider import Image, Message, ToolCall
 
@@ -40,6 +41,27 @@ Duration = Annotated[
     Annotated[float, Field(gt=0, strict=True)] | Annotated[str, Field(pattern=PATTERN)],
     AfterValidator(_positive),
 ]
+
+
+def _some_time(value: float | str) -> float | str:
+    if not seconds(value):
+        message = "an answer is kept for longer than nothing"
+        raise ValueError(message)
+    return value
+
+
+class Caching(BaseModel, extra="forbid"):
+    """How long an answer is kept, and for whom."""
+
+    ttl: Annotated[
+        Annotated[float, Field(gt=0, strict=True)] | Annotated[str, Field(pattern=PATTERN)],
+        AfterValidator(_some_time),
+    ] = Field(description="How old an answer may be: seconds, or text like 12h.")
+    key: Text | None = Field(
+        None,
+        description="What takes the place of the question: the same key has the same answer. Default: all that is asked.",
+        min_length=1,
+    )
 
 
 class Fallback(BaseModel, extra="forbid"):
@@ -117,9 +139,9 @@ class Asking(BaseModel, extra="forbid"):
     )
     timeout: Duration = Field(120.0, description="How long one model may take: seconds, or text like 90s.")
 
-    async def chain(self, ctx: Context) -> Chain:
+    async def chain(self, ctx: Context, kept: Keeping | None = None) -> Chain:
         """Return the models in their order. Raises `Fail` (`ai.unknown_model`)."""
-        return Chain((await meant(ctx, self.model, self.connection),), seconds(self.timeout))
+        return Chain((await meant(ctx, self.model, self.connection),), seconds(self.timeout), kept)
 
 
 class Speaking(Asking):
@@ -148,14 +170,14 @@ class Speaking(Asking):
         le=1_000_000,
     )
 
-    async def chain(self, ctx: Context) -> Chain:
+    async def chain(self, ctx: Context, kept: Keeping | None = None) -> Chain:
         """Return the models in their order. Raises `Fail` (`ai.unknown_model`)."""
-        first = await super().chain(ctx)
+        first = await super().chain(ctx, kept)
         others = [
             await (meant(ctx, each) if isinstance(each, str) else meant(ctx, each.model, each.connection))
             for each in self.fallback
         ]
-        return Chain((*first.models, *others), first.timeout)
+        return Chain((*first.models, *others), first.timeout, kept)
 
 
 Aloud = Annotated[
@@ -164,6 +186,20 @@ Aloud = Annotated[
         description="Whether whoever follows the execution reads the answer while it is being written. Default: no.",
     ),
 ]
+
+
+Cached = Annotated[
+    Caching | None,
+    Field(
+        description="Whether the answer is kept, and an earlier one taken if there is one. Default: neither.",
+        json_schema_extra={TRUSTED: True},
+    ),
+]
+
+
+def keeping(ctx: Context, kind: str, caching: Caching | None) -> Keeping | None:
+    """Return where answers to questions of a kind are kept, if they are. Raises `Fail` (`cache.invalid_ttl`)."""
+    return None if caching is None else Keeping(ctx.cache(seconds(caching.ttl)), kind, caching.key)
 
 
 def conversation(turns: Iterable[Turn]) -> tuple[str, tuple[Message, ...]]:

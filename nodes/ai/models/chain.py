@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from celeriac import Context, Effect, Fail, Json, TryAgain, Uncertain
 from celeriac.usage import Usage
+from nodes.ai.models.keeping import Keeping
 from nodes.ai.models.naming import Meant
 from nodes.ai.models.provider import Ask, Letter, Message, Reply, ToolCall, Unreadable, Vectors
 from nodes.ai.models.sending import Post
@@ -24,22 +25,39 @@ _OWN_FAULT = ("ai.invalid_request", "budget.")
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Models in the order in which they are asked, and how many seconds each may take."""
+    """Models in the order in which they are asked, how many seconds each may take, and where answers are kept, if they are."""
 
     models: tuple[Meant, ...]
     timeout: float
+    kept: Keeping | None = None
 
 
-async def answer(ctx: Context, chain: Chain, ask: Ask, step: str, *, aloud: bool = False) -> Reply:
+def is_whole(reply: Reply) -> bool:
+    """Whether an answer came to its end."""
+    return reply.finish in ("stop", "tools")
+
+
+async def answer(
+    ctx: Context,
+    chain: Chain,
+    ask: Ask,
+    step: str,
+    *,
+    aloud: bool = False,
+    question: Ask | None = None,
+    good: Callable[[Reply], bool] = is_whole,
+) -> Reply:
     """Ask, once for every `step`: a later try of the node gets the answer from the journal.
 
-    With `aloud` whoever follows the execution reads along; what counts is the whole answer all the same.
+    With `aloud` whoever follows the execution reads along; what counts is the whole answer all the same. Where the chain keeps
+    answers, only `good` ones are kept and taken, as answers to `question`, which is `ask` unless that asks once more.
     Raises `TryAgain` when no model answers now and one may later, else the `Fail` of the first.
     """
 
     async def first(_: str) -> Json:
         said = step if aloud else None
-        return reply_to_json(await _first(ctx, chain, lambda meant: _asked(ctx, chain, meant, ask, said)))
+        asking = _Asking(ask, question or ask, good, said)
+        return reply_to_json(await _first(ctx, chain, lambda meant: _asked(ctx, chain, meant, asking)))
 
     return reply_from_json(await ctx.step(step, Effect.READ, first))
 
@@ -50,14 +68,16 @@ async def vectors(
     """Turn texts into vectors, once for every `step`. Raises as `answer` does."""
 
     async def first(_: str) -> Json:
-        return await embedded(ctx, chain, texts, dimensions)
+        return await embedded(ctx, chain, texts, dimensions, step)
 
     return await ctx.step(step, Effect.READ, first)  # type: ignore[return-value]  # a list was written above
 
 
-async def embedded(ctx: Context, chain: Chain, texts: Sequence[str], dimensions: int | None) -> Vectors:
+async def embedded(
+    ctx: Context, chain: Chain, texts: Sequence[str], dimensions: int | None, part: str = ""
+) -> Vectors:
     """Turn texts into vectors, inside of a step. Raises as `answer` does."""
-    return await _first(ctx, chain, lambda meant: _embedded(ctx, chain, meant, texts, dimensions))
+    return await _first(ctx, chain, lambda meant: _embedded(ctx, chain, meant, texts, dimensions, part))
 
 
 async def _first(ctx: Context, chain: Chain, call: Callable[[Meant], Awaitable[T]]) -> T:
@@ -76,12 +96,35 @@ async def _first(ctx: Context, chain: Chain, call: Callable[[Meant], Awaitable[T
     raise next((each for each in failed if isinstance(each, TryAgain)), failed[0])
 
 
-async def _asked(ctx: Context, chain: Chain, meant: Meant, ask: Ask, said: str | None) -> Reply:
-    """Ask one model. Where something is `said`, it is said as that step."""
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What is asked, what a kept answer would be one to and have to be, and the step as which it is said, if it is."""
+
+    ask: Ask
+    question: Ask
+    good: Callable[[Reply], bool]
+    said: str | None
+
+
+async def _asked(ctx: Context, chain: Chain, meant: Meant, asking: _Asking) -> Reply:
+    """Ask one model, unless its answer is kept."""
+    ask, said = asking.ask, asking.said
     post = await _post(ctx, chain, meant)
-    letter = meant.provider.ask(replace(ask, model=meant.model), own=post.own)
+
+    def written(ask: Ask) -> Letter:
+        return meant.provider.ask(replace(ask, model=meant.model), own=post.own)
+
+    letter = written(ask)
     most = Usage(estimated(letter, ask.messages), ask.max_tokens)
     in_parts = None if said is None else meant.provider.in_parts(letter)
+    place = None if chain.kept is None else chain.kept.at(meant, post, written(asking.question))
+    kept = None if place is None else _reply_of(await place.recall())
+    if kept is not None and asking.good(kept):
+        ctx.spared(post.payee, meant.name)
+        if said is not None and in_parts is not None:
+            with ctx.speech(said, meant.name) as say:
+                say(kept.text)
+        return replace(kept, usage=Usage(), cached=True)
 
     async def call() -> tuple[Reply, Usage]:
         if said is None or in_parts is None:
@@ -95,11 +138,13 @@ async def _asked(ctx: Context, chain: Chain, meant: Meant, ask: Ask, said: str |
     reply = await ctx.pay(post.payee, meant.name, most, call)
     if reply.finish == "refused":
         raise Fail("ai.refused", f"{meant.model} will not answer: {reply.text[:500]}")
+    if place is not None and asking.good(reply):
+        await place.keep(reply_to_json(reply))
     return reply
 
 
 async def _embedded(
-    ctx: Context, chain: Chain, meant: Meant, texts: Sequence[str], dimensions: int | None
+    ctx: Context, chain: Chain, meant: Meant, texts: Sequence[str], dimensions: int | None, part: str
 ) -> Vectors:
     provider = meant.provider
     letter = provider.embed(meant.model, texts, dimensions)
@@ -114,8 +159,16 @@ async def _embedded(
             raise Unreadable(f"it has {len(found)} vectors for {len(texts)} texts")
         return found, usage
 
+    place = None if chain.kept is None else chain.kept.at(meant, post, letter, part)
+    kept = None if place is None else await place.recall()
+    if isinstance(kept, list) and len(kept) == len(texts):
+        ctx.spared(post.payee, meant.name)
+        return kept
     most = Usage(estimated(letter, ()))
-    return await ctx.pay(post.payee, meant.name, most, lambda: post.send(letter, read))
+    found = await ctx.pay(post.payee, meant.name, most, lambda: post.send(letter, read))
+    if place is not None:
+        await place.keep(found)
+    return found
 
 
 async def _post(ctx: Context, chain: Chain, meant: Meant) -> Post:
@@ -139,11 +192,20 @@ def reply_to_json(reply: Reply) -> dict[str, Json]:
         "model": reply.model,
         "calls": [each.to_json() for each in reply.calls],
         "usage": reply.usage.to_json(),
+        **({"cached": True} if reply.cached else {}),
     }
 
 
 def reply_from_json(body: Json) -> Reply:
     """Read the journaled form."""
+    if (reply := _reply_of(body)) is not None:
+        return reply
+    message = "The journal holds something else than an answer of a model."
+    raise Fail("node.output_invalid", message)
+
+
+def _reply_of(body: Json) -> Reply | None:
+    """Read the journaled form; None for what is none."""
     match body:
         case {
             "text": str(text),
@@ -151,6 +213,7 @@ def reply_from_json(body: Json) -> Reply:
             "model": str(model),
             "calls": list(calls),
             "usage": dict(usage),
+            **more,
         }:
             tokens = [usage[name] for name in ("input_tokens", "output_tokens", "cached_tokens")]
             return Reply(
@@ -159,6 +222,6 @@ def reply_from_json(body: Json) -> Reply:
                 model,
                 Usage(*tokens),  # type: ignore[arg-type]
                 tuple(ToolCall(**each) for each in calls),  # type: ignore[arg-type]
+                more.get("cached") is True,
             )
-    message = "The journal holds something else than an answer of a model."
-    raise Fail("node.output_invalid", message)
+    return None

@@ -82,13 +82,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model answered, and what that used. `model` is the one that says it was asked."""
+    """What a model answered, and what that used. `model` is the one that says it was asked; a `cached` answer was kept before."""
 
     text: str
     finish: Finish
     model: str
     usage: Usage
     calls: tuple[ToolCall, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

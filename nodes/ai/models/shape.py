@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from celeriac import Context, Fail, Json
 from nodes.ai.models.chain import Chain, answer
-from nodes.ai.models.provider import Ask, Message
+from nodes.ai.models.provider import Ask, Message, Reply
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -32,18 +32,25 @@ async def extracted(
     wrong in the end.
     """
     check = misfits_of(ask.schema or {})
+    question = ask
     found: list[str] = []
     text = ""
-    for number in range(1, rounds + 1):
-        reply = await answer(ctx, chain, ask, f"answer {number}")
-        text = reply.text
+
+    def read(reply: Reply) -> tuple[Json, list[str]]:
         if reply.finish == "length":
-            found = [f"the answer is cut off at {ask.max_tokens} tokens; allow more with max_tokens"]
-        else:
-            value, found = _read(text, check)
-            found = found or (judge(value) if judge is not None else [])
-            if not found:
-                return value
+            return None, [f"the answer is cut off at {ask.max_tokens} tokens; allow more with max_tokens"]
+        value, misfits = _read(reply.text, check)
+        return value, misfits or (judge(value) if judge is not None else [])
+
+    def fits(reply: Reply) -> bool:
+        return not read(reply)[1]
+
+    for number in range(1, rounds + 1):
+        reply = await answer(ctx, chain, ask, f"answer {number}", question=question, good=fits)
+        text = reply.text
+        value, found = read(reply)
+        if not found:
+            return value
         ctx.log("The answer does not fit.", "warning", round=number, misfits=list(found))
         complaint = "\n".join(f"- {each}" for each in found)
         again = f"That is not what was asked for:\n{complaint}\nAnswer again, with nothing but the JSON."

@@ -133,6 +133,13 @@ async def test_a_node_in_a_child_process_has_no_steps() -> None:
     assert caught.value.code == "node.no_steps"
 
 
+def test_a_node_in_a_child_process_keeps_nothing() -> None:
+    for ask in (lambda: context().cache(60), lambda: context().spared("openai", "gpt-4")):
+        with pytest.raises(Fail) as caught:
+            ask()
+        assert caught.value.code == "node.no_steps"
+
+
 async def test_what_is_said_is_told_without_the_secrets_of_what_was_opened() -> None:
     told: list[tuple[str, str, str, str]] = []
 
