@@ -28,6 +28,7 @@ RUN, DEV, MODELS = "run", "dev", "models"
 LOCKS = {RUN: "requirements.lock", DEV: "requirements-dev.lock", MODELS: "requirements-models.lock"}
 
 SOAK = "tests/soak"
+MOST_PROCESSES = 5
 """Tests that take minutes on purpose: only `test-all` runs them."""
 
 VERBS = {
@@ -122,7 +123,8 @@ def steps(stage: str, want: Fingerprint, have: "Fingerprint | None") -> "list[St
 def test_arguments(verb: str, arguments: "list[str]") -> "list[str]":
     """What pytest is called with. Names before the first option are suites (folders of tests/) or paths.
 
-    Without names the tests are shared out among a few processes, each with servers of its own: most of their time they wait.
+    Without names the tests are shared out among a few processes, each with servers of its own: one more than there are
+    processors, since much of their time they wait.
     """
     first_option = next((at for at, each in enumerate(arguments) if each.startswith("-")), len(arguments))
     named, options = arguments[:first_option], arguments[first_option:]
@@ -131,7 +133,8 @@ def test_arguments(verb: str, arguments: "list[str]") -> "list[str]":
         return paths + options
     if verb == "test-all":
         return ["tests", *options]
-    return ["tests", f"--ignore={SOAK}", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal", *options]
+    processes = str(min((os.cpu_count() or 1) + 1, MOST_PROCESSES))
+    return ["tests", f"--ignore={SOAK}", "-n", processes, "--dist", "worksteal", *options]
 
 
 def command(verb: str, arguments: "list[str]") -> "list[str]":

@@ -12,7 +12,7 @@ import pytest
 
 import dev
 
-SHARED = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+SHARED = ["-n", "3", "--dist", "worksteal"]
 
 WANT = dev.Fingerprint(root="/here", python="3.11.7 /usr/bin/python3.11", run="r1", dev="d1", project="p1")
 RUN_ONLY = WANT._replace(dev=None)
@@ -102,7 +102,17 @@ def test_names_before_the_first_option_are_suites_or_paths(
     (tmp_path / "tests/unit/test_dev.py").touch()
     (tmp_path / "soak.txt").touch()
     monkeypatch.setattr(dev, "ROOT", tmp_path)
+    monkeypatch.setattr(dev.os, "cpu_count", lambda: 2)
     assert dev.test_arguments(verb, arguments) == expected
+
+
+@pytest.mark.parametrize(("processors", "processes"), [(None, "2"), (1, "2"), (4, "5"), (64, "5")])
+def test_a_large_machine_gets_no_more_processes_than_it_can_start_servers_for(
+    processors: int | None, processes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev.os, "cpu_count", lambda: processors)
+    arguments = dev.test_arguments("test", [])
+    assert arguments[arguments.index("-n") + 1] == processes
 
 
 @pytest.mark.parametrize(
