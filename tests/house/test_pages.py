@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -56,8 +58,13 @@ def test_every_command_a_page_names_exists_with_its_options(name: str) -> None:
     assert wrong == []
 
 
+@functools.cache
+def commands() -> Any:
+    return typer.main.get_command(app)
+
+
 def known(words: list[str], options: list[str]) -> bool:
-    command = typer.main.get_command(app)
+    command = commands()
     for word in words:
         inner = getattr(command, "commands", {})
         if not inner:
