@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from api import openapi, permission, problems, token
 from api.guard import Guard
@@ -59,6 +61,38 @@ from engine.runtime import assemble
 from engine.settings import Settings
 from engine.watch import Watcher
 
+ROOMS = (
+    workflows,
+    previews,
+    versions,
+    executions,
+    reports,
+    forks,
+    withdrawals,
+    attention,
+    approvals,
+    links,
+    connections,
+    models,
+    budgets,
+    collections,
+    events,
+    callbacks,
+    schedules,
+    webhooks,
+    auth,
+    users,
+    projects,
+    members,
+    keys,
+    variables,
+    node_types,
+    audit,
+    socket,
+    feed,
+    subscriptions,
+)
+"""What is under `/api/v1`, in the order in which it is looked at."""
 _OVERHEAD = 64 * 1024
 _FIRST_LOOK = 0.02
 """Seconds before the first look at an execution someone waits for: a worker's word is quicker when it comes."""
@@ -122,43 +156,7 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
         openapi_url=None,
     )
     problems.install(app)
-    app.router.routes[:0] = (
-        addresses.routes
-    )  # the busiest: a route costs the more, the more of them stand before it
-    for each in (
-        workflows,
-        previews,
-        versions,
-        executions,
-        reports,
-        forks,
-        withdrawals,
-        attention,
-        approvals,
-        links,
-        connections,
-        models,
-        budgets,
-        collections,
-        events,
-        callbacks,
-        schedules,
-        webhooks,
-        auth,
-        users,
-        projects,
-        members,
-        keys,
-        variables,
-        node_types,
-        audit,
-        socket,
-        feed,
-        subscriptions,
-    ):
-        app.include_router(each.router, prefix="/api/v1")
-    app.include_router(health.router)
-    app.include_router(schemas.router)
+    app.router.routes += routes()
     permission.check(app)
     openapi.install(app)
     public = urlsplit(settings.public_base).hostname or settings.api_host
@@ -167,6 +165,18 @@ def create_app(settings: Settings, *, serves: bool = True) -> Guard:
     guard = Guard(app, hosts=hosts, largest=largest)
     app.state.metrics = guard.metrics
     return guard
+
+
+@functools.cache
+def routes() -> tuple[BaseRoute, ...]:
+    """Return all routes. They are made once, however many applications there are: what they depend on is in each request."""
+    found = APIRouter()
+    for each in ROOMS:
+        found.include_router(each.router, prefix="/api/v1")
+    found.include_router(health.router)
+    found.include_router(schemas.router)
+    # The busiest first: a route costs the more, the more of them stand before it.
+    return (*addresses.routes, *found.routes)
 
 
 def _courier(state: State) -> Courier:
