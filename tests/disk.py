@@ -32,16 +32,10 @@ class Disk:
                 with contextlib.suppress(OSError):
                     while True:
                         file.write(bytes(size))
-        assert self.left() == 0
 
     def free(self) -> None:
         """Give it back."""
         self._ballast.unlink()
-
-    def left(self) -> int:
-        """Return the bytes that are free."""
-        about = os.statvfs(self.folder)
-        return about.f_bavail * about.f_frsize
 
     def close(self) -> None:
         """Unmount it. Whoever still has a file open there keeps it until he closes it."""

@@ -50,7 +50,7 @@ class Caller(threading.Thread):
         headers = {**self._headers, "Idempotency-Key": key}
         url = f"{self._url}/api/v1/workflows/filled/execute"
         reply = httpx2.post(url, json=body, headers=headers, timeout=20)
-        if reply.status_code == 202:
+        if reply.status_code in (200, 202):  # 200 where the first answer was lost
             self.accepted[reply.json()["id"]] = time.monotonic()
             return True
         self.refused.append((reply.status_code, reply.json()["code"]))
