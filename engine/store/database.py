@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.errors import Misconfigured
 from engine.failpoints import crossing
-from engine.settings import Settings
+from engine.settings import Settings, Timing
 from engine.store.sql import Batched, Insert, Row, as_arrays, as_document
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _SESSION = (
     "lock_timeout=10s",
     "statement_timeout=60s",
-    "idle_in_transaction_session_timeout=30s",
     "plan_cache_mode=force_generic_plan",
     "enable_seqscan=off",
     "enable_hashjoin=off",
@@ -124,7 +123,9 @@ class Database(Protocol):
 def open_database(settings: Settings) -> Database:
     """Return the database the settings name."""
     return (
-        SqliteDatabase(settings.sqlite_path) if settings.sqlite else PostgresDatabase(settings.database_url)
+        SqliteDatabase(settings.sqlite_path)
+        if settings.sqlite
+        else PostgresDatabase(settings.database_url, settings.timing.lease)
     )
 
 
@@ -232,12 +233,17 @@ class SqliteConnection:
 
 
 class PostgresDatabase:
-    """A PostgreSQL server."""
+    """A PostgreSQL server.
+
+    A process that stands still in the midst of a transaction keeps what it has locked from everybody. After `stall`
+    milliseconds the server ends the transaction: as long as a lease lasts, since by then the work is another's anyway.
+    """
 
     dialect = "postgresql"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, stall: int = Timing().lease) -> None:
         self.url = url
+        self._session = (*_SESSION, f"idle_in_transaction_session_timeout={stall}")
 
     @crossing("database.connect", _lost_server)
     def connect(self) -> PostgresConnection:
@@ -254,7 +260,7 @@ class PostgresDatabase:
             keepalives_count=3,
             tcp_user_timeout=10_000,
             application_name="celeriac",
-            options=" ".join(f"-c {each}" for each in _SESSION),
+            options=" ".join(f"-c {each}" for each in self._session),
         )
         return PostgresConnection(raw)
 

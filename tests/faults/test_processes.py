@@ -122,3 +122,37 @@ def test_an_api_that_dies_while_it_accepts_has_accepted_once_or_not_at_all(
     assert again.said().split() == [execution, str(there == 0)]
     assert site.client.finished(execution, BOUND + LEASE) == "succeeded"
     site.judge([execution])
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("commit", [1, 2], ids=["claim", "settle"])
+def test_a_worker_that_stands_still_in_a_transaction_keeps_its_locks_no_longer_than_its_lease(
+    site: Site, commit: int
+) -> None:
+    lane = f"frozen-{commit}"
+    idle = {"CELERIAC_TIMING_POLL": "3600000", "CELERIAC_TIMING_CANARY": "3600000"}
+    rule = {"CELERIAC_TEST": "1", "CELERIAC_FAILPOINTS": f"commit.before=stop@{commit}"}
+    frozen = site.worker(lane, lane, **rule, **idle)
+    site.opened.callback(frozen.end)
+    wait_until(lambda: is_ready(frozen), 60, "the worker that is to stand still")
+    active = site.push(document([site.call("first"), site.call("last")], edges("first->last")), lane)
+    execution = site.accept_silently(active)
+    site.send([(execution, 0, "")], lane)
+    wait_until(lambda: stands_still(frozen.pid), 20, "a worker that stands still")
+    stopped = time.time()
+    assert site.client.finished(execution) == "succeeded"
+    ((finished,),) = site.client.query("SELECT finished_at FROM execution WHERE id = ?", execution)
+    assert finished / 1000 - stopped < BOUND
+    site.judge([execution])
+    os.kill(frozen.pid, signal.SIGCONT)
+    # It has lost its connection, makes another one, and works on.
+    again = site.accept_silently(active)
+    site.send([(again, 0, "")], lane)
+    assert site.client.finished(again) == "succeeded"
+    assert frozen.code is None
+
+
+def stands_still(pid: int) -> bool:
+    """Whether a process is stopped."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123  # a path of the kernel
+        return file.read().rpartition(")")[2].split()[0] == "T"

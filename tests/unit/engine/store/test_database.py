@@ -213,7 +213,7 @@ def test_a_connection_is_opened_with_limits_that_keep_a_dead_peer_from_holding_a
         return raw
 
     monkeypatch.setattr(psycopg, "connect", connect)
-    PostgresDatabase("postgresql://h/n").connect()
+    PostgresDatabase("postgresql://h/n", 7_000).connect()
     assert (asked["url"], asked["autocommit"], asked["connect_timeout"]) == ("postgresql://h/n", True, 5)
     assert "-c lock_timeout=10s" in asked["options"]
-    assert "-c idle_in_transaction_session_timeout=30s" in asked["options"]
+    assert "-c idle_in_transaction_session_timeout=7000" in asked["options"]
