@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _SESSION = (
     "lock_timeout=10s",
     "statement_timeout=60s",
+    "tcp_keepalives_idle=10",
+    "tcp_keepalives_interval=3",
+    "tcp_keepalives_count=3",
     "plan_cache_mode=force_generic_plan",
     "enable_seqscan=off",
     "enable_hashjoin=off",
@@ -280,9 +283,12 @@ class PostgresDatabase:
 class PostgresConnection:
     """One connection to the server.
 
-    Within a transaction statements are sent one after the other, and only for rows is waited: a batch of the pen makes a
-    dozen statements and three or four journeys. What befell a statement without rows is raised by the next one with some,
-    or by the commit, and the transaction is lost either way.
+    Within a transaction only statements with rows are waited for, and those without are sent together with the next one that
+    has some, or with the commit: a batch of the pen makes a dozen statements and three or four journeys. What befell a
+    statement without rows is raised there, and the transaction is lost either way.
+
+    Each journey ends with a Sync, so that the server knows that it waits for us, and counts the time (PostgreSQL: *Message
+    Flow*, Pipelining). Between statements that were sent without one it would wait for ever, and keep all that is locked.
     """
 
     dialect = "postgresql"
@@ -292,6 +298,8 @@ class PostgresConnection:
         self._cursor = raw.cursor()
         self._silent = raw.cursor()
         self._underway = ExitStack()
+        self._pipeline: psycopg.Pipeline | None = None
+        self._held: list[tuple[str, Sequence[Any]]] = []
         self._texts: dict[str, str] = {}
 
     @crossing("database.run", _lost_server)
@@ -316,20 +324,22 @@ class PostgresConnection:
     @crossing("database.begin", _lost_server)
     def begin(self) -> None:
         """Open a transaction."""
-        self._underway.enter_context(self._raw.pipeline())
-        self._silent.execute("BEGIN")
+        self._pipeline = self._underway.enter_context(self._raw.pipeline())
+        self._held = [("BEGIN", ())]
 
     @crossing("database.commit", _lost_server)
     def commit(self) -> None:
         """Commit."""
-        self._silent.execute("COMMIT")
-        self._underway.close()
+        self._held.append(("COMMIT", ()))
+        self._send_held()
+        self._leave()
 
     @crossing("database.rollback", None)
     def rollback(self) -> None:
         """Roll back, if there is still someone to tell."""
+        self._held.clear()
         with suppress(Exception):
-            self._underway.close()
+            self._leave()
         with suppress(Exception):
             self._silent.execute("ROLLBACK")
 
@@ -343,10 +353,26 @@ class PostgresConnection:
 
     def _execute(self, text: str, parameters: Sequence[Any]) -> list[Row]:
         if not _answers(text):
-            self._silent.execute(text, parameters)
+            if self._pipeline is not None:
+                self._held.append((text, parameters))
+            else:
+                self._silent.execute(text, parameters)
             return []
+        self._send_held()
         self._cursor.execute(text, parameters)
+        if self._pipeline is not None:
+            self._pipeline.sync()
         return self._cursor.fetchall()
+
+    def _send_held(self) -> None:
+        for text, parameters in self._held:
+            self._silent.execute(text, parameters)
+        self._held.clear()
+
+    def _leave(self) -> None:
+        """End the pipeline: with a Sync, and with what befell its last statements."""
+        self._pipeline = None
+        self._underway.close()
 
 
 @cache

@@ -155,8 +155,11 @@ class Raw:
     def cursor(self) -> Cursor:
         return self.made
 
-    def pipeline(self) -> nullcontext[None]:
-        return nullcontext()
+    def pipeline(self) -> nullcontext[Raw]:
+        return nullcontext(self)
+
+    def sync(self) -> None:
+        self.made.done.append(("sync", None))
 
     def close(self) -> None:
         self.closed = True
@@ -196,6 +199,21 @@ def test_a_transaction_is_told_and_its_end_may_find_nobody(postgres: PostgresCon
     assert [text for text, _ in raw.made.done] == ["BEGIN", "COMMIT", "ROLLBACK"]
     postgres.close()
     assert raw.closed
+
+
+def test_each_journey_of_a_transaction_ends_with_a_sync_and_takes_along_what_has_no_rows(
+    postgres: PostgresConnection, raw: Raw
+) -> None:
+    raw.made.description = "some"
+    postgres.begin()
+    postgres.run("SELECT 1")
+    postgres.insert(ADD, [("a", 1)])
+    assert [text for text, _ in raw.made.done] == ["BEGIN", "SELECT 1", "sync"]
+    postgres.run("SELECT 2")
+    postgres.insert(ADD, [("b", 1)])
+    postgres.rollback()
+    told = [text.split()[0] for text, _ in raw.made.done]
+    assert told == ["BEGIN", "SELECT", "sync", "INSERT", "SELECT", "sync", "ROLLBACK"]
 
 
 def test_the_time_of_a_server_is_its_own(postgres: PostgresConnection, raw: Raw) -> None:
