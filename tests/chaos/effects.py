@@ -160,8 +160,9 @@ class Grounds:
         return celery_worker({**self.around, **more}, self.folder / f"{name}.log", queue, name)
 
 
-OWN: Final = frozenset({"emit"})
-"""Their effect is a row of the engine's own, in the transaction of the node's end: there is no moment between the two."""
+OWN: Final = frozenset({"emit", "playbook_run"})
+"""Their effect is a row of the engine's own, in the transaction of the node's end, or of its call: there is no moment between
+the two. What the steps of a playbook do, they do as nodes of another execution."""
 
 
 def cases(registry: Registry) -> list[Case]:
