@@ -102,7 +102,7 @@ def test_names_before_the_first_option_are_suites_or_paths(
     (tmp_path / "tests/unit/test_dev.py").touch()
     (tmp_path / "soak.txt").touch()
     monkeypatch.setattr(dev, "ROOT", tmp_path)
-    monkeypatch.setattr(dev.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert dev.test_arguments(verb, arguments) == expected
 
 
@@ -110,7 +110,7 @@ def test_names_before_the_first_option_are_suites_or_paths(
 def test_a_large_machine_gets_no_more_processes_than_it_can_start_servers_for(
     processors: int | None, processes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dev.os, "cpu_count", lambda: processors)
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
     arguments = dev.test_arguments("test", [])
     assert arguments[arguments.index("-n") + 1] == processes
 
