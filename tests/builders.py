@@ -87,6 +87,11 @@ def prepared(around: Mapping[str, str]) -> Settings:
     return settings
 
 
+def state_of(pid: int) -> str:
+    """Return what a process does: `R` runs, `T` is stopped (proc_pid_stat(5)). Raises `OSError` when it is gone."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
 def wait_until(
     true: Callable[[], bool], seconds: float = 20.0, what: str = "what the test waits for"
 ) -> None:

@@ -16,7 +16,9 @@ from engine import admission, bases, cancels, catalog, queries
 from engine import operations as op
 from engine import why as whys
 from engine.errors import Conflict, Invalid
+from engine.listing import Body
 from engine.states import EXECUTION_FINAL, ExecutionStatus
+from engine.store.database import Connection
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
@@ -74,17 +76,18 @@ async def events(
     ] = "",
 ) -> Response:
     """Return the history of an execution, or with `Accept: text/event-stream` go on as it happens."""
-    state, reader = of(request), of(request).runtime.reader
-    topic = await reader.read(
-        lambda connection: topics.of_execution(
-            connection, execution, principal.project(request), topics.types_of(types)
-        )
-    )
-    if SSE not in request.headers.get("accept", ""):
-        found, final = await reader.read(lambda connection: topics.history(connection, topic, after, limit))
+    state, project, patterns = of(request), principal.project(request), topics.types_of(types)
+    live = SSE in request.headers.get("accept", "")
+    if live:
+        after, limit = _last_seen(request, after), 1
+
+    def read(connection: Connection) -> tuple[topics.Topic, list[Body], bool]:
+        topic = topics.of_execution(connection, execution, project, patterns)
+        return (topic, *topics.history(connection, topic, after, limit))
+
+    topic, found, final = await state.runtime.reader.read(read)
+    if not live:
         return JSONResponse({"data": found, "final": final})
-    after = _last_seen(request, after)
-    found, final = await reader.read(lambda connection: topics.history(connection, topic, after, 1))
     if final and not found:
         return Response(status_code=204)  # tells a browser not to come back
     # A proxy that gathers what it passes on would keep events back.

@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from engine import catalog
-from tests.builders import Process, document, edges, is_ready, node, wait_until
+from tests.builders import Process, document, edges, is_ready, node, state_of, wait_until
 from tests.chaos.stack import STACKS
 from tests.faults.conftest import LEASE, Site
 
@@ -127,10 +127,9 @@ class Ward:
 def _runs(pid: int) -> bool:
     """Whether a process uses the processor."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return state_of(pid) == "R"
     except OSError:
         return False
-    return fields[0] == "R"
 
 
 def measure(site: Site, count: int, tell: Callable[[str], None]) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.builders import Process, document, edges, is_ready, node, wait_until
+from tests.builders import Process, document, edges, is_ready, node, state_of, wait_until
 from tests.faults.conftest import BOUND, LEASE, Site
 
 pytestmark = pytest.mark.timeout(120)
@@ -29,8 +29,8 @@ def test_a_child_that_is_killed_takes_only_its_own_attempt_with_it(site: Site) -
     wait_until(lambda: bool(site.client.query(claimed, execution)), 10, "the claim")
     ((owner,),) = site.client.query(claimed, execution)
     (worker,) = (each for each in site.workers if f":{each.pid}:" in owner)
-    wait_until(lambda: any(busy(each) for each in worker.children()), 10, "a child at work")
-    (child,) = (each for each in worker.children() if busy(each))
+    wait_until(lambda: any(state_of(each) == "R" for each in worker.children()), 10, "a child at work")
+    (child,) = (each for each in worker.children() if state_of(each) == "R")
     os.kill(child, signal.SIGKILL)
     died = time.time()
     assert site.client.finished(execution) == "succeeded"
@@ -43,13 +43,6 @@ def test_a_child_that_is_killed_takes_only_its_own_attempt_with_it(site: Site) -
     assert (deliveries, tries) == (1, 0)
     assert worker.code is None
     site.judge([execution])
-
-
-def busy(pid: int) -> bool:
-    """Whether a process has used the processor for a while."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123  # a path of the kernel
-        fields = file.read().rpartition(")")[2].split()
-    return fields[0] == "R"
 
 
 def working(site: Site, active_name: str, execution: str) -> Process:
@@ -138,7 +131,7 @@ def test_a_worker_that_stands_still_in_a_transaction_keeps_its_locks_no_longer_t
     active = site.push(document([site.call("first"), site.call("last")], edges("first->last")), lane)
     execution = site.accept_silently(active)
     site.send([(execution, 0, "")], lane)
-    wait_until(lambda: stands_still(frozen.pid), 20, "a worker that stands still")
+    wait_until(lambda: state_of(frozen.pid) == "T", 20, "a worker that stands still")
     stopped = time.time()
     assert site.client.finished(execution) == "succeeded"
     ((finished,),) = site.client.query("SELECT finished_at FROM execution WHERE id = ?", execution)
@@ -150,9 +143,3 @@ def test_a_worker_that_stands_still_in_a_transaction_keeps_its_locks_no_longer_t
     site.send([(again, 0, "")], lane)
     assert site.client.finished(again) == "succeeded"
     assert frozen.code is None
-
-
-def stands_still(pid: int) -> bool:
-    """Whether a process is stopped."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123  # a path of the kernel
-        return file.read().rpartition(")")[2].split()[0] == "T"
