@@ -46,7 +46,10 @@ class Executions(Asking):
             after = found[-1]["seq"]
 
     async def follow(self, name: str, after: int = 0, *, types: str = "") -> AsyncIterator[Body]:
-        """Yield events as they happen, until the execution has ended; and pieces of what models say, which have no `seq`."""
+        """Yield events as they happen, until the execution has ended; and pieces of what models say, which have no `seq`.
+
+        Only those of the `types` that are named, such as `node.*,execution.*`, if any are.
+        """
         path = f"/api/v1/executions/{part(name)}/events"
         headers = {"Accept": "text/event-stream"}
         try:

@@ -103,6 +103,22 @@ async def test_a_history_is_read_page_by_page() -> None:
         assert [each["seq"] for each in await api.events("exec_x")] == [1, 2, 3, 4, 5]
 
 
+async def test_a_history_and_a_stream_are_asked_for_by_types() -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.params.get("types"))
+        if request.headers["accept"] == "text/event-stream":
+            return httpx2.Response(200, text="event: end\ndata: {}\n\n")
+        return httpx2.Response(200, json={"data": [], "final": True})
+
+    async with client(answer) as api:
+        assert await api.events("exec_x", types="node.*") == []
+        assert await api.events("exec_x") == []
+        assert [each async for each in api.follow("exec_x", types="node.failed")] == []
+    assert asked == ["node.*", None, "node.failed"]
+
+
 async def test_a_stream_yields_events_until_its_end() -> None:
     text = 'retry: 1000\n\nid: 1\nevent: a\ndata: {"seq":1}\n\n: ping\n\nevent: end\ndata: {}\n\n'
 
